@@ -1,0 +1,54 @@
+/* safetensors.h - named arrays of a checkpoint, memory-mapped, never copied.
+ *
+ * A directory holds model.safetensors, or shards that model.safetensors.index.json names. Opening maps every shard and
+ * checks header, types, shapes, offsets (inside the file, no overlap, size = shape x type) before anything is used.
+ * Lookups go by canonical name: prefixes "model.", "language_model.", "base_model." are stripped repeatedly and
+ * "vision_tower.vision_tower.", "vision_model." wrappers removed, so that all generations of LLaVA directories read alike:
+ *
+ *     embed_tokens.weight   layers.N.self_attn.q_proj.weight   norm.weight   lm_head.weight
+ *     vision_tower.embeddings.class_embedding   vision_tower.encoder.layers.N.mlp.fc1.weight   vision_tower.pre_layrnorm.bias
+ *     multi_modal_projector.linear_1.weight    (original LLaVA: mm_projector.0 -> multi_modal_projector.linear_1)
+ */
+#ifndef CLLAVA_IO_SAFETENSORS_H
+#define CLLAVA_IO_SAFETENSORS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model/tensor.h"
+
+enum { ST_MAX_DIMS = 8 };
+
+struct st_array {
+    const char *name;            // as in the file
+    enum dtype type;
+    int dims;
+    int64_t shape[ST_MAX_DIMS];
+    const void *data;            // into the map; alignment as the file has it
+    const char *file;            // path of its shard, for messages
+};
+
+struct safetensors;
+
+/* Opens a directory, or one .safetensors file. CL_EIO / CL_EFORMAT name file and tensor; a shard named by the index and
+ * absent is CL_EIO with both names. */
+int safetensors_open(struct safetensors **st, const char *path);
+void safetensors_close(struct safetensors *st);
+size_t safetensors_count(const struct safetensors *st);
+const struct st_array *safetensors_at(const struct safetensors *st, size_t i);
+/* By canonical name; NULL when absent. safetensors_find_exact: by the name in the file. */
+const struct st_array *safetensors_find(const struct safetensors *st, const char *canonical);
+const struct st_array *safetensors_find_exact(const struct safetensors *st, const char *name);
+/* Canonical form of a name into out (room bytes). */
+void safetensors_canonical(const char *name, char *out, size_t room);
+/* Found, of a float type and of this shape (dims sizes; -1 any), else CL_EMISMATCH that tells got and expected.
+ * A shape differing only by leading or trailing 1s or flattening (conv weights) is not accepted. */
+int safetensors_want(const struct st_array **a, const struct safetensors *st, const char *canonical, int dims, ...);
+/* Content hash of everything that makes the base what it is: names, types, shapes, all data. FNV-like 64-bit over 1 MiB
+ * samples would miss changes, so all bytes are read once, in parallel; 13.5 GB take seconds. */
+uint64_t safetensors_hash(const struct safetensors *st);
+
+/* Writer (PEFT export, test fixtures, demo): arrays in the given order, 8-byte aligned data, temporary name + rename. */
+int safetensors_write(const char *path, const struct st_array *arrays, size_t n);
+
+#endif

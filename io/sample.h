@@ -1,0 +1,47 @@
+/* sample.h - a conversation becomes token ids and labels.
+ *
+ * BOS, then prompt and answer are tokenised apart; the text before and after <image> is tokenised apart and the image
+ * token stands P times between; every answer is followed by EOS; a later human turn is encoded apart too. Loss on every
+ * answer, its EOS included. An answer follows the template after one blank: a tokenizer that puts a blank in front by
+ * itself gets the bare answer, the others get " answer".
+ */
+#ifndef CLLAVA_IO_SAMPLE_H
+#define CLLAVA_IO_SAMPLE_H
+
+#include <stdbool.h>
+
+#include "io/batch.h"
+#include "io/dataset.h"
+#include "io/tokenizer.h"
+
+/* How a conversation is written down. */
+struct prompt {
+    char *system;   // before the first turn, ends as it should (a blank); "" for none
+    char *turn;     // with {question}, e.g. "USER: {question} ASSISTANT:"
+    bool legacy;    // later turns get SentencePiece's dummy prefix (ids of `legacy: true`)
+    bool bos, eos;  // both true for every template but special ones
+};
+
+/* template: vicuna_v1 (system prompt of Vicuna, "USER: {question} ASSISTANT:"), llava_hf ("USER: {question} ASSISTANT:"
+ * without system), plain ("{question}"), or a string with {question}. system: NULL for the template's own.
+ * CL_ECONFIG: unknown name without {question} in it (valid names in the text). */
+int prompt_make(struct prompt *p, const char *template_, const char *system, bool legacy);
+void prompt_free(struct prompt *p);
+
+/* What samples are made with; all borrowed. */
+struct sampler {
+    const struct tokenizer *tok;
+    const struct prompt *prompt;
+    int32_t bos, eos, image_token; // ids; bos -1: none
+    int patches;                   // picture positions of one picture, e.g. 576
+    int64_t max_length;            // tokens of a sample, e.g. 2048
+};
+
+/* The whole conversation. CL_EDATA: no answer token, longer than max_length (text names both numbers), picture marker
+ * without picture or the reverse. The caller prefixes file and record. sample_free releases. */
+int sample_make(struct sample *s, const struct sampler *how, const struct record *r);
+/* Only what generation needs: the first human turn. */
+int sample_make_prompt(struct sample *s, const struct sampler *how, const struct record *r);
+void sample_free(struct sample *s);
+
+#endif

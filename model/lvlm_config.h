@@ -1,0 +1,60 @@
+/* lvlm_config.h - what a base model is: config.json of a Hugging Face LLaVA directory.
+ *
+ * Reads what transformers 4.3x to 5.x write (llava-hf and re-saved copies; rope_theta or rope_parameters; image_token_index
+ * or image_token_id), puts the classes' documented defaults where keys are missing, and refuses what the model code does
+ * not do, by name.
+ */
+#ifndef CLLAVA_MODEL_LVLM_CONFIG_H
+#define CLLAVA_MODEL_LVLM_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/backend.h"
+
+struct vision_config {
+    int hidden, ffn, layers, heads; // e.g. 1024, 4096, 24, 16
+    int image_size, patch;          // pixels, e.g. 336, 14
+    int channels;                   // 3
+    float eps;                      // LayerNorm, 1e-5
+    enum activation act;            // quick_gelu
+    int feature_layers;             // blocks that are run: layer -2 of 24 -> 23
+    bool keep_cls;                  // vision_feature_select_strategy "full" keeps the class token, "default" drops it
+    int tokens;                     // positions that come out of one picture: patches (+ 1 with keep_cls), e.g. 576
+};
+
+struct text_config {
+    int vocab;                 // rows of embed_tokens, e.g. 32064
+    int hidden, ffn, layers;   // D, F, L, e.g. 4096, 11008, 32
+    int heads, kv_heads, head_dim; // e.g. 32, 32, 128; heads * head_dim = H may differ from hidden
+    int max_positions;         // e.g. 4096
+    float eps;                 // RMSNorm, e.g. 1e-5
+    double rope_theta;         // e.g. 10000
+    /* rope scaling: 0 none, 1 linear, 2 llama3 */
+    int rope_scaling;
+    double rope_factor, rope_low_freq, rope_high_freq;
+    int rope_original;         // original_max_position_embeddings
+    enum activation act;       // silu
+    bool attention_bias, mlp_bias, tied; // tied: lm_head is embed_tokens
+};
+
+struct lvlm_config {
+    struct vision_config vision;
+    struct text_config text;
+    int32_t image_token;           // id that stands for a picture position, e.g. 32000
+    int32_t bos, eos[8], pad;      // -1: none; eos ends generation, eos[0] closes answers in training
+    int n_eos;
+    enum activation projector_act; // gelu
+    bool projector_bias;
+    bool vision;                   // false: a plain LLaMA (tests, text only)
+};
+
+/* CL_EIO: no config.json; CL_EFORMAT: broken JSON, a key of the wrong type or out of range; unknown model type (the text
+ * names the known ones). generation_config.json, where present, gives bos and eos too. A plain LLaMA directory
+ * (model_type llama) is read with vision off. */
+int lvlm_config_read(struct lvlm_config *c, const char *base_dir);
+
+/* inverse frequencies of RoPE with its scaling: inv (head_dim / 2). */
+void lvlm_rope_frequencies(double *inv, const struct text_config *t);
+
+#endif

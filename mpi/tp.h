@@ -1,0 +1,31 @@
+/* tp.h - the two operators of tensor parallelism.
+ *
+ * A weight is split by columns (each rank computes some outputs from the whole input) or by rows (each rank computes a
+ * partial sum of every output). Everything else in the decoder is local. So two operators, mirrored in the backward pass,
+ * are all that ranks ever exchange inside a layer:
+ *
+ *     tp_copy     forward: nothing            backward: sum over ranks     (in front of a column-split weight)
+ *     tp_reduce   forward: sum over ranks     backward: nothing            (behind a row-split weight)
+ *
+ * One process is a group of one: both do nothing then.
+ */
+#ifndef CLLAVA_MPI_TP_H
+#define CLLAVA_MPI_TP_H
+
+#include "model/tensor.h"
+
+struct tp {
+    int rank, size; // within the tensor-parallel group, e.g. 1 of 4
+};
+
+/* What one rank holds of `count` equal units (heads, FFN columns, vocabulary rows): [first, first + n). The first
+ * count % size ranks hold one more. Not collective. */
+void tp_shard(int64_t *first, int64_t *n, int64_t count, const struct tp *tp);
+
+/* t := sum over the group, in rank order, so that equal runs give equal bits. Collective over the group; NULL or a group
+ * of one does nothing. Errors: CL_EMPI with the failing call's text; t is then undefined. */
+int tp_reduce(const struct tp *tp, struct tensor t);
+/* Backward of the copy in front of a column-split weight: the same sum, named apart so that a trace tells them apart. */
+int tp_copy_back(const struct tp *tp, struct tensor dt);
+
+#endif
