@@ -46,12 +46,12 @@ struct lvlm_config {
     int n_eos;
     enum activation projector_act; // gelu
     bool projector_bias;
-    bool vision;                   // false: a plain LLaMA (tests, text only)
+    bool has_vision;               // false: a plain LLaMA (tests, text only)
 };
 
 /* CL_EIO: no config.json; CL_EFORMAT: broken JSON, a key of the wrong type or out of range; unknown model type (the text
  * names the known ones). generation_config.json, where present, gives bos and eos too. A plain LLaMA directory
- * (model_type llama) is read with vision off. */
+ * (model_type llama) is read with has_vision false. */
 int lvlm_config_read(struct lvlm_config *c, const char *base_dir);
 
 /* inverse frequencies of RoPE with its scaling: inv (head_dim / 2). */

@@ -2,8 +2,7 @@
  *
  * Either a sentence-transformers directory (BERT or RoBERTa with mean / cls / max / mean_sqrt_len pooling and an optional
  * Normalize module), or `base`: the IDF-weighted mean of the base's own token embeddings (encoder_idf.json beside the base;
- * without that file a plain mean, centred on the mean over the questions that were seen is NOT done: centred on the mean of
- * the embedding table), which needs no download.
+ * without that file a plain mean, centred on the mean of the embedding table), which needs no download.
  */
 #ifndef CLLAVA_MODEL_TEXT_ENCODER_H
 #define CLLAVA_MODEL_TEXT_ENCODER_H
