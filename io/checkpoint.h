@@ -1,0 +1,68 @@
+/* checkpoint.h - named arrays into an HDF5 file and out of it, whole or not at all.
+ *
+ * Invariants of a checkpoint (layout version 1):
+ *  1. A file under its final name is whole: it was written under a temporary name in the same folder, flushed, closed,
+ *     fsynced, renamed, and the folder fsynced. Its root carries complete=1, set last.
+ *  2. Root attributes: format="cllava-checkpoint", version=1, complete, cllava_version, created, base_hash, encoder_hash,
+ *     config (resolved YAML as JSON text). Opening refuses another format, a newer version, an incomplete file.
+ *  3. Every dataset with more than 0 numbers is chunked (one slot = first index per chunk), shuffle + deflate 1 +
+ *     fletcher32: a flipped byte is an error when it is read. Datasets that grow have an unlimited first dimension.
+ *  4. Numbers are little-endian IEEE or two's complement as the layout names them (float32, float64, int32, int64).
+ *  5. Reading never trusts a size: the caller says the shape that it expects, or asks for it and checks it first.
+ *
+ * The layout itself (which names exist) is in docs/checkpoint.md and pool/, jobs/ write their own groups through this
+ * interface. Not collective: one rank writes.
+ */
+#ifndef CLLAVA_IO_CHECKPOINT_H
+#define CLLAVA_IO_CHECKPOINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum ckpt_type { CKPT_F32, CKPT_F64, CKPT_I32, CKPT_I64, CKPT_U8 };
+enum { CKPT_MAX_DIMS = 4 };
+
+struct ckpt;
+
+/* ---- writing. Names are paths ("/pool/A"); groups on the way are created. */
+int ckpt_create(struct ckpt **c, const char *path); // writes to path with a temporary suffix
+int ckpt_write(struct ckpt *c, const char *name, enum ckpt_type type, int dims, const int64_t *shape, const void *data,
+               bool grows);
+int ckpt_write_strings(struct ckpt *c, const char *name, const char *const *text, int64_t n); // UTF-8, variable length
+int ckpt_attr_i64(struct ckpt *c, const char *object, const char *name, int64_t value);
+int ckpt_attr_f64(struct ckpt *c, const char *object, const char *name, double value);
+int ckpt_attr_str(struct ckpt *c, const char *object, const char *name, const char *value);
+int ckpt_attr_bytes(struct ckpt *c, const char *object, const char *name, const void *bytes, size_t n);
+/* Sets complete=1, closes, fsyncs, renames. On any error the temporary file is removed and the final name untouched. */
+int ckpt_commit(struct ckpt *c);
+void ckpt_abandon(struct ckpt *c); // NULL is fine
+
+/* ---- reading. The file is checked on opening (invariants 1, 2). strict false: a file that only has /stream, /pool and
+ * /context with the root attributes format, version, complete is accepted too (they always are checked). */
+int ckpt_open(struct ckpt **c, const char *path);
+void ckpt_close(struct ckpt *c);
+const char *ckpt_path(const struct ckpt *c);
+bool ckpt_has(struct ckpt *c, const char *name); // dataset or group
+/* Shape of a dataset: dims (at most CKPT_MAX_DIMS) into shape. CL_EFORMAT when absent. */
+int ckpt_shape(struct ckpt *c, const char *name, int *dims, int64_t *shape);
+/* Reads a whole dataset of exactly this shape (-1 in shape: any), converting the stored number type to `type`.
+ * CL_EFORMAT: absent, other shape (got, expected), checksum failure; the text names file and dataset. */
+int ckpt_read(struct ckpt *c, const char *name, enum ckpt_type type, int dims, const int64_t *shape, void *data);
+/* Rows [first, first + n) of the first dimension. */
+int ckpt_read_rows(struct ckpt *c, const char *name, enum ckpt_type type, int dims, const int64_t *shape, int64_t first,
+                   int64_t n, void *data);
+/* malloc'ed array of malloc'ed strings (ckpt_strings_free). */
+int ckpt_read_strings(struct ckpt *c, const char *name, char ***text, int64_t *n);
+void ckpt_strings_free(char **text, int64_t n);
+bool ckpt_has_attr(struct ckpt *c, const char *object, const char *name);
+int ckpt_get_i64(struct ckpt *c, const char *object, const char *name, int64_t *value); // integers of any width
+int ckpt_get_f64(struct ckpt *c, const char *object, const char *name, double *value);  // integers too
+int ckpt_get_str(struct ckpt *c, const char *object, const char *name, char **value);   // malloc'ed; fixed or variable length
+int ckpt_get_bytes(struct ckpt *c, const char *object, const char *name, void **bytes, size_t *n);
+/* Names of the links of a group, sorted; ckpt_strings_free. */
+int ckpt_list(struct ckpt *c, const char *group, char ***names, int64_t *n);
+/* Reads every dataset once, so that every checksum is verified. */
+int ckpt_verify(struct ckpt *c);
+
+#endif

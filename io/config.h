@@ -1,0 +1,75 @@
+/* config.h - the configuration: one table gives parser, ranges, defaults, help and the resolved file.
+ *
+ * YAML, then --set key=value, checked against OPTIONS in io/config_options.h; what is not given has its default. An unknown
+ * key, a wrong type, a value out of range, a missing file is CL_ECONFIG with file, line, key and the valid values, before
+ * any work. Paths are relative to the YAML file (those of --set to the working folder) and absolute after loading.
+ */
+#ifndef CLLAVA_IO_CONFIG_H
+#define CLLAVA_IO_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct task_config {
+    char *name;            // plain: letters, digits, - _ . ; used in file names
+    char *train, *test;    // task files; train may be NULL for eval-only streams
+    char *images;          // folder that record's image paths are relative to; default: the task file's folder
+    char *metric;          // "exact"
+    char *prompt_suffix;   // text put behind every first question, or NULL
+};
+
+struct config {
+    char *base, *encoder;  // directories; encoder may be "base"
+    struct {
+        char *name;
+        struct task_config *task;
+        int tasks;
+    } stream;
+    char *method;          // "continual_llava"
+    struct { char *template_, *system; bool legacy; } prompt; // system NULL: the template's own
+    struct { char *aspect; bool exif; int64_t cache_mib; } image; // aspect NULL: what the base says
+    struct { int slots_per_task, rank, top_m, key_groups; double scale; char *a_init, *init; } pool;
+    struct { bool enabled; } context;
+    struct { int epochs, batch; double lr, weight_decay, lr_decay, clip; bool shuffle; } stage1;
+    struct {
+        int epochs, batch, micro_batch;
+        double lr, weight_decay, warmup_ratio, clip, beta1, beta2, eps;
+        char *schedule; // cosine, linear, constant
+        bool shuffle;
+        int64_t max_length;
+    } stage2;
+    struct { int rank; double alpha; char *a_init; } lora;      // sequential_lora, joint, replay; alpha 0: scale 1
+    struct { int budget; double ratio; } replay;  // samples kept per task; replayed per own sample of a step
+    struct { bool after_each_task, zero_shot; int max_new_tokens, batch; char *routing; int64_t limit; } eval;
+    struct { int tensor; char *coordinator; } parallel;
+    struct { int64_t every_steps; int keep; } checkpoint;
+    struct { char *on_error; int64_t limit; } data;             // stop, skip; train records per task, 0: all
+    char *precision, *device; // bf16, f32; auto, cpu, cuda
+    int threads;              // 0: all
+    int64_t seed;
+    char *output;             // run directory
+    char *file;               // path of the YAML
+    void *internal;
+};
+
+/* What the command needs to be there: paths are checked only where used. */
+enum config_need { NEED_BASE = 1, NEED_ENCODER = 2, NEED_STREAM = 4, NEED_TRAIN = 8, NEED_OUTPUT = 16 };
+
+/* sets: n strings "key=value" (dotted keys, YAML values), applied in order. */
+int config_load(struct config *c, const char *yaml_path, const char *const *sets, size_t n, unsigned needs);
+/* From resolved text (a checkpoint's config attribute, JSON) with sets on top; paths in it are absolute. */
+int config_load_text(struct config *c, const char *text, const char *name, const char *const *sets, size_t n, unsigned needs);
+void config_free(struct config *c);
+
+/* The resolved configuration: every key, as YAML (run directory) or JSON (checkpoint). malloc'ed. */
+int config_yaml(const struct config *c, char **text);
+int config_json(const struct config *c, char **text);
+/* Hash over the keys that decide results (not output, threads, checkpoint, eval paths ..): same hash, same numbers. */
+uint64_t config_hash(const struct config *c);
+
+/* Help of all keys from the table: key, type, range, default, meaning. */
+void config_help(FILE *to);
+
+#endif

@@ -1,0 +1,117 @@
+/* method.h - what a way of continual tuning has to say, and nothing of how the model computes.
+ *
+ * The training loop (jobs/train.c) owns data, batches and the model; a method owns what is learned. It says which slots
+ * the model sees and with which coefficients (route), receives gradients (learn, gradients), steps its optimizer, and
+ * keeps its state in the checkpoint. Continual LLaVA and every baseline are one file each behind this table.
+ *
+ *     open -> for each task: begin_task
+ *                            [align .. align, end_align]      stage 1, for methods that route
+ *                            { mix, route, learn .., step }   stage 2, once per optimizer step
+ *                            end_task
+ *          -> route for evaluation -> close
+ *
+ * All buffers of a method are allocated in open and begin_task; route, learn and step allocate nothing.
+ * Everything random comes from counters: rng_at(seed, purpose, task, index) gives the same numbers after a resume.
+ */
+#ifndef CLLAVA_POOL_METHOD_H
+#define CLLAVA_POOL_METHOD_H
+
+#include "io/checkpoint.h"
+#include "io/config.h"
+#include "model/adapters.h"
+
+struct method_shape {
+    int tasks;        // T of the whole stream
+    int layers;       // L, e.g. 32
+    int64_t H, D;     // input and output width of o_proj, e.g. 4096, 4096
+    int K;            // width of a question embedding, 0 when the method does not route
+};
+
+enum route_mode {
+    ROUTE_TRAIN,  // only the current task's slots are candidates
+    ROUTE_FREE,   // every slot of the tasks begun so far competes: inference
+    ROUTE_ORACLE, // only the slots of the task that is named
+    ROUTE_RANDOM  // M slots at random among all, by (seed, sample)
+};
+
+/* Which increments each of n samples gets. Buffers belong to the method's caller (routing_new). */
+struct routing {
+    int n, room;      // samples, capacity
+    int slots;        // slots of the adapter set that is active (method_adapters)
+    int N, M;         // slots of the whole pool, selected per sample
+    float *coef;      // (n, slots): what the model multiplies with
+    int32_t *selected;   // (n, M) pool slots by falling similarity; -1 where fewer
+    double *intrinsic;   // (n, N) coefficients of selected slots
+    double *context;     // (n, N) coefficients of earlier tasks' slots through w
+};
+int routing_new(struct routing *r, int room, int max_slots, int M);
+void routing_free(struct routing *r);
+
+struct step_report {
+    double loss, grad_norm; // norm over everything that learns, before clipping
+};
+
+struct sample_ref {
+    int task;      // of the stream
+    int64_t index; // record of its training file
+};
+
+struct method; // a method's own state begins with its ops pointer (method_ops.c keeps the registry)
+
+struct method_ops {
+    const char *name, *help;
+    bool routes;   // needs question embeddings (and stage 1)
+    bool trains;   // false: zero_shot
+    bool joint;    // all tasks are one training set
+    int (*open)(struct method **m, const struct config *cfg, const struct method_shape *shape);
+    void (*close)(struct method *m);
+
+    /* Task t (0-based) with n training records begins: new slots, optimizer state cleared. */
+    int (*begin_task)(struct method *m, int task, int64_t n);
+
+    /* Stage 1; NULL where a method has none. One optimizer step on n embeddings (each (K)); then, once all epochs are
+     * done, what follows from the whole task's embeddings (use of each slot; selections for the history). */
+    int (*align)(struct method *m, int task, const float *const *embedding, int n, double lr, struct step_report *out);
+    int (*end_align)(struct method *m, int task, const float *const *embedding, int64_t n);
+
+    /* Samples of earlier tasks that join step `step` of a batch of `batch` own samples: refs (room), returns how many in
+     * n. NULL: none. After the task: remember(which of its n samples to keep). */
+    int (*mix)(struct method *m, int task, int64_t step, int batch, struct sample_ref *refs, int room, int *n);
+
+    /* The slots the model must hold for a mode (versions tell what changed). coef is left NULL. Valid until the next
+     * begin_task / end_task. slots 0: the base alone. */
+    int (*adapters)(struct method *m, enum route_mode mode, int task, struct adapters *set);
+    /* Coefficients of n samples for that set. embedding[i] (K), NULL pointers where the method does not route; sample[i]: a
+     * number that identifies the sample (for ROUTE_RANDOM). */
+    int (*route)(struct method *m, enum route_mode mode, int task, const float *const *embedding, const uint64_t *sample,
+                 int n, struct routing *out);
+
+    /* Gradients of one micro-batch's coefficients (n, slots) for what they are made of (w). May be NULL. */
+    int (*learn)(struct method *m, int task, const struct routing *r, const double *dcoef);
+    /* Where the summed gradients of the learned slots go: dA (learned, L, R, H), dB (learned, L, D, R), owned by the method. */
+    void (*gradients)(struct method *m, float **dA, float **dB);
+    /* Clips, steps with learning rate lr, clears gradients, bumps versions. out->grad_norm is set. CL_ENUM when the norm
+     * is not finite (nothing is changed then). */
+    int (*step)(struct method *m, int task, double lr, struct step_report *out);
+    int (*end_task)(struct method *m, int task);
+
+    /* /pool, /context (and what the method needs beyond); with `resume` the optimizer moments in /resume too. load finds
+     * the same; CL_EMISMATCH when the file's shapes contradict cfg or the base. `done` tasks are finished or begun. */
+    int (*save)(struct method *m, struct ckpt *c, bool resume);
+    int (*load)(struct method *m, struct ckpt *c, bool resume);
+    /* keys, A, B, w of pool.init as initial values (begin_task then keeps them). NULL: CL_ECONFIG for pool.init. */
+    int (*init_from)(struct method *m, struct ckpt *c);
+    int64_t (*parameters)(const struct method *m); // learned numbers so far
+    /* Task that owns a pool slot (routing reports), -1: none. */
+    int (*slot_task)(const struct method *m, int slot);
+};
+
+struct method {
+    const struct method_ops *ops;
+};
+
+/* By name of `method:` in the configuration; NULL when unknown. method_names: comma-separated list for messages. */
+const struct method_ops *method_find(const char *name);
+const char *method_names(void);
+
+#endif
