@@ -38,8 +38,8 @@ int ckpt_attr_bytes(struct ckpt *c, const char *object, const char *name, const 
 int ckpt_commit(struct ckpt *c);
 void ckpt_abandon(struct ckpt *c); // NULL is fine
 
-/* ---- reading. The file is checked on opening (invariants 1, 2). strict false: a file that only has /stream, /pool and
- * /context with the root attributes format, version, complete is accepted too (they always are checked). */
+/* ---- reading. The file is checked on opening (invariants 1, 2). A file that only has /stream, /pool and
+ * /context with the root attributes format, version, complete (a golden init.h5) opens too. */
 int ckpt_open(struct ckpt **c, const char *path);
 void ckpt_close(struct ckpt *c);
 const char *ckpt_path(const struct ckpt *c);

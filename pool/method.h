@@ -75,7 +75,7 @@ struct method_ops {
     int (*end_align)(struct method *m, int task, const float *const *embedding, int64_t n);
 
     /* Samples of earlier tasks that join step `step` of a batch of `batch` own samples: refs (room), returns how many in
-     * n. NULL: none. After the task: remember(which of its n samples to keep). */
+     * n. NULL: none. */
     int (*mix)(struct method *m, int task, int64_t step, int batch, struct sample_ref *refs, int room, int *n);
 
     /* The slots the model must hold for a mode (versions tell what changed). coef is left NULL. Valid until the next
@@ -101,7 +101,7 @@ struct method_ops {
     int (*load)(struct method *m, struct ckpt *c, bool resume);
     /* keys, A, B, w of pool.init as initial values (begin_task then keeps them). NULL: CL_ECONFIG for pool.init. */
     int (*init_from)(struct method *m, struct ckpt *c);
-    int64_t (*parameters)(const struct method *m); // learned numbers so far
+    int64_t (*parameters)(const struct method *m); // numbers learned so far
     /* Task that owns a pool slot (routing reports), -1: none. */
     int (*slot_task)(const struct method *m, int slot);
 };
