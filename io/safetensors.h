@@ -3,7 +3,8 @@
  * A directory holds model.safetensors, or shards that model.safetensors.index.json names. Opening maps every shard and
  * checks header, types, shapes, offsets (inside the file, no overlap, size = shape x type) before anything is used.
  * Lookups go by canonical name: prefixes "model.", "language_model.", "base_model." are stripped repeatedly and
- * "vision_tower.vision_tower.", "vision_model." wrappers removed, so that all generations of LLaVA directories read alike:
+ * "vision_tower.vision_tower.", "vision_model." wrappers removed, so that all generations of LLaVA directories read alike
+ * (two arrays with the same canonical name are an error; what a shard holds beyond the index is not seen):
  *
  *     embed_tokens.weight   layers.N.self_attn.q_proj.weight   norm.weight   lm_head.weight
  *     vision_tower.embeddings.class_embedding   vision_tower.encoder.layers.N.mlp.fc1.weight   vision_tower.pre_layrnorm.bias
@@ -20,12 +21,12 @@
 enum { ST_MAX_DIMS = 8 };
 
 struct st_array {
-    const char *name;            // as in the file
+    const char *name; // as in the file
     enum dtype type;
     int dims;
     int64_t shape[ST_MAX_DIMS];
-    const void *data;            // into the map; alignment as the file has it
-    const char *file;            // path of its shard, for messages
+    const void *data; // into the map; alignment as the file has it
+    const char *file; // path of its shard, for messages
 };
 
 struct safetensors;
@@ -41,14 +42,16 @@ const struct st_array *safetensors_find(const struct safetensors *st, const char
 const struct st_array *safetensors_find_exact(const struct safetensors *st, const char *name);
 /* Canonical form of a name into out (room bytes). */
 void safetensors_canonical(const char *name, char *out, size_t room);
-/* Found, of a float type and of this shape (dims sizes; -1 any), else CL_EMISMATCH that tells got and expected.
+/* Found, of a float type (f32, bf16, f16) and of this shape (dims sizes, each an int; -1 any), else CL_EMISMATCH that tells
+ * got and expected.
  * A shape differing only by leading or trailing 1s or flattening (conv weights) is not accepted. */
 int safetensors_want(const struct st_array **a, const struct safetensors *st, const char *canonical, int dims, ...);
-/* Content hash of everything that makes the base what it is: names, types, shapes, all data. FNV-like 64-bit over 1 MiB
- * samples would miss changes, so all bytes are read once, in parallel; 13.5 GB take seconds. */
+/* Content hash of everything that makes the base what it is: canonical names, types, shapes, all data. A hash of samples
+ * would miss changes, so all bytes are read once, in parallel; 13.5 GB take seconds. The same for any split into shards. */
 uint64_t safetensors_hash(const struct safetensors *st);
 
-/* Writer (PEFT export, test fixtures, demo): arrays in the given order, 8-byte aligned data, temporary name + rename. */
+/* Writer (PEFT export, test fixtures, demo): arrays in the given order and without gaps, as the format asks (so only the
+ * first is sure to be aligned to 8 bytes), under a temporary name, then renamed. */
 int safetensors_write(const char *path, const struct st_array *arrays, size_t n);
 
 #endif
