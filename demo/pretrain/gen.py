@@ -166,9 +166,10 @@ DICT = [("lesion", "a bright spot"), ("nodule", "a bright spot"), ("lung", "a da
         ("field", "a word with a number in a form"), ("option", "a letter that stands for a place"), ("percent", "a part of a hundred")]
 
 
-# Two mixes of the kinds of pictures (chart, form, random text, icons, scan, scene) and of the questions about forms (cumulative twentieths).
+# Mixes of the kinds of pictures (chart, form, random text, icons, scan, scene) and of the questions about forms (cumulative twentieths).
 MIX = [dict(p=[.11, .38, .03, .32, .11, .05], form=(5, 7, 12, 15, 17, 19)),
-       dict(p=[.09, .46, .02, .23, .08, .12], form=(2, 3, 7, 14, 18, 19))]      # more look-up of a word by its number, more scenes
+       dict(p=[.09, .46, .02, .23, .08, .12], form=(2, 3, 7, 13, 17, 19)),      # more look-up of a word by its number, more scenes
+       dict(p=[.11, .41, .02, .28, .10, .08], form=(3, 4, 8, 13, 16, 19))]      # in between: for a run from nothing
 
 
 def pretrain_item(rng, turns=5, labels=False, mix=0):
@@ -199,7 +200,8 @@ def pretrain_item(rng, turns=5, labels=False, mix=0):
             if t < form[2]: return f"tell the number beside {x} .", f"{v} is beside {x} ."
             if t < form[3]: return f"which word stands with {v} ?", f"{x} stands with {v} ."
             if t < form[4]: return f"find the word next to {v} .", f"the word next to {v} is {x} ."
-            if t < form[5]: return f"read the {ORD[i]} line .", f"the {ORD[i]} line says {x} {v} ."
+            o = "last" if mix and i == n - 1 and rng.random() < .6 else ORD[i]
+            if t < form[5]: return f"read the {o} line .", f"the {o} line says {x} {v} ."
             return "count the lines .", f"there are {NUM[n]} lines ."
     elif k == 3:
         im, a = pic_icon(rng)
