@@ -68,7 +68,7 @@ static int open_text(struct dataset **ds, const char *text, enum dataset_use use
     "\"conversations\": [{\"from\": \"human\", \"value\": \"" q "\"}, {\"from\": \"gpt\", \"value\": \"" a "\"}]"
 
 static const char *const three[] = {
-    "{\"id\": \"a\", \"image\": \"p.png\", " TURNS("<image>\\nWhat {is} [it]?", "a \\\"cat\\\" } ] \\\\") "}",
+    "{\"id\": \"a\", \"image\": \"p.png\", " TURNS("<image>\\nWhat {is} [it]?", "a \\\"cat } ], \\\\") "}",
     "{\"id\": 7, " TURNS("caf\\u00e9 \\ud83d\\ude00 \xc3\xa9", "ok, {") ", \"other\": {\"x\": [1, {\"y\": \"]}\"}]}}",
     "{\n " TURNS("q", "r") "\n}",
 };
@@ -85,9 +85,9 @@ static void check_three(const struct dataset *ds)
     assert_int_equal(r.turns, 2);
     assert_true(r.turn[0].human && !r.turn[1].human);
     assert_string_equal(r.turn[0].text, "<image>\nWhat {is} [it]?");
-    assert_string_equal(r.turn[1].text, "a \"cat\" } ] \\");
+    assert_string_equal(r.turn[1].text, "a \"cat } ], \\");
     assert_int_equal(r.n_answers, 1);
-    assert_string_equal(r.answers[0], "a \"cat\" } ] \\");
+    assert_string_equal(r.answers[0], "a \"cat } ], \\");
     assert_int_equal(r.number, 1);
     assert_int_equal(dataset_first_question(&r, &q), CL_OK);
     assert_string_equal(q, "What {is} [it]?");
