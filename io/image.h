@@ -21,14 +21,15 @@ enum { IMAGE_MAX_PIXELS = 178956970 }; // Pillow's DecompressionBombError limit,
 
 /* What preprocessor_config.json and the configuration say. */
 struct image_spec {
-    int size;                  // side of the square, e.g. 336
-    int shortest_edge;         // resize target of the shorter edge before the centre crop; mostly equal to size
-    bool pad;                  // pad to a square with the mean colour first (LLaVA-1.5); else resize shortest edge + centre crop
-    bool exif;                 // apply the EXIF orientation of JPEG / PNG / WebP files
-    int resample;              // Pillow's number: 0 nearest, 2 bilinear, 3 bicubic, 1 lanczos
+    int size;                 // side of the square, e.g. 336
+    int shortest_edge;        // resize target of the shorter edge before the centre crop; mostly equal to size
+    int stretch_w, stretch_h; // > 0: resize to exactly this instead, whatever the shape (`size` was {height, width})
+    bool pad;     // pad to a square with the mean colour first (LLaVA-1.5); else resize shortest edge + centre crop
+    bool exif;    // apply the EXIF orientation of JPEG / PNG / WebP files
+    int resample; // Pillow's number: 0 nearest, 2 bilinear, 3 bicubic, 1 lanczos
     bool do_resize, do_center_crop, do_rescale, do_normalize;
-    double rescale_factor;     // 1/255
-    float mean[3], std[3];     // of RGB in 0..1
+    double rescale_factor;  // 1/255
+    double mean[3], std[3]; // of RGB in 0..1
 };
 
 /* Reads preprocessor_config.json of a base directory (all forms: size as number, {shortest_edge}, {height,width}); where
