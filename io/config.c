@@ -33,6 +33,11 @@ const struct option *config_find(const char *key)
     return NULL;
 }
 
+const char *config_key(size_t i)
+{
+    return i < config_option_count ? config_options[i].key : NULL;
+}
+
 /* ---- one value ---- */
 
 static bool is_text(enum option_kind kind)
@@ -52,7 +57,7 @@ void config_expects(struct text *t, const struct option *o)
     case OPT_WORD: text_add(t, "one of %s", o->choices); break;
     case OPT_PATH: text_add(t, "a path%s%s", o->choices ? " or " : "", o->choices ? o->choices : ""); break;
     }
-    if (!o->initial) text_add(t, ", or null");
+    if (!o->initial && o->kind != OPT_NAME) text_add(t, ", or null"); // a name without a default is required
 }
 
 /* "wrong value (got 'x', expected one of ..); hint: did you mean ..?" */

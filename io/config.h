@@ -77,5 +77,7 @@ uint64_t config_hash(const struct config *c);
 
 /* Help of all keys from the table: key, type, range, default, meaning. */
 void config_help(FILE *to);
+/* The i-th dotted key ("stage2.lr"), NULL beyond the last; tasks have none. */
+const char *config_key(size_t i);
 
 #endif

@@ -165,8 +165,12 @@ static void help_row(FILE *to, const char *prefix, const struct option *o)
     struct text t = {0};
 
     config_expects(&t, o);
+    if (!o->initial && o->kind == OPT_NAME)
+        text_add(&t, "; required");
+    else
+        text_add(&t, "; default %s", o->initial ? o->initial : "null");
     fprintf(to, "  %s%-*s  %s\n", prefix, (int)(24 - strlen(prefix)), o->key, o->help);
-    fprintf(to, "  %-24s  %s; default %s\n", "", t.failed || !t.s ? "" : t.s, o->initial ? o->initial : "null");
+    fprintf(to, "  %-24s  %s\n", "", t.s ? t.s : "");
     text_free(&t);
 }
 

@@ -231,9 +231,9 @@ static void terminal(void **state)
     on_stderr(100, false, three_steps, said, sizeof said);
     assert_non_null(strstr(said, "\r\033[Ktask 1/2 é: stage 2 [....................")); // at the beginning
     assert_non_null(strstr(said, "2/3 steps, "));
-    assert_non_null(strstr(said, " steps/s, 0:00 left, loss 0.5"));
+    assert_non_null(strstr(said, " left, loss 0.5"));
     assert_non_null(strstr(said, "\r\033[Ksaid 2\r\n\r\033[Ktask 1/2")); // the bar gives way and comes back
-    assert_non_null(strstr(said, "\r\033[Ktask 1/2 é: stage 2: 3 steps in 0:00, "));
+    assert_non_null(strstr(said, "\r\033[Ktask 1/2 é: stage 2: 3 steps in 0:"));
     assert_non_null(strstr(said, "loss 0.5\r\ncllava: warning: careful\r\n"));
 }
 
@@ -260,7 +260,7 @@ static void in_a_file(void **state)
     on_stderr(0, false, three_steps, said, sizeof said);
     assert_null(strchr(said, '\r'));
     assert_null(strchr(said, '\033'));
-    assert_int_equal(strncmp(said, "said 2\ntask 1/2 é: stage 2: 3 steps in 0:00, ", 45), 0);
+    assert_int_equal(strncmp(said, "said 2\ntask 1/2 é: stage 2: 3 steps in 0:", 40), 0);
     assert_non_null(strstr(said, "loss 0.5\ncllava: warning: careful\n"));
 }
 
