@@ -5,6 +5,15 @@
  * vocab.txt (WordPiece), or vocab.json + merges.txt (byte-level BPE). tokenizer_open looks for them in that order of worth
  * and hides which one it found.
  *
+ * tokenizer.model goes before tokenizer.json: where both stand (LLaMA, Vicuna, LLaVA) the second was converted from the
+ * first and has the same ids, but only the first is what LLaVA was trained with (the slow tokenizer): text without its
+ * marks, <image> in a question as plain text. Added tokens (ids above the model's) are read from the files beside it:
+ * tokenizer.json, tokenizer_config.json, added_tokens.json. A tokenizer.model that is a tiktoken list (LLaMA-3) is no
+ * SentencePiece model and gives way to the tokenizer.json.
+ *
+ * Checked against the tokenizers library 0.23 and SentencePiece 0.2: differences are characters newer than the Unicode
+ * version of one of the two sides, and U+FFFD in broken runs of byte pieces (tok_decode.h).
+ *
  * Encoding never adds BOS or EOS: tokenizer_encode gives the plain pieces; tokenizer_encode_special adds what the
  * post-processor asks for ([CLS] .. [SEP], <s> .. </s>), which is what sentence encoders need.
  */
