@@ -63,6 +63,12 @@ int config_load(struct config *c, const char *yaml_path, const char *const *sets
 int config_load_text(struct config *c, const char *text, const char *name, const char *const *sets, size_t n, unsigned needs);
 void config_free(struct config *c);
 
+/* For checks that only the caller can make (names of methods, metrics, templates): CL_ECONFIG with the file and line where
+ * key was given in front of the text. Keys of tasks: "stream.tasks.0.metric". */
+int config_error(const struct config *c, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* The same for a value that is not in a list "a, b, c"; names the list and the nearest word. */
+int config_check_listed(const struct config *c, const char *key, const char *value, const char *list);
+
 /* The resolved configuration: every key, as YAML (run directory) or JSON (checkpoint). malloc'ed. */
 int config_yaml(const struct config *c, char **text);
 int config_json(const struct config *c, char **text);
@@ -71,5 +77,7 @@ uint64_t config_hash(const struct config *c);
 
 /* Help of all keys from the table: key, type, range, default, meaning. */
 void config_help(FILE *to);
+/* The i-th dotted key ("stage2.lr"), NULL beyond the last; tasks have none. */
+const char *config_key(size_t i);
 
 #endif

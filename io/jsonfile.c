@@ -18,11 +18,15 @@ char *jsonfile_path(const char *dir, const char *file)
 
 int jsonfile_open(json_t **root, const char *path)
 {
+    const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY;
     json_error_t error;
 
     *root = NULL;
     if (access(path, R_OK)) return err_set(CL_EIO, "cannot open %s: %s; hint: check the path", path, strerror(errno));
-    *root = json_load_file(path, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    *root = json_load_file(path, flags, &error);
+    if (!*root &&
+        json_error_code(&error) == json_error_numeric_overflow) // "no limit" is 10^30 in tokenizer_config.json
+        *root = json_load_file(path, flags | JSON_DECODE_INT_AS_REAL, &error);
     if (*root) return 0;
     return err_set(CL_EFORMAT, "%s is not JSON: %s (line %d)", path, error.text, error.line);
 }
@@ -69,11 +73,12 @@ int jsonfile_refuse(const struct jsonfile_at *at, const char *key, const char *e
 int jsonfile_int(int *v, const struct jsonfile_at *at, const char *key, int min, int max)
 {
     const json_t *j = value(at, key);
+    double x = json_number_value(j);
 
     if (!j) return 0;
-    if (!json_is_integer(j) || json_integer_value(j) < min || json_integer_value(j) > max)
+    if (!json_is_number(j) || !(x >= min && x <= max) || x != (int)x)
         return jsonfile_refuse(at, key, "a whole number from %d to %d", min, max);
-    *v = (int)json_integer_value(j);
+    *v = (int)x;
     return 0;
 }
 

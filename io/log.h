@@ -16,7 +16,8 @@
 struct log;
 
 /* Appends to path; keep: bytes of an existing file that stay (a resumed run cuts off what came after its checkpoint),
- * -1: all of it. path NULL: no file, only progress. */
+ * -1: all whole lines of it. path NULL: no file, only progress. CL_EIO: cannot be opened; CL_EMISMATCH: shorter than keep,
+ * or keep does not end a line. All functions below take a NULL log: they then only speak to the user. */
 int log_open(struct log **l, const char *path, int64_t keep);
 void log_close(struct log *l);
 int64_t log_offset(struct log *l); // bytes written so far: where a resume cuts
@@ -27,14 +28,15 @@ void log_num(struct log *l, const char *key, double v);
 void log_str(struct log *l, const char *key, const char *v);
 int log_end(struct log *l); // CL_EIO when the line could not be written
 
-/* Progress of one phase, e.g. ("task 1/4 chart: stage 2", 75 steps). quiet runs print nothing. */
+/* Progress of one phase, e.g. ("task 1/4 chart: stage 2", 75 steps; total 0: unknown). The rate counts from the first
+ * progress_step, which a resumed phase gives what was done before. quiet runs print nothing. */
 void progress_begin(struct log *l, const char *what, int64_t total, const char *unit);
 void progress_step(struct log *l, int64_t done, const char *note); // note: "loss 0.712", may be NULL
 void progress_end(struct log *l);
 /* A line for the user on stderr, bar moved out of the way. */
 void log_say(struct log *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void log_quiet(struct log *l, bool quiet);
-/* Same as log_say with "cllava: warning: ". */
+/* Same as log_say with "cllava: warning: ", and never quiet. */
 void log_warn(struct log *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -49,6 +49,8 @@ int safetensors_want(const struct st_array **a, const struct safetensors *st, co
 /* Content hash of everything that makes the base what it is: canonical names, types, shapes, all data. A hash of samples
  * would miss changes, so all bytes are read once, in parallel; 13.5 GB take seconds. The same for any split into shards. */
 uint64_t safetensors_hash(const struct safetensors *st);
+uint64_t safetensors_hash_array(const struct st_array *a);                  // of one array, in parallel too
+uint64_t safetensors_hash_bytes(uint64_t seed, const void *data, size_t n); // the hash itself, for what stands beside
 
 /* Writer (PEFT export, test fixtures, demo): arrays in the given order and without gaps, as the format asks (so only the
  * first is sure to be aligned to 8 bytes), under a temporary name, then renamed. */

@@ -26,7 +26,7 @@ static uint64_t step(uint64_t h, uint64_t word)
     return h << 29 | h >> 35;
 }
 
-static uint64_t hash_bytes(uint64_t seed, const void *data, size_t n)
+uint64_t safetensors_hash_bytes(uint64_t seed, const void *data, size_t n)
 {
     const unsigned char *p = data;
     uint64_t lane[LANES], word;
@@ -49,7 +49,7 @@ static uint64_t hash_head(const struct st_array *a)
 
     memset(name, 0, sizeof name);
     safetensors_canonical(a->name, name, sizeof name);
-    h = hash_bytes((uint64_t)a->type, name, strlen(name));
+    h = safetensors_hash_bytes((uint64_t)a->type, name, strlen(name));
     h = step(h, (uint64_t)a->dims);
     for (int i = 0; i < a->dims; i++) h = step(h, (uint64_t)a->shape[i]);
     return mix(h);
@@ -63,21 +63,35 @@ static size_t bytes_of(const struct st_array *a)
     return bytes;
 }
 
-uint64_t safetensors_hash(const struct safetensors *st)
+/* Hashes one array with all threads of the enclosing team: each gets the sum of the blocks it took. */
+static uint64_t share_of_array(const struct st_array *a)
 {
-    const size_t n = safetensors_count(st);
+    const uint64_t head = hash_head(a);
+    const size_t bytes = bytes_of(a), blocks = bytes ? (bytes + BLOCK - 1) / BLOCK : 1; // an empty array counts too
+    uint64_t sum = 0;
+
+#pragma omp for schedule(dynamic) nowait
+    for (size_t b = 0; b < blocks; b++) {
+        const size_t left = bytes - b * BLOCK;
+        sum += safetensors_hash_bytes(head + b * mul, (const char *)a->data + b * BLOCK, left < BLOCK ? left : BLOCK);
+    }
+    return sum;
+}
+
+uint64_t safetensors_hash_array(const struct st_array *a)
+{
     uint64_t sum = 0;
 
 #pragma omp parallel reduction(+ : sum)
-    for (size_t i = 0; i < n; i++) {
-        const struct st_array *a = safetensors_at(st, i);
-        const uint64_t head = hash_head(a);
-        const size_t bytes = bytes_of(a), blocks = bytes ? (bytes + BLOCK - 1) / BLOCK : 1; // an empty array counts too
-#pragma omp for schedule(dynamic) nowait
-        for (size_t b = 0; b < blocks; b++) {
-            const size_t left = bytes - b * BLOCK;
-            sum += hash_bytes(head + b * mul, (const char *)a->data + b * BLOCK, left < BLOCK ? left : BLOCK);
-        }
-    }
+    sum += share_of_array(a);
+    return sum;
+}
+
+uint64_t safetensors_hash(const struct safetensors *st)
+{
+    uint64_t sum = 0;
+
+#pragma omp parallel reduction(+ : sum)
+    for (size_t i = 0; i < safetensors_count(st); i++) sum += share_of_array(safetensors_at(st, i));
     return sum;
 }

@@ -17,11 +17,11 @@ struct text_encoder;
 int text_encoder_open(struct text_encoder **e, const char *spec, const char *base_dir, const struct tokenizer *base_tok,
                       const struct backend *be);
 void text_encoder_close(struct text_encoder *e);
-int text_encoder_width(const struct text_encoder *e); // K, e.g. 768
+int text_encoder_width(const struct text_encoder *e);        // K, e.g. 768
 const char *text_encoder_hash(const struct text_encoder *e); // 16 hex digits of config and weights
 
-/* out (n, K) host. Texts are batched by length inside (packed, no padding); a text longer than the encoder's limit is cut
- * as sentence-transformers cuts. */
+/* out (n, K) host. Texts are batched inside (packed, no padding); a text longer than the encoder's limit is cut as
+ * sentence-transformers cuts. CL_ENUM: an embedding that is not finite. */
 int text_encoder_embed(struct text_encoder *e, float *out, const char *const *text, size_t n);
 /* Ids that the encoder sees for one text, special ones included (cllava encode prints them). */
 int text_encoder_ids(struct text_encoder *e, const char *text, struct ids *out);

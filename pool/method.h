@@ -37,6 +37,7 @@ enum route_mode {
 /* Which increments each of n samples gets. Buffers belong to the method's caller (routing_new). */
 struct routing {
     int n, room;      // samples, capacity
+    int max_slots;    // capacity for slots and N
     int slots;        // slots of the adapter set that is active (method_adapters)
     int N, M;         // slots of the whole pool, selected per sample
     float *coef;      // (n, slots): what the model multiplies with
@@ -56,7 +57,7 @@ struct sample_ref {
     int64_t index; // record of its training file
 };
 
-struct method; // a method's own state begins with its ops pointer (method_ops.c keeps the registry)
+struct method; // a method's own state begins with its ops pointer (methods.h keeps the list)
 
 struct method_ops {
     const char *name, *help;
@@ -96,7 +97,8 @@ struct method_ops {
     int (*end_task)(struct method *m, int task);
 
     /* /pool, /context (and what the method needs beyond); with `resume` the optimizer moments in /resume too. load finds
-     * the same; CL_EMISMATCH when the file's shapes contradict cfg or the base. `done` tasks are finished or begun. */
+     * the same; CL_EMISMATCH when the file's shapes contradict cfg or the base. After a load with `resume` the task
+     * that was being learned goes on (no begin_task); without, the next begin_task may follow. */
     int (*save)(struct method *m, struct ckpt *c, bool resume);
     int (*load)(struct method *m, struct ckpt *c, bool resume);
     /* keys, A, B, w of pool.init as initial values (begin_task then keeps them). NULL: CL_ECONFIG for pool.init. */

@@ -166,8 +166,14 @@ DICT = [("lesion", "a bright spot"), ("nodule", "a bright spot"), ("lung", "a da
         ("field", "a word with a number in a form"), ("option", "a letter that stands for a place"), ("percent", "a part of a hundred")]
 
 
-def pretrain_item(rng, turns=5, labels=False):
-    k = int(rng.choice(6, p=[.11, .38, .03, .32, .11, .05])); T = []
+# Mixes of the kinds of pictures (chart, form, random text, icons, scan, scene) and of the questions about forms (cumulative twentieths).
+MIX = [dict(p=[.11, .38, .03, .32, .11, .05], form=(5, 7, 12, 15, 17, 19)),
+       dict(p=[.09, .46, .02, .23, .08, .12], form=(2, 3, 7, 13, 17, 19)),      # more look-up of a word by its number, more scenes
+       dict(p=[.11, .41, .02, .28, .10, .08], form=(3, 4, 8, 13, 16, 19))]      # in between: for a run from nothing
+
+
+def pretrain_item(rng, turns=5, labels=False, mix=0):
+    k = int(rng.choice(6, p=MIX[mix]["p"])); T = []
     if k == 0:
         im, a = pic_chart(rng); n = len(a["h"]); g = lambda: int(rng.integers(n))
         w = pick(rng, ["column", "bar"])
@@ -187,14 +193,15 @@ def pretrain_item(rng, turns=5, labels=False):
         nm = (lambda s: " ".join(s)) if k == 2 else (lambda s: s)
         cap = "text lines : " + " , ".join(f"{nm(x)} {v}" for x, v in R) + " ."
         def q():
-            t, i = int(rng.integers(20)), int(rng.integers(n)); x, v = nm(R[i][0]), R[i][1]
-            if k == 2: t = 17 + t // 7                      # random words: reading only
-            if t < 5: return f"read the number next to {x} .", f"the number next to {x} is {v} ."
-            if t < 7: return f"which number stands beside {x} ?", f"the number next to {x} is {v} ."
-            if t < 12: return f"tell the number beside {x} .", f"{v} is beside {x} ."
-            if t < 15: return f"which word stands with {v} ?", f"{x} stands with {v} ."
-            if t < 17: return f"find the word next to {v} .", f"the word next to {v} is {x} ."
-            if t < 19: return f"read the {ORD[i]} line .", f"the {ORD[i]} line says {x} {v} ."
+            form = MIX[mix]["form"]; t, i = int(rng.integers(20)), int(rng.integers(n)); x, v = nm(R[i][0]), R[i][1]
+            if k == 2: t = 18 + t // 14                     # random words: reading only
+            if t < form[0]: return f"read the number next to {x} .", f"the number next to {x} is {v} ."
+            if t < form[1]: return f"which number stands beside {x} ?", f"the number next to {x} is {v} ."
+            if t < form[2]: return f"tell the number beside {x} .", f"{v} is beside {x} ."
+            if t < form[3]: return f"which word stands with {v} ?", f"{x} stands with {v} ."
+            if t < form[4]: return f"find the word next to {v} .", f"the word next to {v} is {x} ."
+            o = "last" if mix and i == n - 1 and rng.random() < .6 else ORD[i]
+            if t < form[5]: return f"read the {o} line .", f"the {o} line says {x} {v} ."
             return "count the lines .", f"there are {NUM[n]} lines ."
     elif k == 3:
         im, a = pic_icon(rng)

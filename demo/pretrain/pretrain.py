@@ -11,7 +11,7 @@ import gen, model as M
 ap = argparse.ArgumentParser()
 ap.add_argument("out"); ap.add_argument("--init", default="none"); ap.add_argument("--steps", type=int, default=1300); ap.add_argument("--warm", type=int, default=0)
 ap.add_argument("--lr", type=float, default=1.5e-3); ap.add_argument("--batch", type=int, default=32); ap.add_argument("--seed", type=int, default=0); ap.add_argument("--threads", type=int, default=2)
-ap.add_argument("--branches", type=int, default=6); ap.add_argument("--chain", type=float, default=.2)
+ap.add_argument("--branches", type=int, default=6); ap.add_argument("--chain", type=float, default=.2); ap.add_argument("--mix", type=int, default=0)
 o = ap.parse_args()
 torch.set_num_threads(o.threads); torch.manual_seed(o.seed); os.makedirs(o.out, exist_ok=True)
 if o.init == "none": tok = M.make_tokenizer(); m = M.build(len(tok))
@@ -22,7 +22,7 @@ opt = torch.optim.AdamW([{"params": dec, "weight_decay": .05}, {"params": nod, "
 
 
 def batch(rng, n, turns, chain=False):
-    it = [gen.pretrain_item(rng, turns, True) for _ in range(n)]
+    it = [gen.pretrain_item(rng, turns, True, o.mix) for _ in range(n)]
     px = M.pixels(np.stack([i for i, _, _ in it])); L = torch.from_numpy(np.stack([l for _, _, l in it])).flatten(2)
     if chain: return px, L, M.collate([M.encode(tok, t) for _, t, _ in it])
     s = [M.encode_branches(tok, t) for _, t, _ in it]; w = max(len(x[0]) for x in s)

@@ -1,0 +1,155 @@
+/* config_options.h - every key of the configuration, once.
+ *
+ * The rows give the parser its types and ranges, struct config its defaults, `--help` and the manual page their text, and
+ * the resolved file its order. A new key is a field in struct config and a row here.
+ *
+ *     X(kind, key, field, default, least, most, choices, decides, help)
+ *
+ * kind      INT, INT64, DOUBLE, BOOL, TEXT, NAME (letters, digits, - _ . ; usable as a file name), WORD (one of choices),
+ *           PATH (relative to the file; choices: words that are no paths)
+ * default   as it would stand in the file; NULL: null, and only then may a file say null
+ * decides   RESULT: part of config_hash, since it decides what numbers come out; PLACE: it does not (beyond rounding)
+ */
+#ifndef CLLAVA_IO_CONFIG_OPTIONS_H
+#define CLLAVA_IO_CONFIG_OPTIONS_H
+
+// clang-format off
+#define CONFIG_OPTIONS(X) \
+    X(PATH,   "base",                  base,                  NULL,    0, 0,    NULL, PLACE, \
+      "base model: Hugging Face LLaVA directory (config.json, *.safetensors, tokenizer, preprocessor_config.json)") \
+    X(PATH,   "encoder",               encoder,               "base",  0, 0,    "base", PLACE, \
+      "sentence encoder: sentence-transformers directory (BERT or RoBERTa), or `base`: mean of the base's token embeddings") \
+    X(NAME,   "stream.name",           stream.name,           "stream", 0, 0,   NULL, PLACE, \
+      "name of the stream of tasks") \
+    X(TEXT,   "method",                method,                "continual_llava", 0, 0, NULL, RESULT, \
+      "what is learned and how: continual_llava, or a baseline such as zero_shot, sequential_lora, joint, replay") \
+    X(TEXT,   "prompt.template",       prompt.template_,      "vicuna_v1", 0, 0, NULL, RESULT, \
+      "vicuna_v1, llava_hf, plain, or a text with {question}, used for every turn") \
+    X(TEXT,   "prompt.system",         prompt.system,         NULL,    0, 0,    NULL, RESULT, \
+      "text before the first turn; null: the template's own") \
+    X(BOOL,   "prompt.legacy",         prompt.legacy,         "true",  0, 0,    NULL, RESULT, \
+      "later turns of a conversation are tokenised as SentencePiece's `legacy: true` does") \
+    X(WORD,   "image.aspect",          image.aspect,          NULL,    0, 0,    "pad, crop", RESULT, \
+      "pad to a square or crop the centre; null: what preprocessor_config.json says, else pad") \
+    X(BOOL,   "image.exif",            image.exif,            "false", 0, 0,    NULL, RESULT, \
+      "turn pictures as their EXIF orientation says (LLaVA's own code does not)") \
+    X(INT64,  "image.cache_mib",       image.cache_mib,       "1024",  0, 1e9,  NULL, PLACE, \
+      "memory for picture features that are kept, in MiB") \
+    X(INT,    "pool.slots_per_task",   pool.slots_per_task,   "8",     1, 4096, NULL, RESULT, \
+      "slots that each task adds to the pool") \
+    X(INT,    "pool.rank",             pool.rank,             "8",     1, 4096, NULL, RESULT, \
+      "rank of a slot's low-rank increment") \
+    X(INT,    "pool.top_m",            pool.top_m,            "4",     1, 4096, NULL, RESULT, \
+      "slots selected for a sample; at most slots_per_task") \
+    X(INT,    "pool.key_groups",       pool.key_groups,       "1",     1, 4096, NULL, RESULT, \
+      "equal parts of a key whose cosines are averaged; divides the width of the embeddings") \
+    X(DOUBLE, "pool.scale",            pool.scale,            "1.0",   0, 1e6,  NULL, RESULT, \
+      "factor on every increment") \
+    X(WORD,   "pool.a_init",           pool.a_init,           "kaiming", 0, 0,  "kaiming, normal", RESULT, \
+      "initial A of a slot: Kaiming's uniform distribution, or N(0,1)") \
+    X(PATH,   "pool.init",             pool.init,             NULL,    0, 0,    NULL, RESULT, \
+      "checkpoint whose keys, A, B and w are taken as initial values") \
+    X(BOOL,   "context.enabled",       context.enabled,       "true",  0, 0,    NULL, RESULT, \
+      "contextual increments of earlier tasks") \
+    X(INT,    "stage1.epochs",         stage1.epochs,         "3",     0, 1e6,  NULL, RESULT, \
+      "passes of stage 1 (keys) over a task's questions") \
+    X(INT,    "stage1.batch",          stage1.batch,          "128",   1, 1e6,  NULL, RESULT, \
+      "questions per step of stage 1") \
+    X(DOUBLE, "stage1.lr",             stage1.lr,             "1e-3",  0, 1e3,  NULL, RESULT, \
+      "learning rate of stage 1") \
+    X(DOUBLE, "stage1.weight_decay",   stage1.weight_decay,   "0.01",  0, 1e3,  NULL, RESULT, \
+      "weight decay of stage 1 (AdamW)") \
+    X(DOUBLE, "stage1.lr_decay",       stage1.lr_decay,       "0.1",   0, 1,    NULL, RESULT, \
+      "factor on the learning rate after each epoch of stage 1") \
+    X(DOUBLE, "stage1.clip",           stage1.clip,           "0.1",   0, 1e6,  NULL, RESULT, \
+      "largest gradient norm in stage 1; 0: any") \
+    X(BOOL,   "stage1.shuffle",        stage1.shuffle,        "true",  0, 0,    NULL, RESULT, \
+      "new order in every epoch of stage 1; false: order of the file") \
+    X(INT,    "stage2.epochs",         stage2.epochs,         "1",     0, 1e6,  NULL, RESULT, \
+      "passes of stage 2 (increments and context weights) over a task's samples") \
+    X(INT,    "stage2.batch",          stage2.batch,          "32",    1, 1e6,  NULL, RESULT, \
+      "samples per optimizer step of stage 2, over all ranks") \
+    X(INT,    "stage2.micro_batch",    stage2.micro_batch,    "4",     1, 1e6,  NULL, PLACE, \
+      "samples that go through the model at a time; at most batch") \
+    X(DOUBLE, "stage2.lr",             stage2.lr,             "2e-5",  0, 1e3,  NULL, RESULT, \
+      "highest learning rate of stage 2") \
+    X(DOUBLE, "stage2.weight_decay",   stage2.weight_decay,   "0.0",   0, 1e3,  NULL, RESULT, \
+      "weight decay of stage 2 (AdamW)") \
+    X(WORD,   "stage2.schedule",       stage2.schedule,       "cosine", 0, 0,   "cosine, linear, constant", RESULT, \
+      "how the learning rate falls after the warm-up") \
+    X(DOUBLE, "stage2.warmup_ratio",   stage2.warmup_ratio,   "0.03",  0, 1,    NULL, RESULT, \
+      "share of the steps in which the learning rate rises") \
+    X(DOUBLE, "stage2.clip",           stage2.clip,           "1.0",   0, 1e6,  NULL, RESULT, \
+      "largest gradient norm in stage 2; 0: any") \
+    X(DOUBLE, "stage2.beta1",          stage2.beta1,          "0.9",   0, 0.999999, NULL, RESULT, \
+      "AdamW's decay of the mean gradient, both stages") \
+    X(DOUBLE, "stage2.beta2",          stage2.beta2,          "0.999", 0, 0.99999999, NULL, RESULT, \
+      "AdamW's decay of the mean squared gradient, both stages") \
+    X(DOUBLE, "stage2.eps",            stage2.eps,            "1e-8",  1e-30, 1, NULL, RESULT, \
+      "AdamW's epsilon, both stages") \
+    X(BOOL,   "stage2.shuffle",        stage2.shuffle,        "true",  0, 0,    NULL, RESULT, \
+      "new order in every epoch of stage 2; false: order of the file") \
+    X(INT64,  "stage2.max_length",     stage2.max_length,     "2048",  8, 1e7,  NULL, RESULT, \
+      "tokens of the longest sample that is taken, picture positions included") \
+    X(INT,    "lora.rank",             lora.rank,             "32",    1, 4096, NULL, RESULT, \
+      "rank of the one increment that sequential_lora, joint and replay tune") \
+    X(DOUBLE, "lora.alpha",            lora.alpha,            "0.0",   0, 1e6,  NULL, RESULT, \
+      "its scale is alpha / rank; 0: scale 1") \
+    X(WORD,   "lora.a_init",           lora.a_init,           "kaiming", 0, 0,  "kaiming, normal", RESULT, \
+      "its initial A: Kaiming's uniform distribution, or N(0,1)") \
+    X(INT,    "replay.budget",         replay.budget,         "50",    0, 1e8,  NULL, RESULT, \
+      "samples of each finished task that replay keeps") \
+    X(DOUBLE, "replay.ratio",          replay.ratio,          "0.25",  0, 100,  NULL, RESULT, \
+      "kept samples that join a step per sample of its own") \
+    X(BOOL,   "eval.after_each_task",  eval.after_each_task,  "true",  0, 0,    NULL, PLACE, \
+      "evaluate every task seen after each task; false: only at the end") \
+    X(BOOL,   "eval.zero_shot",        eval.zero_shot,        "true",  0, 0,    NULL, PLACE, \
+      "evaluate the base before any training (first row of the matrix)") \
+    X(INT,    "eval.max_new_tokens",   eval.max_new_tokens,   "128",   1, 1e6,  NULL, RESULT, \
+      "longest answer in tokens") \
+    X(INT,    "eval.batch",            eval.batch,            "16",    1, 65536, NULL, PLACE, \
+      "answers that are generated side by side") \
+    X(WORD,   "eval.routing",          eval.routing,          "free",  0, 0,    "free, oracle, random", RESULT, \
+      "slots that compete: all of them, only the task's own, or a random choice") \
+    X(INT64,  "eval.limit",            eval.limit,            "0",     0, 1e15, NULL, RESULT, \
+      "test records per task; 0: all") \
+    X(INT,    "parallel.tensor",       parallel.tensor,       "1",     1, 1024, NULL, PLACE, \
+      "ranks that share one copy of the base; data-parallel size = ranks / tensor") \
+    X(WORD,   "parallel.coordinator",  parallel.coordinator,  "shared", 0, 0,   "shared, dedicated", PLACE, \
+      "rank 0 also computes, or only coordinates") \
+    X(INT64,  "checkpoint.every_steps", checkpoint.every_steps, "200", 0, 1e15, NULL, PLACE, \
+      "optimizer steps between checkpoints inside a task; 0: none") \
+    X(INT,    "checkpoint.keep",       checkpoint.keep,       "2",     1, 1e6,  NULL, PLACE, \
+      "checkpoints inside a task that are kept") \
+    X(WORD,   "data.on_error",         data.on_error,         "stop",  0, 0,    "stop, skip", RESULT, \
+      "what a broken record does: end the run, or be left out, counted and listed") \
+    X(INT64,  "data.limit",            data.limit,            "0",     0, 1e15, NULL, RESULT, \
+      "training records per task; 0: all") \
+    X(WORD,   "precision",             precision,             "bf16",  0, 0,    "bf16, f32", RESULT, \
+      "numbers of the frozen base; what is learned is always f32") \
+    X(WORD,   "device",                device,                "auto",  0, 0,    "auto, cpu, cuda", PLACE, \
+      "where the base computes") \
+    X(INT,    "threads",               threads,               "0",     0, 4096, NULL, PLACE, \
+      "threads of a rank; 0: all processors it may use") \
+    X(INT64,  "seed",                  seed,                  "0",     0, 9e18, NULL, RESULT, \
+      "of everything random") \
+    X(PATH,   "output",                output,                NULL,    0, 0,    NULL, PLACE, \
+      "run directory; null: runs/<stream.name> beside the file")
+
+/* Of each entry of stream.tasks. */
+#define TASK_OPTIONS(X) \
+    X(NAME,   "name",                  name,                  NULL,    0, 0,    NULL, RESULT, \
+      "name of the task, used in file names; no two alike") \
+    X(PATH,   "train",                 train,                 NULL,    0, 0,    NULL, RESULT, \
+      "training records: LLaVA conversation JSON or JSONL, .gz too") \
+    X(PATH,   "test",                  test,                  NULL,    0, 0,    NULL, RESULT, \
+      "test records, in the same form") \
+    X(PATH,   "images",                images,                NULL,    0, 0,    NULL, PLACE, \
+      "folder that the records' picture paths are relative to; null: the folder of train (or test)") \
+    X(TEXT,   "metric",                metric,                "exact", 0, 0,    NULL, RESULT, \
+      "how answers are scored (`cllava metric list`)") \
+    X(TEXT,   "prompt_suffix",         prompt_suffix,         NULL,    0, 0,    NULL, RESULT, \
+      "text put behind every first question")
+// clang-format on
+
+#endif

@@ -1,0 +1,14 @@
+/* commands.h - every command of the program. Each has a file of its own: command_train stands in jobs/train.c.
+ *
+ * A new command: its function in jobs/NAME.c, its declaration here, its row in jobs/commands.c.
+ */
+#ifndef CLLAVA_JOBS_COMMANDS_H
+#define CLLAVA_JOBS_COMMANDS_H
+
+#include "jobs/cli.h"
+
+extern const struct command commands[]; // ends with name NULL
+
+int command_config(const struct command_args *a);
+
+#endif

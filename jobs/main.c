@@ -1,0 +1,31 @@
+/* main.c - cllava: parse, dispatch, say once what went wrong, exit with the status that err.h gives it. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io/err.h"
+#include "jobs/commands.h"
+#include "mpi/launch.h"
+
+/* What a pipe or a full disk did not take is a failure, even when everything else went well. */
+static int flush_results(void)
+{
+    if (!fflush(stdout) && !ferror(stdout)) return CL_OK;
+    return err_set(CL_EIO, "standard output cannot be written: %s", strerror(errno));
+}
+
+int main(int argc, char **argv)
+{
+    int rc;
+    struct command_args *args = NULL;
+
+    TRY(launch_check());
+    if (argc < 2) cli_help(stderr, commands);
+    TRY(cli_parse(&args, commands, argc, argv));
+    TRY(cli_run(args));
+    TRY(flush_results());
+done:
+    if (rc && launch_speaks()) fprintf(stderr, "cllava: %s%s\n", rc == CL_ESTOP ? "" : "error: ", err_text());
+    cli_free(args);
+    return err_status(rc);
+}

@@ -1,0 +1,39 @@
+/* lora.h - one plain LoRA on every o_proj, learned on by task after task: the body of the baselines without a pool.
+ *
+ * It is a pool of one slot without key, whose coefficient is lora.alpha / lora.rank (alpha 0: 1) for every sample. A and B
+ * carry over from task to task; the optimizer begins anew with each. A method embeds struct lora as its first member and
+ * puts these functions into its table.
+ */
+#ifndef CLLAVA_POOL_LORA_H
+#define CLLAVA_POOL_LORA_H
+
+#include "pool/learner.h"
+
+struct lora {
+    struct method base;
+    struct pool pool; // N 0 before the first task: the base alone
+    struct learner learner;
+    struct adamw adam;
+    double clip;
+    uint64_t seed;
+    const char *a_init;
+    int current; // task that learns, -1: none
+};
+
+int lora_setup(struct lora *l, const struct method_ops *ops, const struct config *cfg,
+               const struct method_shape *shape);
+void lora_teardown(struct lora *l); // everything but the struct itself
+
+int lora_begin_task(struct method *m, int task, int64_t n);
+int lora_adapters(struct method *m, enum route_mode mode, int task, struct adapters *set);
+int lora_route(struct method *m, enum route_mode mode, int task, const float *const *embedding, const uint64_t *sample,
+               int n, struct routing *out);
+void lora_gradients(struct method *m, float **dA, float **dB);
+int lora_step(struct method *m, int task, double lr, struct step_report *out);
+int lora_end_task(struct method *m, int task);
+int lora_save(struct method *m, struct ckpt *c, bool resume);
+int lora_load(struct method *m, struct ckpt *c, bool resume);
+int64_t lora_parameters(const struct method *m);
+int lora_slot_task(const struct method *m, int slot); // -1: the slot is every task's
+
+#endif

@@ -1,0 +1,53 @@
+/* method.c - finding a method by name; buffers of a routing. */
+#include "pool/method.h"
+
+#include "io/err.h"
+#include "model/tensor.h"
+#include "pool/methods.h"
+
+#include <string.h>
+
+const struct method_ops *method_find(const char *name)
+{
+    static const struct method_ops *const all[] = {
+#define METHOD_OPS(name) &name##_ops,
+        METHODS(METHOD_OPS)
+#undef METHOD_OPS
+    };
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!strcmp(all[i]->name, name)) return all[i];
+    return NULL;
+}
+
+const char *method_names(void)
+{
+#define METHOD_NAME(name) ", " #name
+    return METHODS(METHOD_NAME) + 2; // without the first comma
+#undef METHOD_NAME
+}
+
+int routing_new(struct routing *r, int room, int max_slots, int M)
+{
+    const size_t n = (size_t)room, s = (size_t)max_slots;
+
+    *r = (struct routing){.room = room, .max_slots = max_slots, .M = M};
+    if (room < 0 || max_slots < 0 || M < 0)
+        return err_set(CL_EINTERNAL, "routing of %d samples, %d slots, %d selected", room, max_slots, M);
+    r->coef = mem_new(n * s, sizeof *r->coef);
+    r->selected = mem_new(n * (size_t)M, sizeof *r->selected);
+    r->intrinsic = mem_new(n * s, sizeof *r->intrinsic);
+    r->context = mem_new(n * s, sizeof *r->context);
+    if (r->coef && r->selected && r->intrinsic && r->context) return CL_OK;
+    routing_free(r);
+    return err_set(CL_ENOMEM, "no memory for the routing of %d samples over %d slots", room, max_slots);
+}
+
+void routing_free(struct routing *r)
+{
+    mem_free(r->coef);
+    mem_free(r->selected);
+    mem_free(r->intrinsic);
+    mem_free(r->context);
+    *r = (struct routing){0};
+}

@@ -1,0 +1,190 @@
+/* method_fixture.h - drives a method without a model: made-up embeddings and gradients by counters, a folder for its
+ * checkpoints, comparison of two checkpoints bit by bit. Include after cmocka.h. */
+#ifndef CLLAVA_TESTS_METHOD_FIXTURE_H
+#define CLLAVA_TESTS_METHOD_FIXTURE_H
+
+#include "golden_file.h"
+#include "io/err.h"
+#include "pool/method.h"
+#include "pool/rng.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <unistd.h>
+
+#define FIXTURE_FN static inline __attribute__((unused))
+
+/* Fails the test with the error's text. */
+#define OK(call)                                                                                                       \
+    do {                                                                                                               \
+        int rc_ = (call);                                                                                              \
+        if (rc_) fail_msg("%s:%d: %s: %s: %s", __FILE__, __LINE__, #call, err_name(rc_), err_text());                  \
+    } while (0)
+/* The call fails with this code and its text contains this. */
+#define FAILS(code, part, call)                                                                                        \
+    do {                                                                                                               \
+        assert_int_equal(call, code);                                                                                  \
+        if (!strstr(err_text(), part)) fail_msg("%s:%d: \"%s\" lacks \"%s\"", __FILE__, __LINE__, err_text(), part);   \
+    } while (0)
+
+static const struct method_shape fixture_shape = {.tasks = 3, .layers = 2, .H = 7, .D = 5, .K = 8};
+
+/* What a configuration of the tests says; the values are not the defaults on purpose. */
+FIXTURE_FN struct config fixture_config(void)
+{
+    struct config c = {.seed = 11};
+    c.pool.slots_per_task = 3;
+    c.pool.rank = 2;
+    c.pool.top_m = 2;
+    c.pool.key_groups = 2;
+    c.pool.scale = 1;
+    c.pool.a_init = "kaiming";
+    c.context.enabled = true;
+    c.stage1.weight_decay = 0.01;
+    c.stage1.clip = 0.1;
+    c.stage2.batch = 8;
+    c.stage2.weight_decay = 0.02;
+    c.stage2.clip = 1;
+    c.stage2.beta1 = 0.9;
+    c.stage2.beta2 = 0.999;
+    c.stage2.eps = 1e-8;
+    c.lora.rank = 4;
+    c.lora.alpha = 6;
+    c.lora.a_init = "kaiming";
+    c.replay.budget = 5;
+    c.replay.ratio = 0.5;
+    return c;
+}
+
+FIXTURE_FN struct method *fixture_open(const char *name, const struct config *cfg, const struct method_shape *shape)
+{
+    struct method *m = NULL;
+    const struct method_ops *ops = method_find(name);
+    assert_non_null(ops);
+    OK(ops->open(&m, cfg, shape));
+    assert_ptr_equal(m->ops, ops);
+    return m;
+}
+
+/* A folder of the test's own, in *state; files in it go with it. */
+FIXTURE_FN int fixture_folder(void **state)
+{
+    char *dir = strdup("/tmp/cllava-test-XXXXXX");
+    *state = dir;
+    return dir && mkdtemp(dir) ? 0 : -1;
+}
+
+FIXTURE_FN int fixture_remove(void **state)
+{
+    char path[1024];
+    DIR *d = opendir(*state);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (snprintf(path, sizeof path, "%s/%s", (char *)*state, e->d_name) < (int)sizeof path) unlink(path);
+    if (d) closedir(d);
+    rmdir(*state);
+    free(*state);
+    return 0;
+}
+
+/* Saves to DIR/name, whose path is returned (malloc'ed). */
+FIXTURE_FN char *fixture_save(struct method *m, const char *dir, const char *name, bool resume)
+{
+    struct ckpt *c = NULL;
+    char *path = NULL;
+    assert_true(asprintf(&path, "%s/%s", dir, name) > 0);
+    OK(ckpt_create(&c, path));
+    OK(m->ops->save(m, c, resume));
+    OK(ckpt_commit(c));
+    return path;
+}
+
+FIXTURE_FN void fixture_load(struct method *m, const char *path, bool resume)
+{
+    struct ckpt *c = NULL;
+    OK(ckpt_open(&c, path));
+    OK(m->ops->load(m, c, resume));
+    ckpt_close(c);
+}
+
+struct fixture_compare {
+    hid_t a, b;
+    int datasets;
+};
+
+FIXTURE_FN herr_t fixture_compare_one(hid_t a, const char *name, const H5O_info_t *info, void *user)
+{
+    struct fixture_compare *k = user;
+    size_t n, m;
+    (void)a;
+    if (info->type != H5O_TYPE_DATASET) return 0;
+    if (!golden_has(k->b, "%s", name)) fail_msg("%s is in one file only", name);
+    double *x = golden_read_f64(k->a, &n, "%s", name), *y = golden_read_f64(k->b, &m, "%s", name);
+    assert_int_equal(n, m);
+    if (memcmp(x, y, n * sizeof *x)) fail_msg("%s differs", name); // every stored type converts to f64 without loss
+    free(x);
+    free(y);
+    k->datasets++;
+    return 0;
+}
+
+/* Both files hold the same numbers under the same names; returns how many datasets. */
+FIXTURE_FN int fixture_same(const char *a, const char *b)
+{
+    struct fixture_compare k = {golden_open_file(a), golden_open_file(b), 0}, back = {k.b, k.a, 0};
+    assert_true(H5Ovisit2(k.a, H5_INDEX_NAME, H5_ITER_INC, fixture_compare_one, &k, H5O_INFO_BASIC) >= 0);
+    assert_true(H5Ovisit2(k.b, H5_INDEX_NAME, H5_ITER_INC, fixture_compare_one, &back, H5O_INFO_BASIC) >= 0);
+    golden_close(k.a);
+    golden_close(k.b);
+    return k.datasets;
+}
+
+/* n embeddings of width K around a direction of their own per task. Free row[0], row. */
+FIXTURE_FN float **fixture_embeddings(int n, int K, int task)
+{
+    float **row = malloc((size_t)n * sizeof *row), *x = malloc((size_t)n * (size_t)K * sizeof *x), centre[64];
+    assert_true(row && x && K <= 64);
+    rng_fill_normal(centre, K, 1, 99, RNG_KEYS, (uint32_t)task, 1000);
+    rng_fill_normal(x, (int64_t)n * K, 0.7, 99, RNG_A, (uint32_t)task, 1000);
+    for (int i = 0; i < n; i++) {
+        row[i] = x + (int64_t)i * K;
+        for (int k = 0; k < K; k++) row[i][k] += centre[k];
+    }
+    return row;
+}
+
+FIXTURE_FN void fixture_embeddings_free(float **row)
+{
+    free(row[0]);
+    free(row);
+}
+
+#define FIXTURE_ROWS(x) ((const float *const *)(x))
+
+/* One optimizer step of stage 2 with gradients that depend on (task, step) only. Returns the norm. */
+FIXTURE_FN double fixture_step(struct method *m, int task, int step, float *const *embedding, int n, struct routing *r,
+                               double lr)
+{
+    struct adapters set;
+    struct step_report report = {0};
+    const uint64_t sample[64] = {0};
+    double dcoef[4096];
+    float *dA, *dB;
+
+    OK(m->ops->adapters(m, ROUTE_TRAIN, task, &set));
+    OK(m->ops->route(m, ROUTE_TRAIN, task, FIXTURE_ROWS(embedding), sample, n, r));
+    assert_int_equal(r->slots, set.slots);
+    assert_true(set.learned > 0 && n * r->slots <= 4096);
+    for (int i = 0; i < n * r->slots; i++)
+        dcoef[i] = rng_normal(5, RNG_A, (uint32_t)task, (uint64_t)(step * 100000 + i));
+    if (m->ops->learn) OK(m->ops->learn(m, task, r, dcoef));
+    m->ops->gradients(m, &dA, &dB);
+    const struct method_shape *s = &fixture_shape;
+    rng_fill_normal(dA, (int64_t)set.learned * s->layers * set.rank * s->H, 0.1, 5, RNG_KEYS, (uint32_t)task,
+                    (uint64_t)step << 20);
+    rng_fill_normal(dB, (int64_t)set.learned * s->layers * set.rank * s->D, 0.1, 6, RNG_KEYS, (uint32_t)task,
+                    (uint64_t)step << 20);
+    OK(m->ops->step(m, task, lr, &report));
+    return report.grad_norm;
+}
+
+#endif
