@@ -5,6 +5,7 @@
 
 #include "golden_file.h"
 #include "io/err.h"
+#include "model/tensor.h"
 #include "pool/method.h"
 #include "pool/rng.h"
 
@@ -160,7 +161,8 @@ FIXTURE_FN void fixture_embeddings_free(float **row)
 
 #define FIXTURE_ROWS(x) ((const float *const *)(x))
 
-/* One optimizer step of stage 2 with gradients that depend on (task, step) only. Returns the norm. */
+/* One optimizer step of stage 2 with gradients that depend on (task, step) only. Returns the norm. Debug builds abort when
+ * the method allocates in it. */
 FIXTURE_FN double fixture_step(struct method *m, int task, int step, float *const *embedding, int n, struct routing *r,
                                double lr)
 {
@@ -170,10 +172,12 @@ FIXTURE_FN double fixture_step(struct method *m, int task, int step, float *cons
     double dcoef[4096];
     float *dA, *dB;
 
+    mem_guard_begin();
     OK(m->ops->adapters(m, ROUTE_TRAIN, task, &set));
     OK(m->ops->route(m, ROUTE_TRAIN, task, FIXTURE_ROWS(embedding), sample, n, r));
     assert_int_equal(r->slots, set.slots);
     assert_true(set.learned > 0 && n * r->slots <= 4096);
+    for (int i = 0; i < set.slots; i++) assert_true(set.slot[i].A && set.slot[i].B && set.slot[i].version);
     for (int i = 0; i < n * r->slots; i++)
         dcoef[i] = rng_normal(5, RNG_A, (uint32_t)task, (uint64_t)(step * 100000 + i));
     if (m->ops->learn) OK(m->ops->learn(m, task, r, dcoef));
@@ -184,6 +188,7 @@ FIXTURE_FN double fixture_step(struct method *m, int task, int step, float *cons
     rng_fill_normal(dB, (int64_t)set.learned * s->layers * set.rank * s->D, 0.1, 6, RNG_KEYS, (uint32_t)task,
                     (uint64_t)step << 20);
     OK(m->ops->step(m, task, lr, &report));
+    mem_guard_end();
     return report.grad_norm;
 }
 

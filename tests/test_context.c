@@ -22,7 +22,7 @@ static struct pool three_tasks(void)
     for (int t = 0; t < T; t++) assert_int_equal(pool_grow(&p, t, 2), 0);
     memcpy(p.use, use, sizeof use);
     p.w[3] = 0.5f, p.w[6] = 0.25f, p.w[7] = 0.75f;
-    p.w[5] = p.w[0] = p.w[1] = 9; // the upper triangle must never count
+    p.w[0] = p.w[1] = p.w[4] = p.w[5] = p.w[8] = 9; // only what is below the diagonal may count
     return p;
 }
 

@@ -49,6 +49,16 @@ static void test_rate_zero_only_moves_moments(void **state)
     assert_true(p == 3 && m == 0.1f && v > 0);
 }
 
+static void test_eps_stands_beside_the_root(void **state)
+{
+    const struct adamw o = {0.9, 0.999, 1e-8, 0};
+    float p = 0, m = 0, v = 0, g = 1e-8f; // as large as eps: half a step
+
+    (void)state;
+    optim_adamw(&o, &p, &m, &v, &g, 1, 1, 1, 0.5);
+    assert_true(fabsf(p + 0.25f) < 1e-5f);
+}
+
 static void test_clip(void **state)
 {
     const float g[3] = {3, 4, 12}; // torch: norm 13, clipped to (0.2308, 0.3077, 0.9231)
@@ -87,6 +97,7 @@ int main(void)
         cmocka_unit_test(test_adamw_is_torch),
         cmocka_unit_test(test_scale_is_a_scaled_gradient),
         cmocka_unit_test(test_rate_zero_only_moves_moments),
+        cmocka_unit_test(test_eps_stands_beside_the_root),
         cmocka_unit_test(test_clip),
         cmocka_unit_test(test_sum_of_many),
     };
