@@ -201,10 +201,12 @@ static void on_stderr(int columns, bool quiet, void (*run)(struct log *), char *
     close(old);
     memset(said, 0, room);
     if (columns) {
-        fcntl(ours, F_SETFL, O_NONBLOCK);
-        ssize_t n = read(ours, said, room - 1);
-        assert_true(n > 0 || quiet);
         close(theirs);
+        for (size_t len = 0; len < room - 1;) { // until the other side's end: EIO
+            ssize_t n = read(ours, said + len, room - 1 - len);
+            if (n <= 0) break;
+            len += (size_t)n;
+        }
     } else {
         assert_true(pread(ours, said, room - 1, 0) >= 0);
     }
