@@ -1,0 +1,330 @@
+/* gemm.c - frozen weights and plain products on the CPU. */
+#include "model/cpu/gemm.h"
+
+#include <string.h>
+
+#include "io/err.h"
+#include "model/cpu/isa.h"
+#include "model/cpu/kernels.h"
+#include "model/cpu/product.h"
+#include "model/cpu/scratch.h"
+
+enum { PACK_LEAST = 64 * 64 }; // numbers of a weight below which the plain order does as well
+
+struct weight {
+    int64_t out, in;       // e.g. 11008 x 4096
+    enum dtype arithmetic; // type of products: f32 or bf16
+    unsigned uses;         // enum weight_use
+    const void *plain;     // rows of type plain_type, ld numbers apart; NULL when packed
+    enum dtype plain_type; // arithmetic, or any type of a mapped table
+    int64_t ld;
+    void *own;              // plain, when it is not the caller's
+    struct packed forward;  // (in, out); data NULL when not packed
+    struct packed backward; // (out, in)
+};
+
+/* ---- products of tensors */
+
+static struct tensor turned(struct tensor t, bool transposed)
+{
+    return transposed ? (struct tensor){t.data, t.type, t.cols, t.rows, t.ld} : t;
+}
+
+/* t as a side of a product, op(t) = t or its transpose. */
+static struct side side_of(struct tensor t, bool transposed)
+{
+    return transposed ? (struct side){t.data, t.type, 1, t.ld} : (struct side){t.data, t.type, t.ld, 1};
+}
+
+/* t in dense rows of the given type: itself, or a copy in scratch. */
+static int dense(struct tensor *t, enum dtype type, bool gaps_matter, enum scratch_use use)
+{
+    struct tensor copy = tensor_of(NULL, type, t->rows, t->cols);
+
+    if (t->type == type && (t->ld == t->cols || t->rows == 1 || !gaps_matter)) {
+        if (t->rows == 1) t->ld = t->cols;
+        return CL_OK;
+    }
+    size_t bytes = (size_t)t->rows * (size_t)t->cols * dtype_size(type);
+    if (!(copy.data = scratch_take(use, bytes))) return err_set(CL_ENOMEM, "cannot have %zu bytes for a copy", bytes);
+    cpu_kernels()->copy(copy, *t);
+    *t = copy;
+    return CL_OK;
+}
+
+/* c (+)= op(a) op(b) or a times a packed matrix (then b's data is NULL), in the arithmetic given. */
+struct job {
+    struct tensor c, a, b;
+    bool a_turned, b_turned, accumulate;
+    const struct packed *stock;
+    const float *bias;
+    enum dtype arithmetic;
+};
+
+/* One try: with gaps, the tensors as they are; without, dense copies of those that have gaps. */
+static int attempt(const struct job *j, bool gaps, bool *slow)
+{
+    int rc;
+    struct tensor a = j->a, b = j->b, c = j->c;
+    bool through; // c goes through scratch
+
+    TRY(dense(&a, j->arithmetic, !gaps, SCRATCH_A));
+    if (!j->stock) TRY(dense(&b, j->arithmetic, !gaps, SCRATCH_B));
+    if (c.rows == 1) c.ld = c.cols;
+    through = (j->arithmetic == DT_F32 && c.type != DT_F32) || (!gaps && c.ld != c.cols);
+    if (through) {
+        size_t bytes = (size_t)c.rows * (size_t)c.cols * sizeof(float);
+        c = tensor_of(scratch_take(SCRATCH_C, bytes), DT_F32, c.rows, c.cols);
+        if (!c.data) FAIL(CL_ENOMEM, "cannot have %zu bytes for a product", bytes);
+    }
+    struct product p = {.m = c.rows,
+                        .n = c.cols,
+                        .k = turned(a, j->a_turned).cols,
+                        .a = side_of(a, j->a_turned),
+                        .b = side_of(b, j->b_turned),
+                        .stock = j->stock,
+                        .c = side_of(c, false),
+                        .bias = j->bias,
+                        .accumulate = j->accumulate && !through};
+    TRY(product_run(&p, slow));
+    if (slow && *slow) return CL_OK;
+    if (through && j->accumulate)
+        cpu_kernels()->add(j->c, c);
+    else if (through)
+        cpu_kernels()->copy(j->c, c);
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+static int multiply(const struct job *j)
+{
+    int rc;
+    bool slow = false;
+
+    TRY(attempt(j, true, &slow));
+    if (slow) TRY(attempt(j, false, &slow));
+    if (slow) TRY(attempt(j, false, NULL));
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+/* ---- weights */
+
+/* Plain rows of the arithmetic's type, in memory of the weight's own. */
+static int own_rows(struct weight *w, const void *src, enum dtype src_type, int64_t ld)
+{
+    size_t step = (size_t)w->in * dtype_size(w->arithmetic), src_step = (size_t)ld * dtype_size(src_type);
+
+    if (!(w->own = mem_new((size_t)w->out, step)))
+        return err_set(CL_ENOMEM, "cannot have %zu bytes for a weight of %lld x %lld", (size_t)w->out * step,
+                       (long long)w->out, (long long)w->in);
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < w->out; r++)
+        cpu_kernels()->convert((char *)w->own + (size_t)r * step, w->arithmetic,
+                               (const char *)src + (size_t)r * src_step, src_type, w->in);
+    w->plain = w->own;
+    w->plain_type = w->arithmetic;
+    w->ld = w->in;
+    return CL_OK;
+}
+
+/* Packs the rows for each use, then lets the plain ones go. A direction that oneDNN would leave plain keeps them. */
+static int pack(struct weight *w)
+{
+    int rc;
+    struct tensor rows = {(void *)w->plain, w->arithmetic, w->out, w->in, w->ld};
+    bool plain = false;
+
+    scratch_lock();
+    if (w->uses & WEIGHT_FORWARD) {
+        TRY(packed_new(&w->forward, side_of(rows, true), w->in, w->out));
+        plain |= !w->forward.data;
+    }
+    if (w->uses & WEIGHT_BACKWARD) {
+        TRY(packed_new(&w->backward, side_of(rows, false), w->out, w->in));
+        plain |= !w->backward.data;
+    }
+    if (!plain) {
+        mem_free(w->own);
+        w->own = NULL;
+        w->plain = NULL;
+    }
+    rc = CL_OK;
+done:
+    scratch_unlock();
+    return rc;
+}
+
+static bool usable_in_place(const struct weight *w, const void *src, enum dtype src_type)
+{
+    if (!w->uses) return true; // a table: rows are converted when they are read
+    return src_type == w->arithmetic && (uintptr_t)src % dtype_size(src_type) == 0;
+}
+
+int gemm_weight_new(struct weight **out_w, const void *src, enum dtype src_type, int64_t out, int64_t in, int64_t ld,
+                    unsigned uses, bool keep, enum dtype arithmetic)
+{
+    int rc;
+    struct weight *w = NULL;
+
+    *out_w = NULL;
+    if (out < 1 || in < 1 || ld < in || (src_type != DT_F32 && src_type != DT_BF16 && src_type != DT_F16))
+        FAIL(CL_EINTERNAL, "weight of %lld x %lld %s, rows %lld apart (expected f32, bf16 or f16, rows that fit)",
+             (long long)out, (long long)in, dtype_name(src_type), (long long)ld);
+    if (!(w = mem_new(1, sizeof *w))) FAIL(CL_ENOMEM, "cannot have memory for a weight");
+    *w = (struct weight){.out = out, .in = in, .arithmetic = arithmetic, .uses = uses};
+    if (usable_in_place(w, src, src_type)) { // now, for packing, or for good
+        w->plain = src;
+        w->plain_type = src_type;
+        w->ld = ld;
+    }
+    bool packs = uses && arithmetic == DT_BF16 && out * in >= PACK_LEAST;
+    if (!w->plain || (!keep && !packs)) TRY(own_rows(w, src, src_type, ld));
+    if (packs) {
+        TRY(pack(w));
+        if (w->plain && !w->own && !keep) TRY(own_rows(w, src, src_type, ld)); // a direction stayed plain
+    }
+    *out_w = w;
+    w = NULL;
+    rc = CL_OK;
+done:
+    gemm_weight_free(w);
+    return rc;
+}
+
+void gemm_weight_free(struct weight *w)
+{
+    if (!w) return;
+    packed_free(&w->forward);
+    packed_free(&w->backward);
+    mem_free(w->own);
+    mem_free(w);
+}
+
+size_t gemm_weight_bytes(const struct weight *w)
+{
+    size_t own = w->own ? (size_t)w->out * (size_t)w->in * dtype_size(w->arithmetic) : 0;
+    return own + w->forward.bytes + w->backward.bytes;
+}
+
+static int check_use(const struct weight *w, enum weight_use use)
+{
+    if (w->uses & use) return CL_OK;
+    return err_set(CL_EINTERNAL, "a weight of %lld x %lld was made without the %s use", (long long)w->out,
+                   (long long)w->in, use == WEIGHT_FORWARD ? "forward" : "backward");
+}
+
+static int times_weight(struct tensor y, struct tensor x, const struct weight *w, enum weight_use use,
+                        const float *bias, bool accumulate)
+{
+    int rc;
+    bool forward = use == WEIGHT_FORWARD;
+    const struct packed *stock = forward ? &w->forward : &w->backward;
+
+    TRY(check_use(w, use));
+    if (y.rows != x.rows || y.cols != (forward ? w->out : w->in) || x.cols != (forward ? w->in : w->out))
+        FAIL(CL_EINTERNAL, "%s: weight %lld x %lld, input %lld x %lld, output %lld x %lld",
+             forward ? "linear" : "linear_back", (long long)w->out, (long long)w->in, (long long)x.rows,
+             (long long)x.cols, (long long)y.rows, (long long)y.cols);
+    if (!y.rows) return CL_OK;
+    struct job j = {.c = y,
+                    .a = x,
+                    .b = {(void *)w->plain, w->arithmetic, w->out, w->in, w->ld},
+                    .b_turned = forward,
+                    .accumulate = accumulate,
+                    .stock = stock->data ? stock : NULL,
+                    .bias = bias,
+                    .arithmetic = w->arithmetic};
+    scratch_lock();
+    rc = multiply(&j);
+    scratch_unlock();
+done:
+    return rc;
+}
+
+int gemm_linear(struct tensor y, struct tensor x, const struct weight *w, const float *bias, bool accumulate)
+{
+    return times_weight(y, x, w, WEIGHT_FORWARD, bias, accumulate);
+}
+
+int gemm_linear_back(struct tensor dx, struct tensor dy, const struct weight *w, bool accumulate)
+{
+    return times_weight(dx, dy, w, WEIGHT_BACKWARD, NULL, accumulate);
+}
+
+/* Row r of a packed weight: numbers lie apart, at places that are sums of a row's and a column's offset. */
+static void packed_row(uint16_t *dst, const struct weight *w, int64_t r)
+{
+    bool forward = w->forward.data != NULL;
+    const struct packed *p = forward ? &w->forward : &w->backward;
+    const uint16_t *src = (const uint16_t *)p->data + (forward ? packed_offset(p, 0, r) : packed_offset(p, r, 0));
+
+    for (int64_t c = 0; c < w->in; c++) dst[c] = src[forward ? packed_offset(p, c, 0) : packed_offset(p, 0, c)];
+}
+
+/* out = row r, rounded to the arithmetic's type by way of `rounded` (in numbers of that type). */
+static void embed_row(void *out, enum dtype out_type, const struct weight *w, int64_t r, void *rounded)
+{
+    const struct cpu_kernels *k = cpu_kernels();
+
+    if (!w->plain)
+        packed_row(rounded, w, r);
+    else
+        k->convert(rounded, w->arithmetic, (const char *)w->plain + (size_t)(r * w->ld) * dtype_size(w->plain_type),
+                   w->plain_type, w->in);
+    k->convert(out, out_type, rounded, w->arithmetic, w->in);
+}
+
+int gemm_embed(struct tensor out, const struct weight *w, const int32_t *id)
+{
+    int rc;
+    void *rounded;
+
+    if (out.cols != w->in)
+        FAIL(CL_EINTERNAL, "embed: %lld columns, a table of %lld", (long long)out.cols, (long long)w->in);
+    for (int64_t i = 0; i < out.rows; i++)
+        if (id[i] < 0 || id[i] >= w->out)
+            FAIL(CL_ENUM,
+                 "token id %d at place %lld is not below the table's %lld rows; hint: tokenizer and model differ",
+                 (int)id[i], (long long)i, (long long)w->out);
+    scratch_lock();
+    rounded = scratch_take(SCRATCH_A, (size_t)w->in * dtype_size(w->arithmetic));
+    for (int64_t i = 0; rounded && i < out.rows; i++)
+        embed_row((char *)out.data + (size_t)(i * out.ld) * dtype_size(out.type), out.type, w, id[i], rounded);
+    scratch_unlock();
+    rc = rounded ? CL_OK : err_set(CL_ENOMEM, "cannot have memory for a row of a table");
+done:
+    return rc;
+}
+
+/* ---- plain products */
+
+int gemm_gemm(struct tensor c, struct tensor a, bool a_transposed, struct tensor b, bool b_transposed, bool accumulate)
+{
+    int rc;
+    struct tensor l = turned(a, a_transposed), r = turned(b, b_transposed);
+    bool bf16 = a.type == DT_BF16 && b.type == DT_BF16 && cpu_has_bf16();
+    struct job j = {.c = c,
+                    .a = a,
+                    .b = b,
+                    .a_turned = a_transposed,
+                    .b_turned = b_transposed,
+                    .accumulate = accumulate,
+                    .arithmetic = bf16 ? DT_BF16 : DT_F32};
+
+    if (l.rows != c.rows || r.cols != c.cols || l.cols != r.rows)
+        FAIL(CL_EINTERNAL, "gemm: %lld x %lld times %lld x %lld into %lld x %lld", (long long)l.rows, (long long)l.cols,
+             (long long)r.rows, (long long)r.cols, (long long)c.rows, (long long)c.cols);
+    if (!c.rows || !c.cols) return CL_OK;
+    if (!l.cols) {
+        if (!accumulate) cpu_kernels()->zero(c);
+        return CL_OK;
+    }
+    scratch_lock();
+    rc = multiply(&j);
+    scratch_unlock();
+done:
+    return rc;
+}

@@ -1,0 +1,22 @@
+/* gemm.h - frozen weights and plain products on the CPU.
+ *
+ * A weight is kept for one type of arithmetic. f32: plain rows serve both directions at nearly the speed of packed ones,
+ * so a mapped file is used in place. bf16: packed once per direction of use; rows of a weight that is only a table stay
+ * as they are. Tensors of another type, or with gaps between rows where oneDNN has no fast loops for them, go through
+ * scratch copies.
+ */
+#ifndef CLLAVA_MODEL_CPU_GEMM_H
+#define CLLAVA_MODEL_CPU_GEMM_H
+
+#include "model/backend.h"
+
+int gemm_weight_new(struct weight **w, const void *src, enum dtype src_type, int64_t out, int64_t in, int64_t ld,
+                    unsigned uses, bool keep, enum dtype arithmetic);
+void gemm_weight_free(struct weight *w);
+size_t gemm_weight_bytes(const struct weight *w);
+int gemm_linear(struct tensor y, struct tensor x, const struct weight *w, const float *bias, bool accumulate);
+int gemm_linear_back(struct tensor dx, struct tensor dy, const struct weight *w, bool accumulate);
+int gemm_embed(struct tensor out, const struct weight *w, const int32_t *id);
+int gemm_gemm(struct tensor c, struct tensor a, bool a_transposed, struct tensor b, bool b_transposed, bool accumulate);
+
+#endif

@@ -1,0 +1,63 @@
+/* kernels.h - the CPU's own loops, one table per instruction set.
+ *
+ * Every file of model/cpu/kernels is compiled three times (x86-64-v2: SSE4, v3: AVX2, v4: AVX-512); the list below names
+ * each loop once and yields the members of the table and the prototypes of the three versions. The table is chosen once
+ * at run time.
+ *
+ * The loops trust their callers: shapes and indexes were checked by backend_cpu.c. They share rows among OpenMP's
+ * threads, each result computed by one thread in an order that does not depend on their number, and run alone where
+ * the work is too small to pay for waking threads.
+ */
+#ifndef CLLAVA_MODEL_CPU_KERNELS_H
+#define CLLAVA_MODEL_CPU_KERNELS_H
+
+#include "model/backend.h"
+
+/* result, name, arguments. Tensors are f32 or bf16; what else a loop needs is said in model/backend.h */
+#define CPU_KERNELS(X)                                                                                                 \
+    /* n numbers of one row, any two of f32, bf16, f16 (dst: not f16), any alignment */                                \
+    X(void, convert, (void *dst, enum dtype dst_type, const void *src, enum dtype src_type, int64_t n))                \
+    X(void, zero, (struct tensor t))                                                                                   \
+    X(void, copy, (struct tensor dst, struct tensor src))                                                              \
+    X(void, add, (struct tensor dst, struct tensor src))                                                               \
+    X(void, scale, (struct tensor t, float factor))                                                                    \
+    X(void, gather, (struct tensor out, struct tensor in, const int64_t *row))                                         \
+    X(void, scatter, (struct tensor out, struct tensor in, const int64_t *row))                                        \
+    X(void, scatter_add, (struct tensor out, struct tensor in, const int64_t *row))                                    \
+    X(void, rmsnorm, (struct tensor out, float *rstd, struct tensor x, const float *gain, float eps))                  \
+    X(void, rmsnorm_back, (struct tensor dx, struct tensor dy, struct tensor x, const float *gain, const float *rstd)) \
+    X(void, layernorm, (struct tensor out, struct tensor x, const float *gain, const float *bias, float eps))          \
+    X(void, activate, (struct tensor x, enum activation kind))                                                         \
+    X(void, glu, (struct tensor out, struct tensor gate, struct tensor up, enum activation kind))                      \
+    X(void, glu_back, (struct tensor gate, struct tensor up, struct tensor dout, enum activation kind))                \
+    X(void, rope,                                                                                                      \
+      (struct tensor x, int heads, int head_dim, const int32_t *pos, const float *table_cos, const float *table_sin,   \
+       bool inverse))                                                                                                  \
+    X(void, attention,                                                                                                 \
+      (struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,                                 \
+       const struct attention_shape *s))                                                                               \
+    X(void, attention_back,                                                                                            \
+      (struct tensor dq, struct tensor dk, struct tensor dv, struct tensor d_o, struct tensor o, struct tensor q,      \
+       struct tensor k, struct tensor v, const float *lse, const struct attention_shape *s))                           \
+    X(void, cross_entropy, (float *nll, struct tensor logits, const int32_t *target, float grad_scale))                \
+    /* id[i] = -1: no column allowed; -2: row i holds NaN */                                                           \
+    X(void, argmax, (int32_t * id, struct tensor logits, const uint8_t *allowed))                                      \
+    X(void, adapter_scale, (struct tensor u, const float *coef, const int64_t *cu, int samples, int slots, int rank))  \
+    X(void, adapter_coef_back,                                                                                         \
+      (double *dcoef, struct tensor u, struct tensor v, const int64_t *cu, int samples, int slots, int rank))
+
+struct cpu_kernels {
+    const char *level; // "v4"
+#define X(result, name, args) result(*name) args;
+    CPU_KERNELS(X)
+#undef X
+};
+
+extern const struct cpu_kernels cpu_kernels_v2, cpu_kernels_v3, cpu_kernels_v4;
+
+enum { CPU_MAX_HEAD = 256 }; // largest head_dim of the attention loops
+
+/* The table that cpu_choose (model/cpu/isa.h) chose. */
+const struct cpu_kernels *cpu_kernels(void);
+
+#endif

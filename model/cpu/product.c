@@ -1,0 +1,361 @@
+/* product.c - matrix products by oneDNN, with memory of what was multiplied before. */
+#include "model/cpu/product.h"
+
+#include <omp.h>
+#include <string.h>
+
+#include "io/err.h"
+#include "model/cpu/scratch.h"
+
+enum { STORE = 512, SLOTS = 1024 }; // shapes kept; lists by hash
+enum { HINT_ROWS = 512 };           // rows that the packed order is chosen for: a batch of training
+
+/* Everything that the code for a product depends on. Compared byte by byte: filled from zero. */
+struct shape {
+    int64_t m, n, k, a_row, a_col, b_row, b_col, c_row;
+    uint64_t stock; // hash of the packed layout, 0 when plain
+    int32_t in, out, bias, accumulate, threads, pad;
+};
+
+struct kept {
+    struct shape shape;
+    uint64_t hash, used; // tick of the last use
+    int next;            // in the list of its hash, -1 at the end
+    bool slow;
+    dnnl_primitive_t code;
+    dnnl_memory_t a, b, c, bias, temporary;
+    size_t temporary_bytes;
+};
+
+static struct {
+    dnnl_engine_t engine; // NULL before the first use
+    dnnl_stream_t stream;
+    struct kept kept[STORE];
+    int count, list[SLOTS];
+    uint64_t tick;
+} store;
+
+static const char *status_text(dnnl_status_t s)
+{
+    static const char *const text[] = {"success",       "out of memory", "invalid arguments", "not implemented",
+                                       "iterator ends", "runtime error", "not required"};
+    return (size_t)s < sizeof text / sizeof *text ? text[s] : "unknown status";
+}
+
+/* A checked call inside a function with `int rc` and `done:`. */
+#define DNN(call)                                                                                                      \
+    do {                                                                                                               \
+        dnnl_status_t dnn_status = (call);                                                                             \
+        if (dnn_status != dnnl_success)                                                                                \
+            FAIL(dnn_status == dnnl_out_of_memory ? CL_ENOMEM : CL_ELIB, "oneDNN: %s: %s", #call,                      \
+                 status_text(dnn_status));                                                                             \
+    } while (0)
+
+static int open_store(void)
+{
+    int rc;
+
+    if (store.engine) return CL_OK;
+    for (int i = 0; i < SLOTS; i++) store.list[i] = -1;
+    DNN(dnnl_engine_create(&store.engine, dnnl_cpu, 0));
+    DNN(dnnl_stream_create(&store.stream, store.engine, dnnl_stream_default_flags));
+    rc = CL_OK;
+done:
+    if (rc && store.engine) {
+        dnnl_engine_destroy(store.engine);
+        store.engine = NULL;
+    }
+    return rc;
+}
+
+static uint64_t hash_bytes(const void *p, size_t n)
+{
+    const unsigned char *c = p;
+    uint64_t h = 14695981039346656037u;
+
+    for (size_t i = 0; i < n; i++) h = (h ^ c[i]) * 1099511628211u;
+    return h;
+}
+
+static dnnl_data_type_t dnn_type(enum dtype t)
+{
+    return t == DT_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
+static int describe(dnnl_memory_desc_t *d, int64_t rows, int64_t cols, enum dtype type, int64_t row_step,
+                    int64_t col_step)
+{
+    int rc;
+    dnnl_dims_t dims = {rows, cols}, steps = {row_step, col_step};
+
+    DNN(dnnl_memory_desc_init_by_strides(d, 2, dims, dnn_type(type), steps));
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+/* Plan of the product of the four layouts. */
+static int plan(dnnl_primitive_desc_t *out, const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *b,
+                const dnnl_memory_desc_t *bias, const dnnl_memory_desc_t *c, bool accumulate)
+{
+    int rc;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_post_ops_t sum = NULL;
+    dnnl_matmul_desc_t desc;
+
+    DNN(dnnl_primitive_attr_create(&attr));
+    DNN(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
+    if (accumulate) {
+        DNN(dnnl_post_ops_create(&sum));
+        DNN(dnnl_post_ops_append_sum(sum, 1));
+        DNN(dnnl_primitive_attr_set_post_ops(attr, sum));
+    }
+    DNN(dnnl_matmul_desc_init(&desc, a, b, bias, c));
+    DNN(dnnl_primitive_desc_create(out, &desc, attr, store.engine, NULL));
+    rc = CL_OK;
+done:
+    if (sum) dnnl_post_ops_destroy(sum);
+    if (attr) dnnl_primitive_attr_destroy(attr);
+    return rc;
+}
+
+static void drop(struct kept *e)
+{
+    dnnl_memory_t *const memory[] = {&e->a, &e->b, &e->c, &e->bias, &e->temporary};
+
+    for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
+        if (*memory[i]) dnnl_memory_destroy(*memory[i]);
+    if (e->code) dnnl_primitive_destroy(e->code);
+    *e = (struct kept){.next = -1};
+}
+
+static int slot_of(uint64_t hash)
+{
+    return (int)(hash % SLOTS);
+}
+
+/* Takes entry i out of the list of its hash. */
+static void unlink_kept(int i)
+{
+    int *at = &store.list[slot_of(store.kept[i].hash)];
+
+    while (*at != i) at = &store.kept[*at].next;
+    *at = store.kept[i].next;
+}
+
+/* A free place: a new one, or that of the shape not used for longest. */
+static int place(void)
+{
+    int oldest = 0;
+
+    if (store.count < STORE) return store.count++;
+    for (int i = 1; i < STORE; i++)
+        if (store.kept[i].used < store.kept[oldest].used) oldest = i;
+    unlink_kept(oldest);
+    drop(&store.kept[oldest]);
+    return oldest;
+}
+
+static int compile(struct kept *e, const struct product *p)
+{
+    int rc;
+    dnnl_memory_desc_t a, b, c, bias;
+    dnnl_primitive_desc_t pd = NULL;
+    const dnnl_memory_desc_t *temporary;
+    const char *name = "";
+
+    TRY(describe(&a, p->m, p->k, p->a.type, p->a.row_step, p->a.col_step));
+    if (p->stock)
+        b = p->stock->layout;
+    else
+        TRY(describe(&b, p->k, p->n, p->b.type, p->b.row_step, p->b.col_step));
+    TRY(describe(&c, p->m, p->n, p->c.type, p->c.row_step, 1));
+    TRY(describe(&bias, 1, p->n, DT_F32, p->n, 1));
+    TRY(plan(&pd, &a, &b, p->bias ? &bias : NULL, &c, p->accumulate));
+    DNN(dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name));
+    e->slow = !strncmp(name, "ref", 3);
+    temporary = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    e->temporary_bytes = dnnl_memory_desc_get_size(temporary);
+    DNN(dnnl_memory_create(&e->temporary, temporary, store.engine, DNNL_MEMORY_NONE));
+    DNN(dnnl_memory_create(&e->a, &a, store.engine, DNNL_MEMORY_NONE));
+    if (!p->stock) DNN(dnnl_memory_create(&e->b, &b, store.engine, DNNL_MEMORY_NONE));
+    DNN(dnnl_memory_create(&e->c, &c, store.engine, DNNL_MEMORY_NONE));
+    if (p->bias) DNN(dnnl_memory_create(&e->bias, &bias, store.engine, DNNL_MEMORY_NONE));
+    DNN(dnnl_primitive_create(&e->code, pd));
+    rc = CL_OK;
+done:
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    return rc;
+}
+
+static struct shape shape_of(const struct product *p)
+{
+    struct shape s = {.m = p->m, .n = p->n, .k = p->k, .a_row = p->a.row_step, .a_col = p->a.col_step};
+
+    if (p->stock)
+        s.stock = hash_bytes(&p->stock->layout, sizeof p->stock->layout) | 1;
+    else
+        s.b_row = p->b.row_step, s.b_col = p->b.col_step;
+    s.c_row = p->c.row_step;
+    s.in = p->a.type;
+    s.out = p->c.type;
+    s.bias = p->bias != NULL;
+    s.accumulate = p->accumulate;
+    s.threads = omp_get_max_threads();
+    return s;
+}
+
+/* The code for this product, compiled if it is new. */
+static int find(struct kept **out, const struct product *p)
+{
+    int rc, i;
+    struct shape s = shape_of(p);
+    uint64_t hash = hash_bytes(&s, sizeof s);
+
+    TRY(open_store());
+    for (i = store.list[slot_of(hash)]; i >= 0; i = store.kept[i].next)
+        if (store.kept[i].hash == hash && !memcmp(&store.kept[i].shape, &s, sizeof s)) break;
+    if (i < 0) {
+        struct kept fresh = {.shape = s, .hash = hash};
+        if ((rc = compile(&fresh, p))) {
+            drop(&fresh);
+            goto done;
+        }
+        i = place();
+        fresh.next = store.list[slot_of(hash)];
+        store.kept[i] = fresh;
+        store.list[slot_of(hash)] = i;
+    }
+    store.kept[i].used = ++store.tick;
+    *out = &store.kept[i];
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+int product_run(const struct product *p, bool *slow)
+{
+    int rc, n = 0;
+    struct kept *e;
+    void *temporary;
+    dnnl_exec_arg_t arg[5];
+
+    TRY(find(&e, p));
+    if (slow && (*slow = e->slow)) return CL_OK;
+    if (!(temporary = scratch_take(SCRATCH_ONEDNN, e->temporary_bytes)))
+        FAIL(CL_ENOMEM, "cannot have %zu bytes for a matrix product", e->temporary_bytes);
+    DNN(dnnl_memory_set_data_handle(e->temporary, temporary));
+    DNN(dnnl_memory_set_data_handle(e->a, p->a.data));
+    if (!p->stock) DNN(dnnl_memory_set_data_handle(e->b, p->b.data));
+    DNN(dnnl_memory_set_data_handle(e->c, p->c.data));
+    if (p->bias) DNN(dnnl_memory_set_data_handle(e->bias, (void *)p->bias));
+    arg[n++] = (dnnl_exec_arg_t){DNNL_ARG_SRC, e->a};
+    arg[n++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, p->stock ? p->stock->memory : e->b};
+    arg[n++] = (dnnl_exec_arg_t){DNNL_ARG_DST, e->c};
+    arg[n++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, e->temporary};
+    if (p->bias) arg[n++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, e->bias};
+    DNN(dnnl_primitive_execute(e->code, store.stream, n, arg));
+    DNN(dnnl_stream_wait(store.stream));
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+/* Moves a matrix from one order to another. */
+static int reorder(const dnnl_memory_desc_t *to, dnnl_memory_t dst, const dnnl_memory_desc_t *from, dnnl_memory_t src)
+{
+    int rc;
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_primitive_t code = NULL;
+
+    DNN(dnnl_reorder_primitive_desc_create(&pd, from, store.engine, to, store.engine, NULL));
+    DNN(dnnl_primitive_create(&code, pd));
+    dnnl_exec_arg_t arg[] = {{DNNL_ARG_FROM, src}, {DNNL_ARG_TO, dst}};
+    DNN(dnnl_primitive_execute(code, store.stream, 2, arg));
+    DNN(dnnl_stream_wait(store.stream));
+    rc = CL_OK;
+done:
+    if (code) dnnl_primitive_destroy(code);
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    return rc;
+}
+
+/* The order that oneDNN asks for when it may choose. */
+static int ask_layout(dnnl_memory_desc_t *out, int64_t k, int64_t n, enum dtype type)
+{
+    int rc;
+    dnnl_memory_desc_t a, any, c;
+    dnnl_dims_t dims = {k, n};
+    dnnl_primitive_desc_t pd = NULL;
+
+    TRY(describe(&a, HINT_ROWS, k, type, k, 1));
+    TRY(describe(&c, HINT_ROWS, n, type, n, 1));
+    DNN(dnnl_memory_desc_init_by_tag(&any, 2, dims, dnn_type(type), dnnl_format_tag_any));
+    TRY(plan(&pd, &a, &any, NULL, &c, false));
+    *out = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
+    rc = CL_OK;
+done:
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    return rc;
+}
+
+int packed_new(struct packed *dst, struct side b, int64_t k, int64_t n)
+{
+    int rc;
+    dnnl_memory_desc_t from;
+    dnnl_memory_t src = NULL;
+
+    *dst = (struct packed){0};
+    TRY(open_store());
+    TRY(ask_layout(&dst->layout, k, n, b.type));
+    if (dst->layout.format_kind != dnnl_blocked || !dst->layout.format_desc.blocking.inner_nblks) return CL_OK;
+    dst->bytes = dnnl_memory_desc_get_size(&dst->layout);
+    if (!(dst->data = mem_new(dst->bytes, 1))) FAIL(CL_ENOMEM, "cannot have %zu bytes for a weight", dst->bytes);
+    TRY(describe(&from, k, n, b.type, b.row_step, b.col_step));
+    DNN(dnnl_memory_create(&src, &from, store.engine, b.data));
+    DNN(dnnl_memory_create(&dst->memory, &dst->layout, store.engine, dst->data));
+    TRY(reorder(&dst->layout, dst->memory, &from, src));
+    rc = CL_OK;
+done:
+    if (src) dnnl_memory_destroy(src);
+    if (rc) packed_free(dst);
+    return rc;
+}
+
+void packed_free(struct packed *p)
+{
+    if (p->memory) dnnl_memory_destroy(p->memory);
+    mem_free(p->data);
+    *p = (struct packed){0};
+}
+
+/* Blocks inside blocks: the inner ones are contiguous, the last varying fastest. */
+int64_t packed_offset(const struct packed *p, int64_t i, int64_t j)
+{
+    const dnnl_blocking_desc_t *b = &p->layout.format_desc.blocking;
+    int64_t pos[2] = {i, j}, offset = 0, step = 1;
+
+    for (int l = b->inner_nblks - 1; l >= 0; l--) {
+        int64_t *at = &pos[b->inner_idxs[l]];
+        offset += *at % b->inner_blks[l] * step;
+        *at /= b->inner_blks[l];
+        step *= b->inner_blks[l];
+    }
+    return offset + pos[0] * b->strides[0] + pos[1] * b->strides[1];
+}
+
+int packed_unpack(const struct packed *p, void *plain)
+{
+    int rc;
+    dnnl_memory_desc_t to;
+    dnnl_memory_t dst = NULL;
+    dnnl_dims_t steps = {p->layout.dims[1], 1};
+
+    DNN(dnnl_memory_desc_init_by_strides(&to, 2, p->layout.dims, p->layout.data_type, steps));
+    DNN(dnnl_memory_create(&dst, &to, store.engine, plain));
+    TRY(reorder(&to, dst, &p->layout, p->memory));
+    rc = CL_OK;
+done:
+    if (dst) dnnl_memory_destroy(dst);
+    return rc;
+}

@@ -1,0 +1,52 @@
+/* product.h - matrix products by oneDNN, with memory of what was multiplied before.
+ *
+ * oneDNN compiles code for each exact shape, 0.1 to 2 ms a time. The code is kept here under the shape, the layouts and
+ * the number of threads; when the store is full the one that was not used for longest gives way. A product whose shape
+ * is known allocates nothing: temporary memory comes from the scratch (model/cpu/scratch.h).
+ *
+ * Callers hold the scratch's lock.
+ */
+#ifndef CLLAVA_MODEL_CPU_PRODUCT_H
+#define CLLAVA_MODEL_CPU_PRODUCT_H
+
+#include <dnnl.h>
+
+#include "model/tensor.h"
+
+/* A matrix (rows, cols) in the order that oneDNN likes best for the right side of products. */
+struct packed {
+    dnnl_memory_desc_t layout;
+    dnnl_memory_t memory;
+    void *data; // own
+    size_t bytes;
+};
+
+/* One side of a product: element (i, j) lies at data[i * row_step + j * col_step], one of the steps being 1. */
+struct side {
+    void *data;
+    enum dtype type; // f32 or bf16
+    int64_t row_step, col_step;
+};
+
+struct product {
+    int64_t m, n, k;
+    struct side a, b;           // (m, k), (k, n), of the same type
+    const struct packed *stock; // instead of b, or NULL
+    struct side c;              // (m, n), col_step 1; f32, or the type of a
+    const float *bias;          // (n) or NULL
+    bool accumulate;            // c += a b
+};
+
+/* Sizes >= 1. *slow is set, and nothing done, when oneDNN has only its reference loops for these layouts (slow NULL:
+ * does it all the same). CL_ELIB with oneDNN's status. */
+int product_run(const struct product *p, bool *slow);
+
+/* Packs the matrix b (k, n): dst->data NULL (and success) where oneDNN would keep the plain order. */
+int packed_new(struct packed *dst, struct side b, int64_t k, int64_t n);
+void packed_free(struct packed *p);
+/* Where element (i, j) lies, in numbers: packed_offset(p, i, 0) + packed_offset(p, 0, j). */
+int64_t packed_offset(const struct packed *p, int64_t i, int64_t j);
+/* The matrix in plain order, rows n apart. */
+int packed_unpack(const struct packed *p, void *plain);
+
+#endif

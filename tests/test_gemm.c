@@ -1,0 +1,248 @@
+/* test_gemm.c - weights, linear layers, tables and plain products of the CPU against double precision: odd sizes, gaps
+ * between rows, every mix of types, every way to keep a weight; the store of compiled shapes when it overflows. */
+#include "tests/kernel_check.h"
+
+static const int64_t sizes[][3] = {{1, 1, 1},     {1, 64, 48},   {2, 3, 5},     {3, 100, 16}, {7, 33, 70},
+                                   {17, 65, 130}, {40, 128, 96}, {5, 200, 257}, {130, 72, 64}};
+enum { SIZES = sizeof sizes / sizeof *sizes };
+
+/* All cases for one level, some for the others: oneDNN does not see the level, only copies do. */
+static int stride(void)
+{
+    return strcmp(cpu_kernels()->level, "v3") ? 7 : 1;
+}
+
+/* want (m, n) (+)= a (m, k) b (k, n) + bias, elements reached by steps */
+static void ref_product(double *want, const double *a, int64_t a_row, int64_t a_col, const double *b, int64_t b_row,
+                        int64_t b_col, int64_t m, int64_t n, int64_t k, const float *bias, const double *before)
+{
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++) {
+            double sum = (bias ? bias[j] : 0) + (before ? before[i * n + j] : 0);
+            for (int64_t l = 0; l < k; l++) sum += a[i * a_row + l * a_col] * b[l * b_row + j * b_col];
+            want[i * n + j] = sum;
+        }
+}
+
+static void run_gemm(enum dtype act)
+{
+    for (int i = 0; i < SIZES * 64; i += stride()) {
+        int64_t m = sizes[i / 64][0], n = sizes[i / 64][1], k = sizes[i / 64][2];
+        bool at = i & 1, bt = i & 2, more = i & 4;
+        struct matrix a = make(either(act, i >> 3), at ? k : m, at ? m : k, i % 5 == 0 ? 3 : 0, 1),
+                      b = make(either(act, i >> 4), bt ? n : k, bt ? k : n, i % 7 == 0 ? 5 : 0, 1),
+                      c = make(either(act, i >> 5), m, n, i % 3 == 0 ? 1 : 0, 1);
+        double *want = doubles(m * n);
+
+        ref_product(want, a.x, at ? 1 : k, at ? m : 1, b.x, bt ? 1 : n, bt ? k : 1, m, n, k, NULL, more ? c.x : NULL);
+        OK(be->gemm(c.t, a.t, at, b.t, bt, more));
+        CHECK(c, want, 2);
+        CHECK(a, a.x, 1e-10);
+        CHECK(b, b.x, 1e-10);
+        if (m != n) assert_int_equal(be->gemm(c.t, a.t, !at, b.t, bt, more), CL_EINTERNAL);
+        drop(&a);
+        drop(&b);
+        drop(&c);
+        free(want);
+    }
+}
+
+/* Nothing to sum: zero, or as before. */
+static void run_gemm_empty(enum dtype act)
+{
+    struct matrix a = make(act, 0, 4, 0, 1), b = make(act, 0, 5, 0, 1), c = make(act, 4, 5, 2, 1);
+    double zero[20] = {0};
+
+    OK(be->gemm(c.t, a.t, true, b.t, false, true));
+    CHECK(c, c.x, 1e-10);
+    OK(be->gemm(c.t, a.t, true, b.t, false, false));
+    CHECK(c, zero, 1);
+    OK(be->gemm(a.t, b.t, false, c.t, true, false)); // no rows
+    drop(&a);
+    drop(&b);
+    drop(&c);
+}
+
+/* Source numbers of a weight in one of the three types of files, at an odd address when `odd`. */
+struct source {
+    unsigned char *raw;
+    void *p;
+    double *x; // as arithmetic sees them
+};
+
+static uint16_t to_f16(double x) // of numbers whose f16 form is normal
+{
+    int e;
+    double f = frexp(fabs(x), &e);
+    return (uint16_t)((x < 0) << 15 | (e + 14) << 10 | ((int)(f * 2048 + 0.5) & 0x3ff));
+}
+
+static struct source make_source(enum dtype type, int64_t out, int64_t in, int64_t ld, bool odd, enum dtype act)
+{
+    struct source s = {malloc((size_t)(out * ld) * 4 + 8), NULL, doubles(out * in)};
+
+    assert_non_null(s.raw);
+    s.p = s.raw + odd;
+    for (int64_t i = 0; i < out * ld; i++) {
+        float f = (float)((1.0 / 1024 + fabs(uniform()) * 0.4) * (uniform() < 0 ? -1 : 1));
+        uint16_t h = type == DT_F16 ? to_f16(f) : f32_to_bf16(f);
+        if (type == DT_F32)
+            memcpy((char *)s.p + 4 * i, &f, 4);
+        else
+            memcpy((char *)s.p + 2 * i, &h, 2);
+        if (type != DT_F32) f = type == DT_F16 ? f16_to_f32(h) : bf16_to_f32(h);
+        if (act == DT_BF16) f = bf16_to_f32(f32_to_bf16(f));
+        if (i % ld < in) s.x[i / ld * in + i % ld] = f;
+    }
+    return s;
+}
+
+static void check_linear(const struct weight *w, const double *wx, int64_t n, int64_t out, int64_t in, enum dtype act,
+                         int i)
+{
+    struct matrix x = make(either(act, i), n, in, i % 5 == 0 ? 3 : 0, 1),
+                  y = make(either(act, i >> 1), n, out, i % 7 == 0 ? 2 : 0, 1);
+    bool more = i & 4;
+    float *bias = i & 8 ? floats(out, 0, 1) : NULL;
+    double *want = doubles(n * out);
+
+    if (x.t.type == DT_F32 && act == DT_BF16) // products see rounded inputs
+        for (int64_t j = 0; j < n * in; j++) x.x[j] = bf16_to_f32(f32_to_bf16((float)x.x[j]));
+    ref_product(want, x.x, in, 1, wx, 1, in, n, out, in, bias, more ? y.x : NULL);
+    OK(be->linear(y.t, x.t, w, bias, more));
+    CHECK(y, want, 2);
+    assert_int_equal(be->linear(x.t, x.t, w, bias, more), in == out ? CL_OK : CL_EINTERNAL);
+    drop(&x);
+    drop(&y);
+    free(bias);
+    free(want);
+}
+
+static void check_linear_back(const struct weight *w, const double *wx, int64_t n, int64_t out, int64_t in,
+                              enum dtype act, int i)
+{
+    struct matrix dy = make(either(act, i), n, out, i % 5 == 0 ? 3 : 0, 1),
+                  dx = make(either(act, i >> 1), n, in, i % 7 == 0 ? 2 : 0, 1);
+    bool more = i & 4;
+    double *want = doubles(n * in);
+
+    if (dy.t.type == DT_F32 && act == DT_BF16)
+        for (int64_t j = 0; j < n * out; j++) dy.x[j] = bf16_to_f32(f32_to_bf16((float)dy.x[j]));
+    ref_product(want, dy.x, out, 1, wx, in, 1, n, in, out, NULL, more ? dx.x : NULL);
+    OK(be->linear_back(dx.t, dy.t, w, more));
+    CHECK(dx, want, 2);
+    drop(&dy);
+    drop(&dx);
+    free(want);
+}
+
+static void check_embed(const struct weight *w, const double *wx, int64_t out, int64_t in, enum dtype act, int i)
+{
+    struct matrix e = make(either(act, i), 3, in, i % 3, 1);
+    int32_t id[] = {(int32_t)(out - 1), 0, (int32_t)(out / 2)};
+    double *want = doubles(3 * in);
+
+    for (int r = 0; r < 3; r++) memcpy(want + r * in, wx + id[r] * in, (size_t)in * sizeof *want);
+    OK(be->embed(e.t, w, id));
+    CHECK(e, want, 1e-8); // no rounding at all
+    id[1] = (int32_t)out;
+    assert_int_equal(be->embed(e.t, w, id), CL_ENUM);
+    id[1] = -1;
+    assert_int_equal(be->embed(e.t, w, id), CL_ENUM);
+    drop(&e);
+    free(want);
+}
+
+static void run_weights(enum dtype act)
+{
+    static const enum dtype file_type[] = {DT_F32, DT_BF16, DT_F16};
+    for (int i = 0; i < SIZES * 24; i += stride()) {
+        int64_t out = sizes[i / 24][1], in = sizes[i / 24][2], ld = in + (i % 5 == 4);
+        unsigned uses = (unsigned)i % 4;
+        bool keep = i & 4, odd = i % 7 == 6;
+        enum dtype type = file_type[i % 3];
+        struct source s = make_source(type, out, in, ld, odd, act);
+        struct weight *w;
+
+        OK(be->weight_new(&w, s.p, type, out, in, ld, uses, keep));
+        bool in_place = keep && (!uses || (type == act && !odd && (act == DT_F32 || out * in < 64 * 64)));
+        if (in_place)
+            assert_int_equal(be->weight_bytes(w), 0);
+        else
+            assert_true(be->weight_bytes(w) >= (size_t)(out * in) * dtype_size(act));
+        if (!keep) memset(s.raw, 0x7f, (size_t)(out * ld) * dtype_size(type)); // the source is gone
+        for (int64_t n = 0; n < 20; n += n < 4 ? 1 : 7) {
+            if (uses & WEIGHT_FORWARD) check_linear(w, s.x, n, out, in, act, i + (int)n);
+            if (uses & WEIGHT_BACKWARD) check_linear_back(w, s.x, n, out, in, act, i + (int)n);
+        }
+        if (!(uses & WEIGHT_FORWARD))
+            assert_int_equal(be->linear((struct tensor){0}, (struct tensor){0}, w, NULL, false), CL_EINTERNAL);
+        check_embed(w, s.x, out, in, act, i);
+        be->weight_free(w);
+        free(s.raw);
+        free(s.x);
+    }
+}
+
+/* More shapes than the store keeps, then the first ones again. */
+static void run_many_shapes(enum dtype act)
+{
+    enum { N = 24, K = 16, MOST = 600 };
+    struct source s = make_source(DT_F32, N, K, K, false, act);
+    struct weight *w;
+
+    if (stride() > 1) goto done; // once is enough
+    OK(be->weight_new(&w, s.p, DT_F32, N, K, K, WEIGHT_FORWARD, false));
+    for (int64_t n = 1; n <= MOST; n++) check_linear(w, s.x, n, N, K, act, 0);
+    for (int64_t n = 1; n <= 100; n += 9) check_linear(w, s.x, n, N, K, act, 0);
+    be->weight_free(w);
+done:
+    free(s.raw);
+    free(s.x);
+}
+
+/* Larger ones, packed in several blocks, and rows as many as in training. */
+static void run_large(enum dtype act)
+{
+    enum { OUT = 320, IN = 530 };
+    struct source s = make_source(DT_BF16, OUT, IN, IN, false, act);
+    struct weight *w;
+
+    OK(be->weight_new(&w, s.p, DT_BF16, OUT, IN, IN, WEIGHT_FORWARD | WEIGHT_BACKWARD, true));
+    for (int64_t n = 1; n < 200; n = n * 3 + 1) {
+        for (int i = 0; i < 4; i++) check_linear(w, s.x, n, OUT, IN, act, i * 3);
+        for (int i = 0; i < 4; i++) check_linear_back(w, s.x, n, OUT, IN, act, i * 3);
+    }
+    check_embed(w, s.x, OUT, IN, act, 1);
+    be->weight_free(w);
+    free(s.raw);
+    free(s.x);
+}
+
+static void run_bad_weights(enum dtype act)
+{
+    float x[16] = {0};
+    struct weight *w = (struct weight *)x;
+
+    assert_int_equal(be->weight_new(&w, x, DT_F32, 4, 4, 3, 1, true), CL_EINTERNAL);
+    assert_null(w);
+    assert_int_equal(be->weight_new(&w, x, DT_I32, 4, 4, 4, 1, true), CL_EINTERNAL);
+    assert_int_equal(be->weight_new(&w, x, act, 0, 4, 4, 1, true), CL_EINTERNAL);
+    be->weight_free(NULL);
+}
+
+#define CASE(name)                                                                                                     \
+    static void test_##name(void **unused)                                                                             \
+    {                                                                                                                  \
+        (void)unused;                                                                                                  \
+        each_setting(run_##name);                                                                                      \
+    }
+#define CASES(X) X(gemm) X(gemm_empty) X(weights) X(many_shapes) X(large) X(bad_weights)
+CASES(CASE)
+
+int main(void)
+{
+#define ENTRY(name) cmocka_unit_test(test_##name),
+    const struct CMUnitTest tests[] = {CASES(ENTRY)};
+    return cmocka_run_group_tests_name("gemm", tests, NULL, NULL);
+}
