@@ -121,7 +121,7 @@ const char *text_encoder_hash(const struct text_encoder *e)
 /* Lower case of one character as UTF-8. Only one of them becomes two: I with a dot above. */
 static size_t put_lower(char *out, utf8proc_int32_t c)
 {
-    size_t n = (size_t)utf8proc_encode_char(c == 0x130 ? 'i' : utf8proc_tolower(c), (utf8proc_uint8_t *)out);
+    size_t n = (size_t)utf8proc_encode_char(utf8proc_tolower(c), (utf8proc_uint8_t *)out);
     return c == 0x130 ? n + (size_t)utf8proc_encode_char(0x307, (utf8proc_uint8_t *)out + n) : n;
 }
 
