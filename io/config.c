@@ -385,7 +385,7 @@ static int check_task(const struct config *c, int i, unsigned needs)
     snprintf(key, sizeof key, "stream.tasks.%d.train", i);
     if (needs & NEED_TRAIN) TRY(check_path(c, key, t->train, ENTRY_FILE, "training records"));
     snprintf(key, sizeof key, "stream.tasks.%d.images", i);
-    TRY(check_path(c, key, t->images, ENTRY_FOLDER, "the folder of the pictures"));
+    if (t->images) TRY(check_path(c, key, t->images, ENTRY_FOLDER, "the folder of the pictures"));
     rc = CL_OK;
 done:
     return rc;
@@ -431,22 +431,13 @@ done:
     return rc;
 }
 
-/* Values that follow from others: the run directory, folders of pictures. */
+/* Values that follow from others: the run directory. */
 static int derive(struct config *c, const char *folder)
 {
-    for (int i = 0; i < c->stream.tasks; i++) {
-        struct task_config *t = &c->stream.task[i];
-        const char *file = t->train ? t->train : t->test;
-        if (t->images || !file) continue;
-        const char *slash = strrchr(file, '/');
-        t->images = strndup(file, slash == file ? 1 : (size_t)(slash - file));
-        if (!t->images) return err_set(CL_ENOMEM, "out of memory");
-    }
-    if (!c->output && asprintf(&c->output, "%s/runs/%s", folder, c->stream.name) < 0) {
-        c->output = NULL;
-        return err_set(CL_ENOMEM, "out of memory");
-    }
-    return CL_OK;
+    if (c->output) return CL_OK;
+    if (asprintf(&c->output, "%s/runs/%s", strcmp(folder, "/") ? folder : "", c->stream.name) >= 0) return CL_OK;
+    c->output = NULL;
+    return err_set(CL_ENOMEM, "out of memory");
 }
 
 /* ---- loading ---- */

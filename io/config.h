@@ -15,7 +15,7 @@
 struct task_config {
     char *name;            // plain: letters, digits, - _ . ; used in file names
     char *train, *test;    // task files; train may be NULL for eval-only streams
-    char *images;          // folder that record's image paths are relative to; default: the task file's folder
+    char *images;          // folder that records' image paths are relative to; NULL: each task file's own
     char *metric;          // "exact"
     char *prompt_suffix;   // text put behind every first question, or NULL
 };

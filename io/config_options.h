@@ -145,7 +145,7 @@
     X(PATH,   "test",                  test,                  NULL,    0, 0,    NULL, RESULT, \
       "test records, in the same form") \
     X(PATH,   "images",                images,                NULL,    0, 0,    NULL, PLACE, \
-      "folder that the records' picture paths are relative to; null: the folder of train (or test)") \
+      "folder that the records' picture paths are relative to; null: each file's own folder") \
     X(TEXT,   "metric",                metric,                "exact", 0, 0,    NULL, RESULT, \
       "how answers are scored (`cllava metric list`)") \
     X(TEXT,   "prompt_suffix",         prompt_suffix,         NULL,    0, 0,    NULL, RESULT, \

@@ -5,21 +5,20 @@
 #include "io/config.h"
 #include "io/err.h"
 #include "jobs/commands.h"
+#include "jobs/settings.h"
 
 int command_config(const struct command_args *a)
 {
     int rc;
     struct config c = {0};
     char *text = NULL;
-    size_t n;
-    const char *const *sets = args_sets(a, &n);
     const unsigned needs = NEED_BASE | NEED_ENCODER | NEED_STREAM | NEED_TRAIN | NEED_OUTPUT;
 
     if (!args_count(a)) {
         config_help(stdout);
         return CL_OK;
     }
-    TRY(config_load(&c, args_positional(a, 0), sets, n, needs));
+    TRY(settings_load(&c, a, args_positional(a, 0), needs));
     TRY(args_flag(a, "json") ? config_json(&c, &text) : config_yaml(&c, &text));
     printf("%s%s", text, args_flag(a, "json") ? "\n" : "");
 done:

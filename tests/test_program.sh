@@ -53,6 +53,10 @@ cp out resolved.yaml
 expect 0 '' "$CLLAVA" config resolved.yaml
 cmp -s out resolved.yaml || fail 'the resolved file does not resolve to itself'
 expect 2 '--set: base: No such file' "$CLLAVA" config run.yaml --set base=x
+expect 2 '--set: method: unknown value (got continual_lava' "$CLLAVA" config run.yaml --set method=continual_lava
+expect 2 'did you mean continual_llava?' "$CLLAVA" config run.yaml --set method=continual_lava
+expect 2 '--set: stream.tasks.0.metric: unknown value (got exat, expected one of exact' "$CLLAVA" config run.yaml --set stream.tasks.0.metric=exat
+expect 2 '--set: prompt.template: unknown (got "vicuna"' "$CLLAVA" config run.yaml --set prompt.template=vicuna
 sed -i 's/stage1: {/stage1: {sufle: true, /' run.yaml
 expect 2 'run.yaml:7: stage1.sufle: unknown key (valid keys of stage1: epochs,' "$CLLAVA" config run.yaml
 
