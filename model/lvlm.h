@@ -32,12 +32,16 @@ struct lvlm_limits { // what the step's memory is laid out for
 int lvlm_open(struct lvlm **m, const char *dir, const struct backend *be, const struct tp *tp, bool train);
 void lvlm_close(struct lvlm *m);
 const struct lvlm_config *lvlm_get_config(const struct lvlm *m);
-/* Hash of config and weights, 16 hex digits: checkpoints name their base by it. */
-const char *lvlm_hash(const struct lvlm *m);
+/* Hash of config and weights, 16 hex digits: checkpoints name their base by it.
+ * The first call reads every weight once. */
+const char *lvlm_hash(struct lvlm *m);
 size_t lvlm_weight_bytes(const struct lvlm *m);
 
 /* Lays out memory for batches within the limits; may be called again with larger ones. Not inside a step. */
 int lvlm_reserve(struct lvlm *m, const struct lvlm_limits *limits);
+
+/* Bytes of activations and scratch that such a step takes. */
+size_t lvlm_step_bytes(struct lvlm *m, const struct lvlm_limits *limits);
 
 /* features (n * tokens, d_vision) of type backend.act, host or device as the backend allocates, from n pictures' pixels
  * (n, 3, size, size) f32 host. */

@@ -1,0 +1,194 @@
+/* generate.c - greedy generation with a KV cache.
+ *
+ * The cache has places for some sequences of some length; each place fills from its front. Prefill runs a pack of prompts
+ * through the ordinary forward pass and leaves keys and values behind; decoding runs one token of each of n sequences,
+ * whatever places they have, so that a finished sequence's place can be given to the next prompt at once (continuous
+ * batching is the caller's: jobs/evaluate.c).
+ */
+#include "io/err.h"
+#include "model/lvlm_internal.h"
+
+#include <string.h>
+
+struct kv_cache {
+    struct lvlm *m;
+    int sequences;
+    int64_t length;       // tokens of one sequence
+    struct tensor *k, *v; // (L) (sequences * length, KV)
+    int64_t *used;        // (sequences) tokens in each place
+    bool decoding;
+    /* one step's arrays */
+    struct packed_batch b; // decode: one token a sample
+    int64_t *slot;         // (slot_room) cache row of each token of a pass
+    int64_t slot_room;
+    int64_t *cu_k, *k_start;
+};
+
+static int64_t most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+int lvlm_kv_new(struct kv_cache **out, struct lvlm *m, int sequences, int64_t length)
+{
+    int rc;
+    int L = m->c.text.layers;
+    int64_t rows = sequences * length, room = most(sequences, m->limits.tokens);
+    struct kv_cache *kv = mem_new(1, sizeof *kv);
+
+    if (!kv || !(kv->k = mem_new((size_t)L, sizeof *kv->k)) || !(kv->v = mem_new((size_t)L, sizeof *kv->v)) ||
+        !(kv->used = mem_new((size_t)sequences, sizeof *kv->used)) ||
+        !(kv->slot = mem_new((size_t)room, sizeof *kv->slot)) ||
+        !(kv->cu_k = mem_new((size_t)sequences + 1, sizeof *kv->cu_k)) ||
+        !(kv->k_start = mem_new((size_t)sequences, sizeof *kv->k_start)))
+        FAIL(CL_ENOMEM, "no memory for a KV cache");
+    kv->m = m, kv->sequences = sequences, kv->length = length, kv->slot_room = room;
+    TRY(rope_reserve(m, length));
+    TRY(batch_new(&kv->b, sequences, sequences));
+    for (int l = 0; l < L; l++) {
+        size_t bytes = (size_t)(rows * m->KV) * dtype_size(m->be->act);
+        kv->k[l] = tensor_of(m->be->alloc(bytes), m->be->act, rows, m->KV);
+        kv->v[l] = tensor_of(m->be->alloc(bytes), m->be->act, rows, m->KV);
+        if (!kv->k[l].data || !kv->v[l].data)
+            FAIL(CL_ENOMEM, "no memory for a KV cache of %d sequences x %lld tokens; hint: lower eval.batch", sequences,
+                 (long long)length);
+    }
+    *out = kv;
+    return CL_OK;
+done:
+    if (kv) kv->m = m;
+    lvlm_kv_free(kv);
+    return rc;
+}
+
+void lvlm_kv_free(struct kv_cache *kv)
+{
+    if (!kv) return;
+    for (int l = 0; l < kv->m->c.text.layers; l++) {
+        if (kv->k && kv->k[l].data) kv->m->be->free(kv->k[l].data);
+        if (kv->v && kv->v[l].data) kv->m->be->free(kv->v[l].data);
+    }
+    batch_free(&kv->b);
+    mem_free(kv->k), mem_free(kv->v), mem_free(kv->used), mem_free(kv->slot), mem_free(kv->cu_k), mem_free(kv->k_start);
+    mem_free(kv);
+}
+
+bool kv_decoding(const struct kv_cache *kv)
+{
+    return kv->decoding;
+}
+
+struct tensor kv_keys(struct kv_cache *kv, int l)
+{
+    return kv->k[l];
+}
+
+struct tensor kv_values(struct kv_cache *kv, int l)
+{
+    return kv->v[l];
+}
+
+int kv_store(struct kv_cache *kv, int l, const struct pass *p, struct tensor k, struct tensor v)
+{
+    int rc;
+
+    (void)p;
+    TRY(kv->m->be->scatter(kv->k[l], k, kv->slot));
+    TRY(kv->m->be->scatter(kv->v[l], v, kv->slot));
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+void kv_attention(const struct kv_cache *kv, const struct pass *p, struct attention_shape *s)
+{
+    for (int i = 0; i < p->b->samples; i++) {
+        kv->cu_k[i + 1] = kv->cu_k[i] + kv->used[p->seq[i]] + 1; // the token of this step is in the cache already
+        kv->k_start[i] = p->seq[i] * kv->length;
+    }
+    s->cu_k = kv->cu_k;
+    s->k_start = kv->k_start;
+}
+
+/* The greedy choice after each row of final_h. */
+static int choose(struct lvlm *m, int64_t n, const uint8_t *allowed, int32_t *next)
+{
+    int rc = CL_OK;
+    int64_t chunk = decoder_logit_chunk(m);
+
+    for (int64_t i = 0; i < n && !rc; i += chunk) {
+        size_t mark = arena_mark(&m->arena);
+        int64_t rows = n - i < chunk ? n - i : chunk;
+        struct tensor t = arena_tensor(&m->arena, DT_F32, rows, m->c.text.vocab);
+        if (!(rc = decoder_logits(m, t, i, rows))) rc = m->be->argmax(next + i, t, allowed);
+        arena_back(&m->arena, mark);
+    }
+    return rc;
+}
+
+static int run(struct lvlm *m, const struct pass *p, int64_t rows, const uint8_t *allowed, int32_t *next)
+{
+    int rc;
+
+    TRY(bank_load(m, p->ad));
+    mem_guard_begin();
+    arena_back(&m->arena, 0);
+    rc = decoder_layout(m, p->b->n, p->b->rows, p);
+    if (!rc) rc = decoder_run(m, p);
+    if (!rc) rc = choose(m, rows, allowed, next);
+    mem_guard_end();
+done:
+    return rc;
+}
+
+int lvlm_prefill(struct lvlm *m, struct kv_cache *kv, const int *seq, const struct packed_batch *b,
+                 const struct adapters *ad, const uint8_t *allowed, int32_t *next)
+{
+    int rc;
+    struct pass p = {.b = b, .ad = ad, .kv = kv, .seq = seq, .rows_only = true};
+
+    if (b->n > m->limits.tokens || b->n > kv->slot_room || b->samples > m->limits.samples || b->rows != b->samples ||
+        b->rows > m->limits.rows)
+        FAIL(CL_EINTERNAL, "prefill of %d prompts, %lld tokens (reserved %d, %lld)", b->samples, (long long)b->n,
+             m->limits.samples, (long long)m->limits.tokens);
+    for (int s = 0; s < b->samples; s++) {
+        int64_t n = b->cu[s + 1] - b->cu[s];
+        if (n > kv->length)
+            FAIL(CL_EDATA, "prompt of %lld tokens is longer than the KV cache (%lld)", (long long)n,
+                 (long long)kv->length);
+        for (int64_t i = 0; i < n; i++) kv->slot[b->cu[s] + i] = seq[s] * kv->length + i;
+    }
+    kv->decoding = false;
+    TRY(run(m, &p, b->rows, allowed, next));
+    for (int s = 0; s < b->samples; s++) kv->used[seq[s]] = b->cu[s + 1] - b->cu[s];
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+int lvlm_decode(struct lvlm *m, struct kv_cache *kv, int n, const int *seq, const int32_t *token,
+                const struct adapters *ad, const uint8_t *allowed, int32_t *next)
+{
+    int rc;
+    struct packed_batch *b = &kv->b;
+    struct pass p = {.b = b, .ad = ad, .kv = kv, .seq = seq};
+
+    if (n > kv->sequences || n > m->limits.samples || n > m->limits.tokens)
+        FAIL(CL_EINTERNAL, "decoding %d sequences (cache %d, reserved %d)", n, kv->sequences, m->limits.samples);
+    batch_clear(b);
+    b->samples = n, b->n = n;
+    for (int i = 0; i < n; i++) {
+        if (kv->used[seq[i]] >= kv->length)
+            FAIL(CL_EDATA, "sequence is longer than the KV cache (%lld tokens)", (long long)kv->length);
+        b->id[i] = token[i];
+        b->pos[i] = (int32_t)kv->used[seq[i]];
+        b->cu[i + 1] = i + 1;
+        kv->slot[i] = seq[i] * kv->length + kv->used[seq[i]];
+    }
+    kv->decoding = true;
+    TRY(run(m, &p, n, allowed, next));
+    for (int i = 0; i < n; i++) kv->used[seq[i]]++;
+    rc = CL_OK;
+done:
+    return rc;
+}

@@ -1,0 +1,148 @@
+/* weights.c - the decoder's frozen weights: which there are, how ranks split them, and how they come from the files.
+ *
+ * A column-split matrix (q, k, v, gate, up) gives a rank some of its rows in the file's (out, in) order; a row-split one
+ * (o, down) some of its columns. Either way a rank touches only its own part of the memory map.
+ */
+#include "io/err.h"
+#include "model/lvlm_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A float vector from the file to the device. n numbers from `first`. */
+static int load_vector(struct lvlm *m, float **out, const char *name, int64_t whole, int64_t first, int64_t n)
+{
+    int rc;
+    const struct st_array *a;
+    float *host = NULL;
+
+    TRY(safetensors_want(&a, m->st, name, 1, whole));
+    if (!(host = mem_new((size_t)n, sizeof *host)) || !(*out = m->be->alloc((size_t)n * sizeof *host)))
+        FAIL(CL_ENOMEM, "no memory for %s (%lld numbers)", name, (long long)n);
+    convert_to_f32(host, (const char *)a->data + (size_t)first * dtype_size(a->type), a->type, n);
+    TRY(m->be->upload(*out, host, (size_t)n * sizeof *host));
+    rc = CL_OK;
+done:
+    mem_free(host);
+    return rc;
+}
+
+struct split {
+    int64_t first, n, whole; // of the dimension that is split
+};
+
+static struct split split_of(const struct lvlm *m, enum shard kind, int64_t whole)
+{
+    const struct text_config *c = &m->c.text;
+
+    if (kind == SHARD_HEADS) return (struct split){m->head0 * c->head_dim, m->H, whole};
+    if (kind == SHARD_KV_HEADS) return (struct split){m->kv_head0 * c->head_dim, m->KV, whole};
+    if (kind == SHARD_FFN) {
+        int64_t first, n;
+        tp_shard(&first, &n, c->ffn, m->tp);
+        return (struct split){first, n, whole};
+    }
+    return (struct split){0, whole, whole};
+}
+
+/* rows, cols: of the whole matrix. by_rows: the output dimension is split (column parallel), else the input. */
+static int load_matrix(struct lvlm *m, struct weight **w, float **bias, const char *name, int64_t rows, int64_t cols,
+                       enum shard kind, bool by_rows, bool has_bias, unsigned uses)
+{
+    int rc;
+    char full[128];
+    const struct st_array *a;
+    struct split s = split_of(m, kind, by_rows ? rows : cols);
+    int64_t first;
+
+    snprintf(full, sizeof full, "%s.weight", name);
+    TRY(safetensors_want(&a, m->st, full, 2, rows, cols));
+    first = by_rows ? s.first * cols : s.first;
+    TRY(m->be->weight_new(w, (const char *)a->data + (size_t)first * dtype_size(a->type), a->type, by_rows ? s.n : rows,
+                          by_rows ? cols : s.n, cols, uses, true));
+    if (has_bias && (by_rows || !m->tp || m->tp->rank == 0)) { // a row-split bias is added once, by the first rank
+        snprintf(full, sizeof full, "%s.bias", name);
+        TRY(load_vector(m, bias, full, rows, by_rows ? s.first : 0, by_rows ? s.n : rows));
+    }
+    rc = CL_OK;
+done:
+    return err_prefix(rc, "base weight %s", name);
+}
+
+static int load_layer(struct lvlm *m, int l)
+{
+    int rc;
+    const struct text_config *c = &m->c.text;
+    struct layer_weights *w = &m->layer[l];
+    const int64_t D = c->hidden, H = (int64_t)c->heads * c->head_dim, KV = (int64_t)c->kv_heads * c->head_dim,
+                  F = c->ffn;
+    unsigned uses = WEIGHT_FORWARD | (m->train ? WEIGHT_BACKWARD : 0u);
+    char name[96];
+
+    // the backward pass ends at layer 0's o_proj: what lies below it is never asked for a gradient
+#define LOAD(field, tensor, rows, cols, shard, by_rows, has_bias)                                                      \
+    snprintf(name, sizeof name, "layers.%d." tensor, l);                                                               \
+    TRY(load_matrix(m, &w->field, &w->field##_bias, name, rows, cols, shard, by_rows, has_bias,                        \
+                    l == 0 && !strncmp(tensor, "self_attn", 9) ? WEIGHT_FORWARD : uses));
+    LAYER_MATRICES(LOAD)
+#undef LOAD
+    snprintf(name, sizeof name, "layers.%d.input_layernorm.weight", l);
+    TRY(load_vector(m, &w->attention_norm, name, D, 0, D));
+    snprintf(name, sizeof name, "layers.%d.post_attention_layernorm.weight", l);
+    TRY(load_vector(m, &w->mlp_norm, name, D, 0, D));
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+int weights_load(struct lvlm *m)
+{
+    int rc;
+    const struct text_config *c = &m->c.text;
+    unsigned head = WEIGHT_FORWARD | (m->train ? WEIGHT_BACKWARD : 0u);
+
+    if (!(m->layer = mem_new((size_t)c->layers, sizeof *m->layer))) FAIL(CL_ENOMEM, "no memory for the layer table");
+    for (int l = 0; l < c->layers; l++) TRY(load_layer(m, l));
+    TRY(load_matrix(m, &m->embed, NULL, "embed_tokens", c->vocab, c->hidden, SHARD_NONE, true, false,
+                    c->tied ? head : 0));
+    if (c->tied)
+        m->lm_head = m->embed;
+    else
+        TRY(load_matrix(m, &m->lm_head, NULL, "lm_head", c->vocab, c->hidden, SHARD_NONE, true, false, head));
+    TRY(load_vector(m, &m->final_norm, "norm.weight", c->hidden, 0, c->hidden));
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+void weights_free(struct lvlm *m)
+{
+    for (int l = 0; m->layer && l < m->c.text.layers; l++) {
+        struct layer_weights *w = &m->layer[l];
+#define DROP(field, ...)                                                                                               \
+    if (w->field) m->be->weight_free(w->field);                                                                        \
+    if (w->field##_bias) m->be->free(w->field##_bias);
+        LAYER_MATRICES(DROP)
+#undef DROP
+        if (w->attention_norm) m->be->free(w->attention_norm);
+        if (w->mlp_norm) m->be->free(w->mlp_norm);
+    }
+    if (m->lm_head && m->lm_head != m->embed) m->be->weight_free(m->lm_head);
+    if (m->embed) m->be->weight_free(m->embed);
+    if (m->final_norm) m->be->free(m->final_norm);
+    mem_free(m->layer);
+}
+
+size_t weights_bytes(const struct lvlm *m)
+{
+    size_t sum = m->be->weight_bytes(m->embed);
+
+    if (m->lm_head != m->embed) sum += m->be->weight_bytes(m->lm_head);
+    for (int l = 0; l < m->c.text.layers; l++) {
+        const struct layer_weights *w = &m->layer[l];
+#define ADD(field, ...) sum += m->be->weight_bytes(w->field);
+        LAYER_MATRICES(ADD)
+#undef ADD
+    }
+    return sum;
+}
