@@ -42,7 +42,7 @@ struct config {
     } stage2;
     struct { int rank; double alpha; char *a_init; } lora;      // sequential_lora, joint, replay; alpha 0: scale 1
     struct { int budget; double ratio; } replay;  // samples kept per task; replayed per own sample of a step
-    struct { bool after_each_task, zero_shot; int max_new_tokens, batch; char *routing; int64_t limit; } eval;
+    struct { bool after_each_task, zero_shot, next_task; int max_new_tokens, batch; char *routing; int64_t limit; } eval;
     struct { int tensor; char *coordinator; } parallel;
     struct { int64_t every_steps; int keep; } checkpoint;
     struct { char *on_error; int64_t limit; } data;             // stop, skip; train records per task, 0: all

@@ -1,0 +1,183 @@
+/* evaluate.c - questions of one task's test side to answers, answers to scores, all of it to a predictions file. */
+#include "jobs/evaluate.h"
+
+#include "io/err.h"
+#include "io/metric.h"
+#include "jobs/generator.h"
+#include "jobs/run_dir.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct cell {
+    struct job *j;
+    struct task_data *d;
+    enum route_mode mode;
+    const struct metric *metric;
+    const struct adapters *set; // NULL: the base alone
+    struct routing one;         // routing of one sample
+    int32_t *selected;          // (n, M)
+    char **line;                // (n) predictions, JSON
+    double score, format_free, routed;
+    int64_t done, tokens;
+};
+
+/* Task that owns the slots with the largest sum of coefficients among the selected. */
+static int routed_task(const struct cell *c)
+{
+    const struct method_ops *ops = c->j->method->ops;
+    int best = -1, T = c->j->cfg.stream.tasks;
+    double most = -1;
+
+    for (int t = 0; t < T; t++) {
+        double sum = 0;
+        for (int m = 0; m < c->one.M; m++)
+            if (c->one.selected[m] >= 0 && ops->slot_task(c->j->method, c->one.selected[m]) == t)
+                sum += c->one.intrinsic[c->one.selected[m]];
+        if (sum > most) most = sum, best = t;
+    }
+    return best;
+}
+
+static int ask(void *context, int64_t i, struct prompt_item *item)
+{
+    int rc;
+    struct cell *c = context;
+    const float *query = task_data_query(c->d, i);
+    uint64_t number = (uint64_t)i;
+
+    TRY(task_data_sample(c->d, c->j, i, true, &item->sample, &item->picture));
+    if (!c->set) return CL_OK;
+    TRY(c->j->method->ops->route(c->j->method, c->mode, c->d->task, &query, &number, 1, &c->one));
+    memcpy(item->coef, c->one.coef, (size_t)c->set->slots * sizeof *item->coef);
+    memcpy(c->selected + i * c->one.M, c->one.selected, (size_t)c->one.M * sizeof *c->selected);
+    if (query) c->routed += routed_task(c) == c->d->task;
+done:
+    return rc;
+}
+
+static json_t *numbers(const int32_t *v, int n)
+{
+    json_t *a = json_array();
+
+    for (int i = 0; i < n; i++)
+        if (v[i] >= 0) json_array_append_new(a, json_integer(v[i]));
+    return a;
+}
+
+static int describe(struct cell *c, int64_t i, const struct record *r, const char *text, const int32_t *id, int n,
+                    double score)
+{
+    json_t *answers = json_array(), *o;
+
+    for (int k = 0; k < r->n_answers; k++) json_array_append_new(answers, json_string(r->answers[k]));
+    o = json_pack("{s:s, s:s, s:o, s:o, s:f, s:o}", "id", r->id, "prediction", text, "tokens", numbers(id, n),
+                  "answers", answers, "score", score, "selected",
+                  numbers(c->selected + i * c->one.M, c->set ? c->one.M : 0));
+    if (!o) return err_set(CL_ENOMEM, "no memory for a prediction");
+    c->line[i] = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    json_decref(o);
+    return c->line[i] ? CL_OK : err_set(CL_ENOMEM, "no memory for a prediction");
+}
+
+static int take(void *context, int64_t i, const int32_t *id, int n, int64_t prompt_n)
+{
+    int rc;
+    struct cell *c = context;
+    struct record r = {0};
+    char *text = NULL;
+    double score;
+    char note[64];
+
+    (void)prompt_n;
+    TRY(dataset_get(c->d->ds, i, &r));
+    TRY(job_decode(c->j, id, (size_t)n, &text));
+    score = metric_score(c->metric, text, (const char *const *)r.answers, r.n_answers);
+    c->score += score;
+    c->format_free += metric_first_word(text, (const char *const *)r.answers, r.n_answers);
+    c->tokens += n;
+    TRY(describe(c, i, &r, text, id, n, score));
+    c->done++;
+    snprintf(note, sizeof note, "%.1f %%", 100 * c->score / (double)c->done);
+    progress_step(c->j->log, c->done, note);
+done:
+    free(text);
+    record_free(&r);
+    return rc;
+}
+
+static int write_lines(char *const *line, int64_t n, const char *path)
+{
+    int rc;
+    char temporary[4096];
+    FILE *f = NULL;
+
+    if (snprintf(temporary, sizeof temporary, "%s.tmp-%ld", path, (long)getpid()) >= (int)sizeof temporary)
+        FAIL(CL_EIO, "path is too long: %s", path);
+    if (!(f = fopen(temporary, "w"))) FAIL(CL_EIO, "cannot write %s: %s", path, strerror(errno));
+    for (int64_t i = 0; i < n; i++)
+        if (fprintf(f, "%s\n", line[i]) < 0) FAIL(CL_EIO, "cannot write %s: %s", path, strerror(errno));
+    if (fflush(f) || fsync(fileno(f)) || rename(temporary, path))
+        FAIL(CL_EIO, "cannot write %s: %s", path, strerror(errno));
+    rc = CL_OK;
+done:
+    if (f) fclose(f);
+    if (rc) unlink(temporary);
+    return rc;
+}
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, enum route_mode mode, bool adapters,
+                  const char *predictions)
+{
+    int rc;
+    double begun = now();
+    struct adapters set = {0};
+    struct generator *g = NULL;
+    struct cell c = {.j = j, .d = d, .mode = mode, .metric = metric_find(d->conf->metric)};
+    struct generator_ends ends = {&c, ask, NULL, take};
+    struct generator_limits lim = {
+        .batch = j->cfg.eval.batch, .prompt_n = d->longest, .max_new_tokens = j->cfg.eval.max_new_tokens};
+    size_t n = (size_t)d->n;
+
+    if (!c.metric) FAIL(CL_ECONFIG, "metric %s is unknown; hint: cllava metric list", d->conf->metric);
+    if (lim.batch > d->n) lim.batch = (int)d->n;
+    if (adapters) {
+        TRY(j->method->ops->adapters(j->method, mode, d->task, &set));
+        if (set.slots) c.set = &set, lim.slots = set.slots, lim.rank = set.rank;
+    }
+    TRY(routing_new(&c.one, 1, set.slots, j->cfg.pool.top_m));
+    c.selected = mem_new(n * (size_t)c.one.M, sizeof *c.selected);
+    c.line = mem_new(n, sizeof *c.line);
+    if (!c.selected || !c.line) FAIL(CL_ENOMEM, "no memory for %zu predictions", n);
+    if (c.set) TRY(task_data_embed(d, j));
+    TRY(generator_new(&g, j, &lim));
+    TRY(generator_run(g, d->n, c.set, &ends));
+    if (predictions) TRY(write_lines(c.line, d->n, predictions));
+    *out = (struct cell_result){.n = d->n,
+                                .score = 100 * c.score / (double)d->n,
+                                .format_free = 100 * c.format_free / (double)d->n,
+                                .routed = c.set && d->embedding ? 100 * c.routed / (double)d->n : NAN,
+                                .tokens = c.tokens,
+                                .seconds = now() - begun};
+done:
+    generator_free(g);
+    for (size_t i = 0; c.line && i < n; i++) free(c.line[i]);
+    mem_free(c.line);
+    mem_free(c.selected);
+    routing_free(&c.one);
+    return err_prefix(rc, "evaluation on %s", d->conf->name);
+}

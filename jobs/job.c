@@ -1,0 +1,176 @@
+/* job.c - opening what a command works with. */
+#include "jobs/job.h"
+
+#include "io/err.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int open_backend(struct job *j)
+{
+    int rc;
+
+    if (!strcmp(j->cfg.device, "cuda"))
+        FAIL(CL_EDEVICE, "device: cuda (this build has no CUDA backend); hint: set device: cpu or auto");
+    if (j->cfg.threads > 0) omp_set_num_threads(j->cfg.threads);
+    TRY(backend_cpu(&j->f32, DT_F32));
+    TRY(backend_cpu(&j->be, strcmp(j->cfg.precision, "bf16") ? DT_F32 : DT_BF16));
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+/* Tokenizer and base belong together when every id has a row, and the picture's id is nothing that text can give. */
+static int check_tokenizer(const struct job *j, const struct lvlm_config *c)
+{
+    int32_t size = tokenizer_size(j->tok), image = c->image_token;
+    const char *piece;
+
+    if (size > c->text.vocab)
+        return err_set(CL_EMISMATCH,
+                       "tokenizer of %s has %d ids, its base has %d rows (expected at most as many ids as rows); hint: "
+                       "tokenizer and weights are of different models",
+                       j->cfg.base, size, c->text.vocab);
+    if (c->bos >= c->text.vocab || c->eos[0] >= c->text.vocab || c->eos[0] < 0)
+        return err_set(CL_EMISMATCH, "base %s: bos %d or eos %d is outside its vocabulary of %d", j->cfg.base, c->bos,
+                       c->eos[0], c->text.vocab);
+    if (!c->has_vision) return CL_OK;
+    if (image > size)
+        return err_set(CL_EMISMATCH,
+                       "base %s has its image token at %d, but the tokenizer ends at %d; hint: tokenizer and weights "
+                       "are of different models",
+                       j->cfg.base, image, size);
+    piece = tokenizer_piece(j->tok, image);
+    if (piece && !tokenizer_is_special(j->tok, image))
+        return err_set(CL_EMISMATCH,
+                       "base %s: image token %d is the ordinary piece \"%s\" of the tokenizer; hint: tokenizer and "
+                       "weights are of different models",
+                       j->cfg.base, image, piece);
+    return CL_OK;
+}
+
+static int open_allowed(struct job *j, const struct lvlm_config *c)
+{
+    int32_t size = tokenizer_size(j->tok);
+
+    if (!(j->allowed = mem_new((size_t)c->text.vocab, 1))) return err_set(CL_ENOMEM, "no memory for the vocabulary");
+    for (int32_t id = 0; id < size && id < c->text.vocab; id++) j->allowed[id] = tokenizer_piece(j->tok, id) != NULL;
+    if (c->has_vision && c->image_token >= 0 && c->image_token < c->text.vocab) j->allowed[c->image_token] = 0;
+    if (c->pad >= 0 && c->pad < c->text.vocab && !job_is_end(j, c->pad)) j->allowed[c->pad] = 0;
+    return CL_OK;
+}
+
+static int open_model(struct job *j, bool train)
+{
+    int rc;
+    const struct lvlm_config *c;
+    const struct config *f = &j->cfg;
+
+    TRY(open_backend(j));
+    TRY(tokenizer_open(&j->tok, f->base));
+    TRY(prompt_make(&j->prompt, f->prompt.template_, f->prompt.system, f->prompt.legacy));
+    TRY(lvlm_open(&j->lvlm, f->base, j->be, NULL, train));
+    c = lvlm_get_config(j->lvlm);
+    TRY(check_tokenizer(j, c));
+    TRY(open_allowed(j, c));
+    if (c->has_vision) {
+        TRY(image_spec_read(&j->image, f->base, c->vision.image_size, f->image.aspect));
+        j->image.exif = f->image.exif;
+        if (j->image.size != c->vision.image_size)
+            FAIL(CL_EMISMATCH,
+                 "base %s: preprocessor_config.json makes pictures of %d pixels, the vision tower takes %d", f->base,
+                 j->image.size, c->vision.image_size);
+    }
+    j->sampler = (struct sampler){j->tok,
+                                  &j->prompt,
+                                  c->bos,
+                                  c->eos[0],
+                                  c->image_token,
+                                  c->has_vision ? c->vision.tokens : 0,
+                                  f->stage2.max_length};
+    TRY(features_new(&j->features, j->lvlm, j->be, &j->image, (size_t)f->image.cache_mib << 20));
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+static int open_method(struct job *j)
+{
+    int rc;
+    const struct method_ops *ops = method_find(j->cfg.method);
+    const struct lvlm_config *c = lvlm_get_config(j->lvlm);
+    struct method_shape shape = {.tasks = j->cfg.stream.tasks,
+                                 .layers = c->text.layers,
+                                 .H = (int64_t)c->text.heads * c->text.head_dim,
+                                 .D = c->text.hidden};
+
+    if (!ops) FAIL(CL_ECONFIG, "method: %s (expected one of: %s)", j->cfg.method, method_names());
+    if (ops->routes) {
+        TRY(text_encoder_open(&j->encoder, j->cfg.encoder, j->cfg.base, j->tok, j->f32));
+        shape.K = text_encoder_width(j->encoder);
+    }
+    TRY(ops->open(&j->method, &j->cfg, &shape));
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+int job_open(struct job *j, unsigned parts)
+{
+    int rc;
+
+    if (!j->log) TRY(log_open(&j->log, NULL, -1));
+    if (parts & JOB_MODEL) TRY(open_model(j, parts & JOB_TRAIN));
+    if (parts & JOB_METHOD) TRY(open_method(j));
+    if ((parts & JOB_ENCODER) && !j->encoder) {
+        if (!j->f32) TRY(backend_cpu(&j->f32, DT_F32));
+        if (!j->tok) TRY(tokenizer_open(&j->tok, j->cfg.base));
+        TRY(text_encoder_open(&j->encoder, j->cfg.encoder, j->cfg.base, j->tok, j->f32));
+    }
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+void job_close(struct job *j)
+{
+    if (j->method) j->method->ops->close(j->method);
+    if (j->encoder) text_encoder_close(j->encoder);
+    features_free(j->features);
+    mem_free(j->allowed);
+    lvlm_close(j->lvlm);
+    prompt_free(&j->prompt);
+    if (j->tok) tokenizer_close(j->tok);
+    if (j->log) log_close(j->log);
+    config_free(&j->cfg);
+    memset(j, 0, sizeof *j);
+}
+
+bool job_is_end(const struct job *j, int32_t id)
+{
+    const struct lvlm_config *c = lvlm_get_config(j->lvlm);
+
+    for (int i = 0; i < c->n_eos; i++)
+        if (id == c->eos[i]) return true;
+    return false;
+}
+
+int job_decode(const struct job *j, const int32_t *id, size_t n, char **text)
+{
+    int rc;
+    static const char blank[] = " \t\r\n\f\v";
+    char *from;
+    size_t len;
+
+    while (n && job_is_end(j, id[n - 1])) n--;
+    TRY(tokenizer_decode(j->tok, id, n, text));
+    from = *text + strspn(*text, blank);
+    len = strlen(from);
+    while (len && strchr(blank, from[len - 1])) len--;
+    memmove(*text, from, len);
+    (*text)[len] = 0;
+    rc = CL_OK;
+done:
+    return rc;
+}

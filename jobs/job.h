@@ -1,0 +1,49 @@
+/* job.h - what a command works with: configuration, base, tokenizer, encoder, method, opened in one go and checked
+ * against each other before any work.
+ */
+#ifndef CLLAVA_JOBS_JOB_H
+#define CLLAVA_JOBS_JOB_H
+
+#include "io/config.h"
+#include "io/image.h"
+#include "io/log.h"
+#include "io/sample.h"
+#include "jobs/features.h"
+#include "model/lvlm.h"
+#include "model/text_encoder.h"
+#include "pool/method.h"
+
+enum job_part {
+    JOB_MODEL = 1,   // backend, base, tokenizer, prompt, picture rules
+    JOB_TRAIN = 2,   // the base keeps what a backward pass needs
+    JOB_ENCODER = 4, // sentence encoder (opened only where the method routes, unless JOB_METHOD is absent)
+    JOB_METHOD = 8
+};
+
+struct job {
+    struct config cfg;
+    const struct backend *be;  // of the configured precision and device
+    const struct backend *f32; // for the sentence encoder
+    struct tokenizer *tok;
+    struct prompt prompt;
+    struct sampler sampler; // how records become ids
+    struct image_spec image;
+    struct lvlm *lvlm;
+    struct features *features;    // vision features of pictures seen so far
+    uint8_t *allowed;             // (vocab) ids that generation may emit
+    struct text_encoder *encoder; // NULL where nothing routes
+    struct method *method;
+    struct log *log; // owned; a job without run directory only says things on stderr
+};
+
+/* Opens the parts over j->cfg (loaded by the caller; everything else zero). On error what was opened is closed by
+ * job_close as usual. CL_ECONFIG, CL_EIO, CL_EFORMAT, CL_EMISMATCH. */
+int job_open(struct job *j, unsigned parts);
+void job_close(struct job *j); // frees cfg too
+
+/* The ids that end a generated answer. */
+bool job_is_end(const struct job *j, int32_t id);
+/* Decoded answer, trimmed on both sides; end tokens left out. malloc'ed. */
+int job_decode(const struct job *j, const int32_t *id, size_t n, char **text);
+
+#endif

@@ -1,0 +1,44 @@
+/* stage.h - the inner loops of training: one optimizer step of stage 1 and of stage 2. */
+#ifndef CLLAVA_JOBS_STAGE_H
+#define CLLAVA_JOBS_STAGE_H
+
+#include "jobs/state.h"
+#include "jobs/task_data.h"
+
+/* What the steps of one task need; buffers are made once per task. */
+struct trainer {
+    struct job *j;
+    struct task_data *data; // (tasks) training sides; those of earlier tasks stay open for replay
+    int task;               // that is trained
+    int64_t n;              // records of the training set (all tasks' with a joint method)
+    int64_t *order;         // (n) of the running epoch
+    int64_t order_epoch;    // which epoch order holds, -1: none
+    int order_stage;
+    /* one step */
+    struct sample_ref *ref; // (room) own samples, then replayed ones
+    int room;
+    struct packed_batch pack; // one micro-batch
+    struct routing routing;
+    const float **query; // (room)
+    char **picture;      // (micro_batch)
+    float *nll;          // (rows of a pack)
+    double *dcoef;       // (micro_batch, slots)
+    int64_t tokens;      // of the last step
+};
+
+/* Opens for a task: reserves memory in the model too. first: index in the stream; a joint method trains on all of data. */
+int trainer_open(struct trainer *t, struct job *j, struct task_data *data, int task);
+void trainer_close(struct trainer *t);
+
+/* Steps of a stage in all and per epoch. */
+int64_t trainer_epoch_steps(const struct trainer *t, int stage);
+int64_t trainer_steps(const struct trainer *t, int stage);
+/* Order of the records in the epoch that `step` belongs to, into t->order. */
+int trainer_order(struct trainer *t, int stage, int64_t step);
+
+/* One optimizer step, counted from 0 within its stage. */
+int stage1_step(struct trainer *t, int64_t step, double *lr, struct step_report *out);
+int stage1_end(struct trainer *t);
+int stage2_step(struct trainer *t, int64_t step, double *lr, struct step_report *out);
+
+#endif

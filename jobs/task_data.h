@@ -1,0 +1,40 @@
+/* task_data.h - one side (train or test) of a task: its records, how long they are, their questions' embeddings.
+ *
+ * Opening reads every record once, so that broken ones are known before any work; afterwards records are read when they
+ * are needed. Equal questions are embedded once.
+ */
+#ifndef CLLAVA_JOBS_TASK_DATA_H
+#define CLLAVA_JOBS_TASK_DATA_H
+
+#include "jobs/job.h"
+
+struct task_data {
+    int task; // of the stream
+    const struct task_config *conf;
+    struct dataset *ds;
+    int64_t n;            // records
+    int32_t *length;      // (n) tokens of the whole sample (training) or of the prompt (test)
+    int32_t *answers;     // (n) answer tokens (training)
+    int64_t longest;      // max of length
+    int64_t most_answers; // max of answers
+    /* routing queries; absent (NULL) where nothing routes */
+    int K;
+    int64_t unique;
+    float *embedding;  // (unique, K)
+    int32_t *question; // (n) row of embedding
+};
+
+/* test: the test file, prompts only. CL_EDATA with file and record when one is broken and data.on_error is stop. */
+int task_data_open(struct task_data *d, struct job *j, int task, bool test);
+/* Embeds the questions, if the method routes and they are not yet. */
+int task_data_embed(struct task_data *d, struct job *j);
+void task_data_close(struct task_data *d);
+
+/* Record i as ids; picture: its path (malloc'ed) or NULL. prompt_only: the question alone. */
+int task_data_sample(struct task_data *d, struct job *j, int64_t i, bool prompt_only, struct sample *s, char **picture);
+/* Embedding of record i's question, NULL where nothing routes. */
+const float *task_data_query(const struct task_data *d, int64_t i);
+/* The record's id for messages and results (malloc'ed). */
+int task_data_name(struct task_data *d, int64_t i, char **name);
+
+#endif

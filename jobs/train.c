@@ -1,0 +1,475 @@
+/* train.c - the training loop, one screen of it in train_run and train_task. */
+#include "jobs/train.h"
+
+#include "io/accuracy.h"
+#include "io/err.h"
+#include "io/signal.h"
+#include "jobs/evaluate.h"
+#include "jobs/report.h"
+#include "jobs/run_dir.h"
+#include "jobs/stage.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+struct run {
+    struct job job;
+    struct run_state state;
+    struct train_options opt;
+    struct task_data *train, *test; // (tasks)
+    double *format_free;            // (tasks + 1, tasks) beside state.accuracy
+    struct trainer trainer;         // of the running task
+    double begun;
+};
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void stamp(char out[32])
+{
+    time_t t = time(NULL);
+    struct tm tm;
+
+    gmtime_r(&t, &tm);
+    strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+static const char *task_name(const struct run *r, int t)
+{
+    return r->job.cfg.stream.task[t].name;
+}
+
+/* ---- checkpoints */
+
+static int save_step(struct run *r)
+{
+    int rc;
+    char *path = run_dir_step_checkpoint(&r->job.cfg, r->state.steps);
+
+    if (!path) FAIL(CL_ENOMEM, "no memory for a path");
+    r->state.log_offset = log_offset(r->job.log);
+    TRY(state_save(&r->state, &r->job, path, true, r->trainer.order, r->trainer.n));
+    TRY(run_dir_prune(r->job.cfg.output, r->job.cfg.checkpoint.keep));
+    log_begin(r->job.log, "checkpoint");
+    log_int(r->job.log, "task", r->state.task);
+    log_int(r->job.log, "step", r->state.steps);
+    log_str(r->job.log, "file", strrchr(path, '/') + 1);
+    TRY(log_end(r->job.log));
+done:
+    free(path);
+    return rc;
+}
+
+static int save_task(struct run *r, int task)
+{
+    int rc;
+    char *path = run_dir_task_checkpoint(&r->job.cfg, task);
+
+    if (!path) FAIL(CL_ENOMEM, "no memory for a path");
+    r->state.log_offset = log_offset(r->job.log);
+    TRY(state_save(&r->state, &r->job, path, false, NULL, 0));
+done:
+    free(path);
+    return rc;
+}
+
+/* Does something want the run to stop here? Then the state is saved first. Between steps only. */
+static int stop_here(struct run *r)
+{
+    int rc;
+    bool asked = stop_requested(), limit = r->opt.max_steps >= 0 && r->state.steps >= r->opt.max_steps;
+
+    if (!asked && !limit) return CL_OK;
+    TRY(save_step(r));
+    FAIL(CL_ESTOP, "stopped at step %lld %s; hint: the same command goes on from here", (long long)r->state.steps,
+         asked ? "on a signal" : "by --max-steps");
+done:
+    return rc;
+}
+
+/* ---- one task */
+
+static int log_step(struct run *r, int stage, int64_t step, double lr, const struct step_report *out, double seconds)
+{
+    struct log *l = r->job.log;
+
+    log_begin(l, stage == 1 ? "stage1" : "stage2");
+    log_int(l, "task", r->state.task);
+    log_int(l, "step", step);
+    log_num(l, "loss", out->loss);
+    log_num(l, "grad_norm", out->grad_norm);
+    log_num(l, "lr", lr);
+    if (stage == 2) {
+        log_int(l, "tokens", r->trainer.tokens);
+        log_num(l, "tokens_per_s", seconds > 0 ? (double)r->trainer.tokens / seconds : 0);
+    }
+    return log_end(l);
+}
+
+/* After a step: counters, log, progress, checkpoints, requests to stop. */
+static int after_step(struct run *r, int stage, double lr, const struct step_report *out, double seconds)
+{
+    int rc;
+    struct run_state *s = &r->state;
+    char note[64];
+
+    TRY(log_step(r, stage, s->step, lr, out, seconds));
+    s->step++, s->steps++;
+    snprintf(note, sizeof note, "loss %.4f", out->loss);
+    progress_step(r->job.log, s->step, note);
+    if (r->job.cfg.checkpoint.every_steps > 0 && s->steps % r->job.cfg.checkpoint.every_steps == 0) TRY(save_step(r));
+    TRY(stop_here(r));
+done:
+    return rc;
+}
+
+static int run_stage(struct run *r, int stage)
+{
+    int rc = CL_OK;
+    struct run_state *s = &r->state;
+    struct task_history *h = &s->history[s->task];
+    int64_t total = trainer_steps(&r->trainer, stage);
+    char what[300];
+
+    snprintf(what, sizeof what, "task %d/%d %s, stage %d", s->task + 1, s->tasks, task_name(r, s->task), stage);
+    progress_begin(r->job.log, what, total, "steps");
+    while (s->step < total) {
+        struct step_report out = {0};
+        double lr, begun = now();
+        TRY(stage == 1 ? stage1_step(&r->trainer, s->step, &lr, &out) : stage2_step(&r->trainer, s->step, &lr, &out));
+        if (!isfinite(out.loss) || !isfinite(out.grad_norm))
+            FAIL(CL_ENUM, "loss or gradient norm is not finite at stage %d, step %lld", stage, (long long)s->step);
+        if (stage == 2) {
+            TRY(state_add_loss(h, out.loss));
+            h->steps++, h->tokens += r->trainer.tokens;
+        }
+        h->seconds += now() - begun;
+        TRY(after_step(r, stage, lr, &out, now() - begun));
+    }
+done:
+    progress_end(r->job.log);
+    return rc;
+}
+
+/* begin -> stage 1 -> stage 2 -> end; enters in the middle where state says so. */
+static int train_task(struct run *r)
+{
+    int rc;
+    struct run_state *s = &r->state;
+    struct job *j = &r->job;
+    const struct method_ops *ops = j->method->ops;
+    bool begins = s->done[s->task] == TASK_WAITING;
+
+    if (begins) {
+        int64_t n = r->train[s->task].n;
+        if (ops->joint)
+            for (int t = n = 0; t < s->tasks; t++) n += r->train[t].n;
+        TRY(ops->begin_task(j->method, s->task, n));
+        s->done[s->task] = TASK_STAGE1, s->stage = 1, s->step = 0;
+        s->history[s->task].samples = n;
+        stamp(s->history[s->task].started);
+    }
+    if (ops->routes) TRY(task_data_embed(&r->train[s->task], j));
+    TRY(trainer_open(&r->trainer, j, r->train, s->task));
+    if (s->stage == 1) {
+        TRY(trainer_order(&r->trainer, 1, s->step));
+        if (ops->align) {
+            TRY(run_stage(r, 1));
+            TRY(stage1_end(&r->trainer));
+        }
+        s->done[s->task] = TASK_STAGE2, s->stage = 2, s->step = 0;
+    }
+    TRY(trainer_order(&r->trainer, 2, s->step));
+    TRY(run_stage(r, 2));
+    TRY(ops->end_task(j->method, s->task));
+    for (int t = ops->joint ? 0 : s->task; t <= s->task; t++) s->done[t] = TASK_FINISHED;
+    s->stage = 1, s->step = 0;
+    stamp(s->history[s->task].finished);
+    TRY(save_task(r, s->task));
+done:
+    trainer_close(&r->trainer);
+    return rc;
+}
+
+/* ---- evaluation */
+
+static int evaluate_cell(struct run *r, int after, int on, bool adapters)
+{
+    int rc;
+    struct job *j = &r->job;
+    struct cell_result c;
+    char *path = run_dir_predictions(&j->cfg, after, on), what[300];
+
+    if (!path) FAIL(CL_ENOMEM, "no memory for a path");
+    snprintf(what, sizeof what, "%s %s: questions of %s", after < 0 ? "before" : "after",
+             task_name(r, after < 0 ? 0 : after), task_name(r, on));
+    progress_begin(j->log, what, r->test[on].n, "answers");
+    rc = evaluate_task(&c, j, &r->test[on], ROUTE_FREE, adapters, path);
+    progress_end(j->log);
+    if (rc) goto done;
+    *state_cell(&r->state, after, on) = c.score;
+    r->format_free[(after + 1) * r->state.tasks + on] = c.format_free;
+    log_begin(j->log, "eval");
+    log_int(j->log, "after", after);
+    log_int(j->log, "on", on);
+    log_str(j->log, "task", task_name(r, on));
+    log_num(j->log, "score", c.score);
+    log_num(j->log, "format_free", c.format_free);
+    log_num(j->log, "routed", c.routed);
+    log_int(j->log, "samples", c.n);
+    log_int(j->log, "tokens", c.tokens);
+    log_num(j->log, "tokens_per_s", c.seconds > 0 ? (double)c.tokens / c.seconds : 0);
+    TRY(log_end(j->log));
+done:
+    free(path);
+    return rc;
+}
+
+/* The row of the matrix after a task: every task seen, and the next one for forward transfer. Cells that are there stay. */
+static int evaluate_row(struct run *r, int after)
+{
+    int rc = CL_OK;
+    struct run_state *s = &r->state;
+    const struct config *f = &r->job.cfg;
+    bool last = after == s->tasks - 1, measured = false;
+    int upto = after < 0 || last || r->job.method->ops->joint ? s->tasks : after + 1 + f->eval.next_task;
+
+    if (after < 0 ? !f->eval.zero_shot : !last && !f->eval.after_each_task) return CL_OK;
+    for (int i = 0; i < upto && i < s->tasks; i++) {
+        if (!isnan(*state_cell(s, after, i))) continue;
+        if (stop_requested())
+            FAIL(CL_ESTOP, "stopped while evaluating on a signal; hint: the same command goes on from here");
+        TRY(evaluate_cell(r, after, i, after >= 0 && r->job.method->ops->trains));
+        measured = true;
+    }
+    if (after < 0 || !measured) goto done;
+    log_begin(r->job.log, "task");
+    log_int(r->job.log, "task", after);
+    log_str(r->job.log, "name", task_name(r, after));
+    log_num(r->job.log, "seconds", s->history[after].seconds);
+    TRY(log_end(r->job.log));
+    TRY(save_task(r, after)); // the same file, with its row of the matrix
+done:
+    return rc;
+}
+
+/* ---- beginning and going on */
+
+static int open_data(struct run *r)
+{
+    int rc;
+    int T = r->state.tasks;
+
+    r->train = mem_new((size_t)T, sizeof *r->train);
+    r->test = mem_new((size_t)T, sizeof *r->test);
+    r->format_free = mem_new((size_t)(T + 1) * (size_t)T, sizeof *r->format_free);
+    if (!r->train || !r->test || !r->format_free) FAIL(CL_ENOMEM, "no memory for %d tasks", T);
+    for (int i = 0; i < (T + 1) * T; i++) r->format_free[i] = NAN;
+    for (int t = 0; t < T; t++) {
+        if (r->job.method->ops->trains) TRY(task_data_open(&r->train[t], &r->job, t, false));
+        TRY(task_data_open(&r->test[t], &r->job, t, true));
+    }
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+/* An older run in the folder is moved aside: nothing written is lost. */
+static int move_aside(const char *dir)
+{
+    char old[4200], when[32];
+    struct stat st;
+
+    if (stat(dir, &st)) return CL_OK;
+    stamp(when);
+    for (char *p = when; *p; p++)
+        if (*p == ':') *p = '-';
+    if (snprintf(old, sizeof old, "%s.old-%s", dir, when) >= (int)sizeof old || rename(dir, old))
+        return err_set(CL_EIO, "cannot move the older run %s aside: %s", dir, strerror(errno));
+    return CL_OK;
+}
+
+/* A run with other decisive settings is not this run. */
+static int check_same_run(struct run *r, struct ckpt *c)
+{
+    int rc;
+    char *text = NULL;
+    struct config theirs = {0};
+
+    TRY(ckpt_get_str(c, "/", "config", &text));
+    TRY(config_load_text(&theirs, text, ckpt_path(c), NULL, 0, 0));
+    if (config_hash(&theirs) != config_hash(&r->job.cfg))
+        FAIL(CL_ECONFIG,
+             "%s holds a run with other settings (see its config.yaml); hint: choose another output, or --fresh to "
+             "move it aside",
+             r->job.cfg.output);
+done:
+    free(text);
+    config_free(&theirs);
+    return rc;
+}
+
+/* Cells that were measured after the checkpoint was written stand in the log: they need not be asked again. */
+static int recall_cells(struct run *r, int after)
+{
+    int rc;
+    char path[4200];
+
+    snprintf(path, sizeof path, "%s/log.jsonl", r->job.cfg.output);
+    TRY(report_recall_cells(path, r->state.log_offset, after, &r->state, r->format_free, &r->state.log_offset));
+done:
+    return rc;
+}
+
+static int resume(struct run *r, bool *resumed)
+{
+    int rc;
+    char *path = NULL, log_path[4200];
+    struct ckpt *c = NULL;
+
+    *resumed = false;
+    TRY(run_dir_latest(r->job.cfg.output, r->job.log, &path));
+    if (!path) goto done;
+    TRY(ckpt_open(&c, path));
+    TRY(check_same_run(r, c));
+    TRY(state_load(&r->state, &r->job, c));
+    snprintf(log_path, sizeof log_path, "%s/log.jsonl", r->job.cfg.output);
+    TRY(report_recall_format_free(log_path, r->state.log_offset, &r->state, r->format_free));
+    if (!ckpt_has(c, "/resume") && r->state.task > 0) TRY(recall_cells(r, r->state.task - 1));
+    log_say(r->job.log, "going on from %s (step %lld)", path, (long long)r->state.steps);
+    *resumed = true;
+done:
+    ckpt_close(c);
+    free(path);
+    return rc;
+}
+
+/* The folder, config.yaml and the log; for a resumed run the log is cut where its checkpoint stood. */
+static int open_run_dir(struct run *r)
+{
+    int rc;
+    struct job *j = &r->job;
+    char *yaml = NULL, path[4200];
+    bool resumed = false;
+    struct log *quiet = j->log;
+
+    if (r->opt.fresh) TRY(move_aside(j->cfg.output));
+    TRY(run_dir_make(j->cfg.output));
+    TRY(resume(r, &resumed));
+    TRY(config_yaml(&j->cfg, &yaml));
+    TRY(run_dir_write(j->cfg.output, "config.yaml", yaml));
+    snprintf(path, sizeof path, "%s/log.jsonl", j->cfg.output);
+    TRY(log_open(&j->log, path, resumed ? r->state.log_offset : 0));
+    log_close(quiet);
+    log_quiet(j->log, r->opt.quiet);
+    if (resumed) goto done; // an uninterrupted run has one start event
+    log_begin(j->log, "start");
+    log_str(j->log, "method", j->cfg.method);
+    log_str(j->log, "stream", j->cfg.stream.name);
+    log_int(j->log, "tasks", r->state.tasks);
+    log_int(j->log, "seed", j->cfg.seed);
+    TRY(log_end(j->log));
+done:
+    free(yaml);
+    return rc;
+}
+
+static int finish(struct run *r)
+{
+    int rc;
+
+    TRY(report_write(&r->job, &r->state, r->format_free));
+    log_begin(r->job.log, "end");
+    log_int(r->job.log, "steps", r->state.steps);
+    TRY(log_end(r->job.log));
+done:
+    return rc;
+}
+
+/* A method that learns nothing ends where it began: its last row is its first. */
+static int keep_zero_shot(struct run *r)
+{
+    int T = r->state.tasks, last = T - 1;
+
+    r->state.task = T;
+    if (!isnan(*state_cell(&r->state, last, last))) return CL_OK;
+    memcpy(state_cell(&r->state, last, 0), state_cell(&r->state, -1, 0), (size_t)T * sizeof(double));
+    memcpy(r->format_free + T * T, r->format_free, (size_t)T * sizeof(double));
+    return save_task(r, last);
+}
+
+static int train_stream(struct run *r)
+{
+    int rc;
+    struct run_state *s = &r->state;
+    const struct method_ops *ops = r->job.method->ops;
+
+    TRY(evaluate_row(r, -1));
+    if (s->task > 0) TRY(evaluate_row(r, s->task - 1)); // a stop may have come between a task and its evaluation
+    if (!ops->trains)
+        s->task = s->tasks;
+    else if (ops->joint && s->task == 0 && s->done[s->tasks - 1] == TASK_WAITING)
+        s->task = s->tasks - 1;
+    for (; s->task < s->tasks; s->task++) {
+        TRY(train_task(r));
+        TRY(evaluate_row(r, s->task));
+        TRY(run_dir_prune(r->job.cfg.output, 0));
+        if (s->task == r->opt.stop_after_task && s->task + 1 < s->tasks)
+            FAIL(CL_ESTOP, "stopped after task %d %s by --stop-after-task; hint: the same command goes on from here",
+                 s->task, task_name(r, s->task));
+    }
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+static void give_result(struct run *r, struct train_result *out)
+{
+    *out = (struct train_result){.tasks = r->state.tasks,
+                                 .accuracy = r->state.accuracy,
+                                 .format_free = r->format_free,
+                                 .seconds = now() - r->begun,
+                                 .parameters = r->job.method->ops->parameters(r->job.method)};
+    r->state.accuracy = r->format_free = NULL;
+}
+
+static void close_run(struct run *r)
+{
+    for (int t = 0; t < r->state.tasks; t++) {
+        if (r->train) task_data_close(&r->train[t]);
+        if (r->test) task_data_close(&r->test[t]);
+    }
+    mem_free(r->train), mem_free(r->test), mem_free(r->format_free);
+    state_free(&r->state);
+    job_close(&r->job);
+}
+
+int train_run(struct config *cfg, const struct train_options *options, struct train_result *out)
+{
+    int rc;
+    struct run r = {.job.cfg = *cfg, .opt = *options, .begun = now()};
+
+    memset(cfg, 0, sizeof *cfg);
+    TRY(state_new(&r.state, &r.job.cfg));
+    TRY(job_open(&r.job, JOB_MODEL | JOB_TRAIN | JOB_METHOD));
+    log_quiet(r.job.log, r.opt.quiet);
+    TRY(open_data(&r));
+    if (!r.opt.quiet) report_settings(&r.job, r.train, r.test);
+    TRY(open_run_dir(&r));
+    TRY(train_stream(&r));
+    TRY(finish(&r));
+    if (out) give_result(&r, out);
+done:
+    close_run(&r);
+    return rc;
+}
