@@ -27,7 +27,8 @@ static int make_prompt(const struct talk *t, struct sample *s)
     bool marked = strstr(t->question, "<image>") != NULL;
     int rc;
 
-    if (asprintf(&text, "%s%s", t->image && !marked ? "<image>\n" : "", t->question) < 0) return err_set(CL_ENOMEM, "no memory for a question");
+    if (asprintf(&text, "%s%s", t->image && !marked ? "<image>\n" : "", t->question) < 0)
+        return err_set(CL_ENOMEM, "no memory for a question");
     turn.text = text;
     rc = sample_make_prompt(s, &t->j->sampler, &r);
     free(text);
@@ -98,7 +99,8 @@ static void say_slots(const struct talk *t)
         int slot = t->one.selected[m], task;
         if (slot < 0) continue;
         task = t->j->method->ops->slot_task(t->j->method, slot);
-        fprintf(stderr, "  %d (%s, %.3f)", slot, task >= 0 ? t->j->cfg.stream.task[task].name : "-", t->one.intrinsic[slot]);
+        fprintf(stderr, "  %d (%s, %.3f)", slot, task >= 0 ? t->j->cfg.stream.task[task].name : "-",
+                t->one.intrinsic[slot]);
     }
     fprintf(stderr, "\n");
 }
@@ -108,7 +110,8 @@ static int answer(struct talk *t, char *question)
     int rc;
     struct generator *g = NULL;
     struct sample s = {0};
-    struct generator_limits lim = {.batch = 1, .max_new_tokens = t->j->cfg.eval.max_new_tokens, .slots = t->set.slots, .rank = t->set.rank};
+    struct generator_limits lim = {
+        .batch = 1, .max_new_tokens = t->j->cfg.eval.max_new_tokens, .slots = t->set.slots, .rank = t->set.rank};
     struct generator_ends ends = {t, source, token, sink};
 
     t->question = question, t->begun = false;
@@ -145,17 +148,22 @@ int command_generate(const struct command_args *a)
 {
     int rc;
     struct job j = {0};
-    struct talk t = {.j = &j, .image = args_value(a, "image")};
+    struct talk t = {.j = &j, .image = args_value(a, "image", NULL)};
     size_t n_sets;
     const char *const *sets = args_sets(a, &n_sets);
     const char *model = args_positional(a, 0);
 
-    if (args_flag(a, "base-only")) TRY(job_open_base(&j, model, sets, n_sets));
-    else TRY(job_open_checkpoint(&j, model, args_value(a, "config"), sets, n_sets));
-    if (t.image && !lvlm_get_config(j.lvlm)->has_vision) FAIL(CL_EUSAGE, "--image %s, but the base %s has no vision tower", t.image, j.cfg.base);
+    if (args_flag(a, "base-only"))
+        TRY(job_open_base(&j, model, sets, n_sets));
+    else
+        TRY(job_open_checkpoint(&j, model, args_value(a, "config", NULL), sets, n_sets));
+    if (t.image && !lvlm_get_config(j.lvlm)->has_vision)
+        FAIL(CL_EUSAGE, "--image %s, but the base %s has no vision tower", t.image, j.cfg.base);
     TRY(job_inference_set(&j, &t.set, &t.one));
-    if (args_count(a) > 1) TRY(answer(&t, (char *)(uintptr_t)args_positional(a, 1)));
-    else TRY(converse(&t));
+    if (args_count(a) > 1)
+        TRY(answer(&t, (char *)(uintptr_t)args_positional(a, 1)));
+    else
+        TRY(converse(&t));
 done:
     routing_free(&t.one);
     job_close(&j);

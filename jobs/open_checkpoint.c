@@ -13,7 +13,9 @@ static int load_config(struct job *j, struct ckpt *c, const char *config, const 
 
     if (config) return config_load(&j->cfg, config, sets, n, NEED_BASE);
     if (!ckpt_has_attr(c, "/", "config"))
-        FAIL(CL_ECONFIG, "%s does not say what it was trained with (no config attribute); hint: give the configuration file too", ckpt_path(c));
+        FAIL(CL_ECONFIG,
+             "%s does not say what it was trained with (no config attribute); hint: give the configuration file too",
+             ckpt_path(c));
     TRY(ckpt_get_str(c, "/", "config", &text));
     TRY(config_load_text(&j->cfg, text, ckpt_path(c), sets, n, NEED_BASE));
 done:
@@ -68,7 +70,8 @@ int job_route(struct job *j, const char *question, struct routing *one)
 
     if (!j->method) return CL_OK;
     if (j->encoder) {
-        if (!(embedding = mem_new((size_t)text_encoder_width(j->encoder), sizeof *embedding))) FAIL(CL_ENOMEM, "no memory for an embedding");
+        if (!(embedding = mem_new((size_t)text_encoder_width(j->encoder), sizeof *embedding)))
+            FAIL(CL_ENOMEM, "no memory for an embedding");
         TRY(text_encoder_embed(j->encoder, embedding, &question, 1));
         query = embedding;
     }

@@ -49,8 +49,9 @@ static int print_line(const struct scorer *s, const char *id, double nll)
 
     for (int m = 0; routed && m < r->M; m++)
         if (r->selected[m] >= 0) json_array_append_new(selected, json_integer(r->selected[m]));
-    o = json_pack("{s:s, s:f, s:I, s:o, s:o, s:o}", "id", id, "nll", nll, "tokens", (json_int_t)s->pack.rows, "selected", selected,
-                  "intrinsic", doubles(r->intrinsic, routed ? r->N : 0), "context", doubles(r->context, routed ? r->N : 0));
+    o = json_pack("{s:s, s:f, s:I, s:o, s:o, s:o}", "id", id, "nll", nll, "tokens", (json_int_t)s->pack.rows,
+                  "selected", selected, "intrinsic", doubles(r->intrinsic, routed ? r->N : 0), "context",
+                  doubles(r->context, routed ? r->N : 0));
     line = o ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(o);
     if (!line) return err_set(CL_ENOMEM, "no memory for a result");
@@ -96,7 +97,10 @@ static int score_record(struct scorer *s, int64_t i)
     if (sample.n > s->pack.room_n) { // grow to the longest so far
         batch_free(&s->pack);
         mem_free(s->nll);
-        TRY(lvlm_reserve(s->j->lvlm, &(struct lvlm_limits){.samples = 1, .tokens = sample.n, .rows = sample.n, .slots = s->set.slots, .rank = s->set.rank}));
+        TRY(lvlm_reserve(
+            s->j->lvlm,
+            &(struct lvlm_limits){
+                .samples = 1, .tokens = sample.n, .rows = sample.n, .slots = s->set.slots, .rank = s->set.rank}));
         TRY(batch_new(&s->pack, 1, sample.n));
         if (!(s->nll = mem_new((size_t)sample.n, sizeof *s->nll))) FAIL(CL_ENOMEM, "no memory for a sample");
     }
@@ -116,12 +120,17 @@ int command_score(const struct command_args *a)
     const char *const *sets = args_sets(a, &n_sets);
     const char *model = args_positional(a, 0), *file = args_positional(a, 1);
 
-    if (args_flag(a, "base-only")) TRY(job_open_base(&j, model, sets, n_sets));
-    else TRY(job_open_checkpoint(&j, model, args_value(a, "config"), sets, n_sets));
+    if (args_flag(a, "base-only"))
+        TRY(job_open_base(&j, model, sets, n_sets));
+    else
+        TRY(job_open_checkpoint(&j, model, args_value(a, "config", NULL), sets, n_sets));
     TRY(job_inference_set(&j, &s.set, &s.one));
-    const char *images = args_value(a, "images");
-    TRY(dataset_open(&s.ds, file, &(struct dataset_options){.images = images ? images : images_of(&j.cfg, file), .use = DATASET_TRAIN,
-                                                            .skip = !strcmp(j.cfg.data.on_error, "skip"), .limit = j.cfg.data.limit}));
+    const char *images = args_value(a, "images", NULL);
+    TRY(dataset_open(&s.ds, file,
+                     &(struct dataset_options){.images = images ? images : images_of(&j.cfg, file),
+                                               .use = DATASET_TRAIN,
+                                               .skip = !strcmp(j.cfg.data.on_error, "skip"),
+                                               .limit = j.cfg.data.limit}));
     for (int64_t i = 0; i < dataset_size(s.ds); i++) TRY(score_record(&s, i));
 done:
     if (s.ds) dataset_close(s.ds);
