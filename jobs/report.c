@@ -1,0 +1,174 @@
+/* report.c - tables for the terminal, files for the run directory, and reading cells back from the log. */
+#include "jobs/report.h"
+
+#include "io/accuracy.h"
+#include "io/err.h"
+#include "jobs/run_dir.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <omp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- settings */
+
+enum { BOX = 96 };
+
+static void row(const char *key, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void row(const char *key, const char *fmt, ...)
+{
+    char value[BOX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(value, sizeof value, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "| %-12s | %-*.*s |\n", key, BOX - 20, BOX - 20, value);
+}
+
+static void rule(void)
+{
+    fputc('+', stderr);
+    for (int i = 0; i < BOX - 3; i++) fputc(i == 14 ? '+' : '-', stderr);
+    fputs("+\n", stderr);
+}
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+void report_settings(struct job *j, const struct task_data *train, const struct task_data *test)
+{
+    const struct config *f = &j->cfg;
+    const struct lvlm_config *c = lvlm_get_config(j->lvlm);
+
+    rule();
+    row("base", "%s: %d layers, width %d, %d/%d heads of %d, vocabulary %d", last_part(f->base), c->text.layers,
+        c->text.hidden, c->text.heads, c->text.kv_heads, c->text.head_dim, c->text.vocab);
+    if (c->has_vision)
+        row("pictures", "%d x %d, %d tokens, %d of %d blocks of width %d", c->vision.image_size, c->vision.image_size,
+            c->vision.tokens, c->vision.feature_layers, c->vision.layers, c->vision.hidden);
+    row("method", "%s%s%s", f->method, j->encoder ? ", routed by " : "", j->encoder ? last_part(f->encoder) : "");
+    if (j->method->ops->routes)
+        row("pool", "%d slots per task of rank %d, %d chosen per question, context %s", f->pool.slots_per_task,
+            f->pool.rank, f->pool.top_m, f->context.enabled ? "on" : "off");
+    if (j->method->ops->align)
+        row("stage 1", "%d epochs, batch %d, lr %g", f->stage1.epochs, f->stage1.batch, f->stage1.lr);
+    row("stage 2", "%d epochs, batch %d in micro-batches of %d, lr %g %s, clip %g", f->stage2.epochs, f->stage2.batch,
+        f->stage2.micro_batch, f->stage2.lr, f->stage2.schedule, f->stage2.clip);
+    for (int t = 0; t < f->stream.tasks; t++)
+        row(t ? "" : "stream", "%d %-20s %7lld train %7lld test   %s", t, f->stream.task[t].name, (long long)train[t].n,
+            (long long)test[t].n, f->stream.task[t].metric);
+    row("machine", "%s, %d threads, %s, weights %.1f MiB", backend_cpu_isa(), omp_get_max_threads(), f->precision,
+        (double)lvlm_weight_bytes(j->lvlm) / (1 << 20));
+    row("output", "%s", f->output);
+    rule();
+}
+
+/* ---- matrices */
+
+static void cell(FILE *to, double v, int width)
+{
+    if (isnan(v))
+        fprintf(to, "%*s", width, ".");
+    else
+        fprintf(to, "%*.1f", width, v);
+}
+
+void report_side_by_side(FILE *to, const char *title, int methods, const char *const *label, int tasks,
+                         const char *const *task, const double *const *matrix)
+{
+    int width = 7 * tasks + 3;
+
+    fprintf(to, "\n%s\n%-18s", title, "");
+    for (int m = 0; m < methods; m++) fprintf(to, "| %-*.*s", width, width, label[m]);
+    fprintf(to, "\n%-18s", "after / on");
+    for (int m = 0; m < methods; m++) {
+        fputs("| ", to);
+        for (int t = 0; t < tasks; t++) fprintf(to, "%7.6s", task[t]);
+        fputs("   ", to);
+    }
+    fputc('\n', to);
+    for (int r = 0; r <= tasks; r++) {
+        fprintf(to, "%-18.18s", r ? task[r - 1] : "zero-shot");
+        for (int m = 0; m < methods; m++) {
+            fputs("| ", to);
+            for (int t = 0; t < tasks; t++) cell(to, matrix[m][r * tasks + t], 7);
+            fputs("   ", to);
+        }
+        fputc('\n', to);
+    }
+}
+
+/* ---- the log, read back */
+
+/* Calls of `each` with every whole line's object between two byte offsets; stops where each says so. */
+static int each_event(const char *log, int64_t from, int64_t until, bool (*each)(void *, json_t *, int64_t end),
+                      void *context)
+{
+    FILE *f = fopen(log, "r");
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t n;
+    int64_t at = from;
+    bool go = true;
+
+    if (!f) return CL_OK; // no log: nothing to recall
+    if (fseek(f, (long)from, SEEK_SET)) go = false;
+    while (go && (until < 0 || at < until) && (n = getline(&line, &room, f)) > 0 && line[n - 1] == '\n') {
+        json_t *o = json_loadb(line, (size_t)n, 0, NULL);
+        at += n;
+        go = o && each(context, o, at);
+        json_decref(o);
+    }
+    free(line);
+    fclose(f);
+    return CL_OK;
+}
+
+struct recall {
+    struct run_state *s;
+    double *format_free;
+    int after; // only this row; -2: every row, format-free alone
+    int64_t *until;
+};
+
+static bool recall_event(void *context, json_t *o, int64_t end)
+{
+    struct recall *r = context;
+    const char *event = json_string_value(json_object_get(o, "event"));
+    json_t *score = json_object_get(o, "score");
+    int after = (int)json_integer_value(json_object_get(o, "after")),
+        on = (int)json_integer_value(json_object_get(o, "on"));
+    int T = r->s->tasks;
+
+    if (!event) return false;
+    if (strcmp(event, "eval")) return r->after == -2 || !strcmp(event, "checkpoint");
+    if (after < -1 || after >= T || on < 0 || on >= T || !json_is_number(score)) return false;
+    r->format_free[(after + 1) * T + on] = json_number_value(json_object_get(o, "format_free"));
+    if (r->after == -2) return true;
+    if (after != r->after) return false;
+    *state_cell(r->s, after, on) = json_number_value(score);
+    *r->until = end;
+    return true;
+}
+
+int report_recall_cells(const char *log, int64_t from, int after, struct run_state *s, double *format_free,
+                        int64_t *until)
+{
+    struct recall r = {s, format_free, after, until};
+
+    *until = from;
+    return each_event(log, from, -1, recall_event, &r);
+}
+
+int report_recall_format_free(const char *log, int64_t until, const struct run_state *s, double *format_free)
+{
+    struct recall r = {(struct run_state *)(uintptr_t)s, format_free, -2, NULL}; // -2 leaves s as it is
+
+    return each_event(log, 0, until, recall_event, &r);
+}
