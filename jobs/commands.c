@@ -5,11 +5,75 @@
  */
 #include "jobs/commands.h"
 
+static const struct cli_option train_options[] = {
+    OPTION_SET,
+    OPTION_FLAG("fresh", "begins anew; a run that the output folder holds is moved aside"),
+    OPTION_INT("stop-after-task", 0, 100000, "stops at the checkpoint of task N (counted from 0)"),
+    OPTION_INT("max-steps", 0, INT64_MAX, "stops at a checkpoint when the run has taken N optimizer steps"),
+    OPTION_QUIET,
+    OPTIONS_END,
+};
+static const struct cli_option eval_options[] = {
+    OPTION_SET,
+    OPTION_WORD("routing", "free, oracle, random", "which slots compete: all, the task's own, or chance"),
+    OPTION_TEXT("tasks", "a,b", "only these tasks"),
+    OPTION_FILE("output", "DIR", "where predictions go; default: beside the checkpoint"),
+    OPTION_QUIET,
+    OPTIONS_END,
+};
+static const struct cli_option score_options[] = {
+    OPTION_SET,
+    OPTION_FLAG("base-only", "the first argument is a configuration: scores its base without increments"),
+    OPTION_FILE("config", "CONFIG", "a configuration in place of the one in the checkpoint"),
+    OPTION_FILE("images", "DIR", "folder that the records' image paths are relative to; default: the file's own"),
+    OPTIONS_END,
+};
+static const struct cli_option generate_options[] = {
+    OPTION_SET,
+    OPTION_FILE("image", "FILE", "the picture that is talked about"),
+    OPTION_FLAG("base-only", "the first argument is a configuration: the base without increments answers"),
+    OPTION_FILE("config", "CONFIG", "a configuration in place of the one in the checkpoint"),
+    OPTIONS_END,
+};
+static const struct cli_option encode_options[] = {OPTION_SET, OPTIONS_END};
+static const struct cli_option demo_options[] = {
+    OPTION_SET,
+    OPTION_FILE("base", "DIR", "another base than the embedded one"),
+    OPTION_INT("train", 1, 99999, "training records per task; default 800"),
+    OPTION_INT("test", 1, 99999, "test records per task; default 200"),
+    OPTION_INT("seed", 0, INT64_MAX, "of stream and training; default 0"),
+    OPTION_FLAG("write-only", "writes base, stream and configurations, trains nothing"),
+    OPTION_FLAG("fresh", "begins anew; runs that the folder holds are moved aside"),
+    OPTIONS_END,
+};
 static const struct cli_option config_options[] = {OPTION_SET, OPTION_JSON, OPTIONS_END};
 
 const struct command commands[] = {
+    {"train", "CONFIG", "learns a stream of tasks one after another and prints the accuracy matrix",
+     "For each task: stage 1 (keys), stage 2 (increments), a checkpoint, evaluation of every task seen. What the "
+     "output folder\n"
+     "holds unfinished is resumed by itself, bit for bit. SIGTERM or SIGUSR1 finish the step, write a checkpoint and "
+     "end with\n"
+     "exit status 75; so do --max-steps and --stop-after-task while work is left.",
+     train_options, command_train},
+    {"eval", "CHECKPOINT [CONFIG]", "evaluates a checkpoint on every task of its stream: predictions, scores, routing",
+     NULL, eval_options, command_eval},
+    {"score", "CHECKPOINT FILE", "negative log-likelihood of every answer in a task file, one JSON line per sample",
+     "{id, nll (natural log, sum over answer tokens), tokens, selected, intrinsic, context (coefficient per slot)}.\n"
+     "With --base-only: cllava score --base-only CONFIG FILE.",
+     score_options, command_score},
+    {"generate", "CHECKPOINT [QUESTION]",
+     "answers a question about a picture, streaming; without QUESTION reads them line by line",
+     "The slots that an answer used follow on stderr. With --base-only the first argument is a configuration.",
+     generate_options, command_generate},
+    {"encode", "CONFIG TEXT ..", "what routing sees of a text: {text, tokens, embedding} per line", NULL,
+     encode_options, command_encode},
     {"config", "[CONFIG]", "checks a configuration and writes it out resolved; alone: describes every key",
      "Everything that `train` would refuse is refused here: unknown keys, wrong types, missing files.", config_options,
      command_config},
+    {"demo", "DIR", "writes the embedded stream and base, trains three methods on them and compares",
+     "Sequential LoRA, a small replay and Continual LLaVA on four small tasks like COAST-domain; a few minutes on two "
+     "cores.",
+     demo_options, command_demo},
     {.name = NULL},
 };

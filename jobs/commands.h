@@ -9,6 +9,12 @@
 
 extern const struct command commands[]; // ends with name NULL
 
+int command_train(const struct command_args *a);
+int command_eval(const struct command_args *a);
+int command_score(const struct command_args *a);
+int command_generate(const struct command_args *a);
+int command_encode(const struct command_args *a);
 int command_config(const struct command_args *a);
+int command_demo(const struct command_args *a);
 
 #endif
