@@ -5,6 +5,7 @@
  */
 #include "io/accuracy.h"
 #include "io/err.h"
+#include "io/path.h"
 #include "jobs/commands.h"
 #include "jobs/demo.h"
 #include "jobs/report.h"
@@ -85,12 +86,12 @@ static int copy_base(const char *from, const char *to)
                                         "tokenizer.json",   "tokenizer_config.json",  "encoder_idf.json",
                                         "model.safetensors"};
     int rc = CL_OK;
-    char source[4200], target[4200];
+    char source[PATH_ROOM], target[PATH_ROOM];
 
     if (mkdir(to, 0777) && errno != EEXIST) FAIL(CL_EIO, "cannot make folder %s: %s", to, strerror(errno));
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        snprintf(source, sizeof source, "%s/%s", from, files[i]);
-        snprintf(target, sizeof target, "%s/%s", to, files[i]);
+        TRY(path_print(source, "%s/%s", from, files[i]));
+        TRY(path_print(target, "%s/%s", to, files[i]));
         TRY(copy_file(source, target));
     }
 done:
@@ -130,16 +131,16 @@ done:
 static int prepare(const struct command_args *a, const char *dir)
 {
     int rc;
-    char path[4200], base[4200];
+    char path[PATH_ROOM], base[PATH_ROOM];
     const char *given = args_value(a, "base", NULL);
     struct generate_options g = {path, "domain", (int)args_int(a, "train", DEMO_TRAIN),
                                  (int)args_int(a, "test", DEMO_TEST), (uint64_t)args_int(a, "seed", 0)};
 
     if (!given) TRY(demo_base_folder(base, sizeof base));
     if (mkdir(dir, 0777) && errno != EEXIST) FAIL(CL_EIO, "cannot make folder %s: %s", dir, strerror(errno));
-    snprintf(path, sizeof path, "%s/base", dir);
+    TRY(path_print(path, "%s/base", dir));
     TRY(copy_base(given ? given : base, path));
-    snprintf(path, sizeof path, "%s/stream", dir);
+    TRY(path_print(path, "%s/stream", dir));
     TRY(generate_stream(&g));
     for (int m = 0; m < METHODS; m++)
         TRY(demo_write_config(dir, methods[m].name, methods[m].name, methods[m].settings, (int64_t)g.seed));
@@ -152,19 +153,25 @@ done:
 static int train_one(const struct command_args *a, const char *dir, int m, struct train_result *out)
 {
     int rc;
-    char path[4200];
+    char path[PATH_ROOM];
     struct config cfg = {0};
     size_t n;
     const char *const *sets = args_sets(a, &n);
     struct train_options options = {.fresh = args_flag(a, "fresh"), .stop_after_task = -1, .max_steps = -1};
 
-    snprintf(path, sizeof path, "%s/%s.yaml", dir, methods[m].name);
+    TRY(path_print(path, "%s/%s.yaml", dir, methods[m].name));
     fprintf(stderr, "\n=== %d of %d: %s\n", m + 1, METHODS, methods[m].label);
     TRY(config_load(&cfg, path, sets, n, NEED_BASE | NEED_STREAM | NEED_TRAIN | NEED_OUTPUT));
     TRY(train_run(&cfg, &options, out));
 done:
     config_free(&cfg);
     return rc;
+}
+
+/* Summary numbers of a bare matrix. */
+static struct accuracy_summary summary_of(double *matrix, int T, char **names)
+{
+    return accuracy_summarise(&(struct accuracy){T, names, matrix});
 }
 
 static void verdict(const struct accuracy_summary *s)
@@ -205,7 +212,7 @@ int command_demo(const struct command_args *a)
     for (int t = 0; t < T; t++) name[t] = task[t].name;
     for (int m = 0; m < METHODS; m++) {
         label[m] = methods[m].label, exact[m] = r[m].accuracy, loose[m] = r[m].format_free;
-        accuracy_summarize(&s[m], r[m].accuracy, T);
+        s[m] = summary_of(r[m].accuracy, T, (char **)(uintptr_t)name);
     }
     report_side_by_side(stdout, "exact match, percent", METHODS, label, T, name, exact);
     report_side_by_side(stdout, "format-free (first content word), percent", METHODS, label, T, name, loose);

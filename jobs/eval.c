@@ -1,5 +1,6 @@
 /* eval.c - `cllava eval`: a checkpoint on every task of its stream: predictions, scores, routing. */
 #include "io/err.h"
+#include "io/path.h"
 #include "jobs/commands.h"
 #include "jobs/evaluate.h"
 #include "jobs/open_checkpoint.h"
@@ -66,9 +67,9 @@ static int one_task(struct job *j, int t, enum route_mode mode, const char *dir)
     int rc;
     struct task_data d = {0};
     struct cell_result c;
-    char path[4200], routed[16] = "-";
+    char path[PATH_ROOM], routed[16] = "-";
 
-    snprintf(path, sizeof path, "%s/predictions/on%d.jsonl", dir, t);
+    TRY(path_print(path, "%s/predictions/on%d.jsonl", dir, t));
     TRY(task_data_open(&d, j, t, true));
     progress_begin(j->log, d.conf->name, d.n, "answers");
     rc = evaluate_task(&c, j, &d, mode, j->method->ops->trains, path);
@@ -95,18 +96,18 @@ int command_eval(const struct command_args *a)
 {
     int rc;
     struct job j = {0};
-    enum route_mode mode;
+    enum route_mode mode = ROUTE_FREE;
     size_t n_sets;
     const char *const *sets = args_sets(a, &n_sets), *checkpoint = args_positional(a, 0),
                       *tasks = args_value(a, "tasks", NULL);
-    char *dir = NULL, log_path[4200];
+    char *dir = NULL, log_path[PATH_ROOM];
 
     TRY(job_open_checkpoint(&j, checkpoint, args_positional(a, 1), sets, n_sets));
     TRY(mode_of(args_value(a, "routing", j.cfg.eval.routing), &mode));
     TRY(check_list(&j.cfg, tasks));
     if (!(dir = output_of(a, checkpoint, mode_name[mode]))) FAIL(CL_ENOMEM, "no memory for a path");
     TRY(run_dir_make(dir));
-    snprintf(log_path, sizeof log_path, "%s/log.jsonl", dir);
+    TRY(path_print(log_path, "%s/log.jsonl", dir));
     log_close(j.log);
     j.log = NULL;
     TRY(log_open(&j.log, log_path, 0));

@@ -2,6 +2,7 @@
 #include "jobs/evaluate.h"
 
 #include "io/err.h"
+#include "io/path.h"
 #include "io/metric.h"
 #include "jobs/generator.h"
 #include "jobs/run_dir.h"
@@ -19,11 +20,11 @@ struct cell {
     struct job *j;
     struct task_data *d;
     enum route_mode mode;
-    const struct metric *metric;
-    const struct adapters *set; // NULL: the base alone
-    struct routing one;         // routing of one sample
-    int32_t *selected;          // (n, M)
-    char **line;                // (n) predictions, JSON
+    const struct metric *metric, *loose; // the task's, and the first content word
+    const struct adapters *set;          // NULL: the base alone
+    struct routing one;                  // routing of one sample
+    int32_t *selected;                   // (n, M)
+    char **line;                         // (n) predictions, JSON
     double score, format_free, routed;
     int64_t done, tokens;
 };
@@ -98,9 +99,10 @@ static int take(void *context, int64_t i, const int32_t *id, int n, int64_t prom
     (void)prompt_n;
     TRY(dataset_get(c->d->ds, i, &r));
     TRY(job_decode(c->j, id, (size_t)n, &text));
-    score = metric_score(c->metric, text, (const char *const *)r.answers, r.n_answers);
+    score = metric_score(c->metric, text, (const char *const *)r.answers, r.n_answers,
+                         &(struct metric_options){.question_type = r.question_type});
     c->score += score;
-    c->format_free += metric_first_word(text, (const char *const *)r.answers, r.n_answers);
+    c->format_free += metric_score(c->loose, text, (const char *const *)r.answers, r.n_answers, NULL);
     c->tokens += n;
     TRY(describe(c, i, &r, text, id, n, score));
     c->done++;
@@ -115,11 +117,10 @@ done:
 static int write_lines(char *const *line, int64_t n, const char *path)
 {
     int rc;
-    char temporary[4096];
+    char temporary[PATH_ROOM];
     FILE *f = NULL;
 
-    if (snprintf(temporary, sizeof temporary, "%s.tmp-%ld", path, (long)getpid()) >= (int)sizeof temporary)
-        FAIL(CL_EIO, "path is too long: %s", path);
+    TRY(path_print(temporary, "%s.tmp-%ld", path, (long)getpid()));
     if (!(f = fopen(temporary, "w"))) FAIL(CL_EIO, "cannot write %s: %s", path, strerror(errno));
     for (int64_t i = 0; i < n; i++)
         if (fprintf(f, "%s\n", line[i]) < 0) FAIL(CL_EIO, "cannot write %s: %s", path, strerror(errno));
@@ -127,8 +128,8 @@ static int write_lines(char *const *line, int64_t n, const char *path)
         FAIL(CL_EIO, "cannot write %s: %s", path, strerror(errno));
     rc = CL_OK;
 done:
+    if (rc && f) unlink(temporary);
     if (f) fclose(f);
-    if (rc) unlink(temporary);
     return rc;
 }
 
@@ -147,7 +148,8 @@ int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, e
     double begun = now();
     struct adapters set = {0};
     struct generator *g = NULL;
-    struct cell c = {.j = j, .d = d, .mode = mode, .metric = metric_find(d->conf->metric)};
+    struct cell c = {
+        .j = j, .d = d, .mode = mode, .metric = metric_find(d->conf->metric), .loose = metric_find("first_word")};
     struct generator_ends ends = {&c, ask, NULL, take};
     struct generator_limits lim = {
         .batch = j->cfg.eval.batch, .prompt_n = d->longest, .max_new_tokens = j->cfg.eval.max_new_tokens};

@@ -3,6 +3,7 @@
 
 #include "io/accuracy.h"
 #include "io/err.h"
+#include "io/text.h"
 #include "jobs/run_dir.h"
 
 #include <jansson.h>
@@ -102,6 +103,46 @@ void report_side_by_side(FILE *to, const char *title, int methods, const char *c
         }
         fputc('\n', to);
     }
+}
+
+static int write_picture(const struct config *f, const struct accuracy *const *m, const char *const *titles)
+{
+    int rc;
+    struct text svg = {0};
+
+    accuracy_svg(&svg, m, titles, 2);
+    rc = svg.failed ? err_set(CL_ENOMEM, "no memory for a picture")
+                           : run_dir_write(f->output, "accuracy.svg", svg.s);
+    text_free(&svg);
+    return rc;
+}
+
+int report_write(struct job *j, const struct run_state *s, const double *format_free)
+{
+    int rc;
+    const struct config *f = &j->cfg;
+    struct accuracy exact = {s->tasks, s->name, s->accuracy},
+                    loose = {s->tasks, s->name, (double *)(uintptr_t)format_free};
+    const struct accuracy *both[] = {&exact, &loose};
+    const char *titles[] = {f->method, "format-free (first content word)"};
+    struct accuracy_run run = {.method = f->method,
+                               .stream = f->stream.name,
+                               .routing = j->encoder ? f->eval.routing : NULL,
+                               .seed = f->seed,
+                               .parameters = j->method->ops->parameters(j->method),
+                               .format_free = &loose};
+    struct text table = {0};
+
+    for (int t = 0; t < s->tasks; t++) run.seconds += s->history[t].seconds;
+    TRY(accuracy_save(f->output, &exact, &run));
+    TRY(write_picture(f, both, titles));
+    accuracy_table(&table, &exact, f->method);
+    if (table.failed) FAIL(CL_ENOMEM, "no memory for a table");
+    fputs(table.s, stdout);
+    fflush(stdout);
+done:
+    text_free(&table);
+    return rc;
 }
 
 /* ---- the log, read back */

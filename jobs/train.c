@@ -3,6 +3,7 @@
 
 #include "io/accuracy.h"
 #include "io/err.h"
+#include "io/path.h"
 #include "io/signal.h"
 #include "jobs/evaluate.h"
 #include "jobs/report.h"
@@ -141,7 +142,7 @@ static int run_stage(struct run *r, int stage)
     int64_t total = trainer_steps(&r->trainer, stage);
     char what[300];
 
-    snprintf(what, sizeof what, "task %d/%d %s, stage %d", s->task + 1, s->tasks, task_name(r, s->task), stage);
+    TRY(path_print(what, "task %d/%d %s, stage %d", s->task + 1, s->tasks, task_name(r, s->task), stage));
     progress_begin(r->job.log, what, total, "steps");
     while (s->step < total) {
         struct step_report out = {0};
@@ -287,14 +288,14 @@ done:
 /* An older run in the folder is moved aside: nothing written is lost. */
 static int move_aside(const char *dir)
 {
-    char old[4200], when[32];
+    char old[PATH_ROOM], when[32];
     struct stat st;
 
     if (stat(dir, &st)) return CL_OK;
     stamp(when);
     for (char *p = when; *p; p++)
         if (*p == ':') *p = '-';
-    if (snprintf(old, sizeof old, "%s.old-%s", dir, when) >= (int)sizeof old || rename(dir, old))
+    if (path_print(old, "%s.old-%s", dir, when) || rename(dir, old))
         return err_set(CL_EIO, "cannot move the older run %s aside: %s", dir, strerror(errno));
     return CL_OK;
 }
@@ -323,9 +324,9 @@ done:
 static int recall_cells(struct run *r, int after)
 {
     int rc;
-    char path[4200];
+    char path[PATH_ROOM];
 
-    snprintf(path, sizeof path, "%s/log.jsonl", r->job.cfg.output);
+    TRY(path_print(path, "%s/log.jsonl", r->job.cfg.output));
     TRY(report_recall_cells(path, r->state.log_offset, after, &r->state, r->format_free, &r->state.log_offset));
 done:
     return rc;
@@ -334,7 +335,7 @@ done:
 static int resume(struct run *r, bool *resumed)
 {
     int rc;
-    char *path = NULL, log_path[4200];
+    char *path = NULL, log_path[PATH_ROOM];
     struct ckpt *c = NULL;
 
     *resumed = false;
@@ -343,7 +344,7 @@ static int resume(struct run *r, bool *resumed)
     TRY(ckpt_open(&c, path));
     TRY(check_same_run(r, c));
     TRY(state_load(&r->state, &r->job, c));
-    snprintf(log_path, sizeof log_path, "%s/log.jsonl", r->job.cfg.output);
+    TRY(path_print(log_path, "%s/log.jsonl", r->job.cfg.output));
     TRY(report_recall_format_free(log_path, r->state.log_offset, &r->state, r->format_free));
     if (!ckpt_has(c, "/resume") && r->state.task > 0) TRY(recall_cells(r, r->state.task - 1));
     log_say(r->job.log, "going on from %s (step %lld)", path, (long long)r->state.steps);
@@ -359,7 +360,7 @@ static int open_run_dir(struct run *r)
 {
     int rc;
     struct job *j = &r->job;
-    char *yaml = NULL, path[4200];
+    char *yaml = NULL, path[PATH_ROOM];
     bool resumed = false;
     struct log *quiet = j->log;
 
@@ -368,7 +369,7 @@ static int open_run_dir(struct run *r)
     TRY(resume(r, &resumed));
     TRY(config_yaml(&j->cfg, &yaml));
     TRY(run_dir_write(j->cfg.output, "config.yaml", yaml));
-    snprintf(path, sizeof path, "%s/log.jsonl", j->cfg.output);
+    TRY(path_print(path, "%s/log.jsonl", j->cfg.output));
     TRY(log_open(&j->log, path, resumed ? r->state.log_offset : 0));
     log_close(quiet);
     log_quiet(j->log, r->opt.quiet);
