@@ -147,6 +147,11 @@ void job_close(struct job *j)
     memset(j, 0, sizeof *j);
 }
 
+int job_max_slots(const struct job *j)
+{
+    return j->cfg.stream.tasks * j->cfg.pool.slots_per_task;
+}
+
 bool job_is_end(const struct job *j, int32_t id)
 {
     const struct lvlm_config *c = lvlm_get_config(j->lvlm);

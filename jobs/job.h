@@ -41,6 +41,8 @@ struct job {
 int job_open(struct job *j, unsigned parts);
 void job_close(struct job *j); // frees cfg too
 
+/* Slots that a pool can have when every task is learned: what routing buffers are made for. */
+int job_max_slots(const struct job *j);
 /* The ids that end a generated answer. */
 bool job_is_end(const struct job *j, int32_t id);
 /* Decoded answer, trimmed on both sides; end tokens left out. malloc'ed. */

@@ -56,7 +56,7 @@ int job_inference_set(struct job *j, struct adapters *set, struct routing *one)
 
     *set = (struct adapters){0};
     if (j->method) TRY(j->method->ops->adapters(j->method, ROUTE_FREE, -1, set));
-    TRY(routing_new(one, 1, set->slots, j->method ? j->cfg.pool.top_m : 0));
+    TRY(routing_new(one, 1, job_max_slots(j), j->cfg.pool.top_m));
 done:
     return rc;
 }

@@ -49,7 +49,7 @@ static int reserve(struct trainer *t)
     lim.slots = set.slots, lim.rank = set.rank;
     TRY(lvlm_reserve(t->j->lvlm, &lim));
     TRY(batch_new(&t->pack, lim.samples, lim.tokens));
-    TRY(routing_new(&t->routing, lim.samples, set.slots, f->pool.top_m));
+    TRY(routing_new(&t->routing, lim.samples, job_max_slots(t->j), f->pool.top_m));
     t->nll = mem_new((size_t)lim.rows, sizeof *t->nll);
     t->dcoef = mem_new((size_t)lim.samples * (size_t)(set.slots ? set.slots : 1), sizeof *t->dcoef);
     t->picture = mem_new((size_t)lim.samples, sizeof *t->picture);

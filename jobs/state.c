@@ -70,9 +70,9 @@ static int save_history(const struct run_state *s, struct ckpt *c, int t)
 {
     int rc;
     const struct task_history *h = &s->history[t];
-    char group[300], loss[320];
+    char group[32], loss[48];
 
-    snprintf(group, sizeof group, "/history/%s", s->name[t]);
+    snprintf(group, sizeof group, "/history/%d", t);
     snprintf(loss, sizeof loss, "%s/loss", group);
     TRY(ckpt_write(c, loss, CKPT_F64, 1, &h->n_loss, h->loss, true));
     TRY(ckpt_attr_i64(c, group, "samples", h->samples));
@@ -200,10 +200,10 @@ static int load_history(struct run_state *s, struct ckpt *c, int t)
 {
     int rc, dims;
     struct task_history *h = &s->history[t];
-    char group[300], loss[320];
+    char group[32], loss[48];
     int64_t shape[CKPT_MAX_DIMS];
 
-    snprintf(group, sizeof group, "/history/%s", s->name[t]);
+    snprintf(group, sizeof group, "/history/%d", t);
     snprintf(loss, sizeof loss, "%s/loss", group);
     TRY(ckpt_shape(c, loss, &dims, shape));
     if (dims != 1) FAIL(CL_EFORMAT, "%s: %s has %d dimensions (expected 1)", ckpt_path(c), loss, dims);

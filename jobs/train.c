@@ -142,7 +142,7 @@ static int run_stage(struct run *r, int stage)
     int64_t total = trainer_steps(&r->trainer, stage);
     char what[300];
 
-    TRY(path_print(what, "task %d/%d %s, stage %d", s->task + 1, s->tasks, task_name(r, s->task), stage));
+    snprintf(what, sizeof what, "task %d/%d %s, stage %d", s->task + 1, s->tasks, task_name(r, s->task), stage);
     progress_begin(r->job.log, what, total, "steps");
     while (s->step < total) {
         struct step_report out = {0};
@@ -193,6 +193,7 @@ static int train_task(struct run *r)
     TRY(trainer_order(&r->trainer, 2, s->step));
     TRY(run_stage(r, 2));
     TRY(ops->end_task(j->method, s->task));
+    if (ops->joint) s->task = s->tasks - 1; // all of them at once
     for (int t = ops->joint ? 0 : s->task; t <= s->task; t++) s->done[t] = TASK_FINISHED;
     s->stage = 1, s->step = 0;
     stamp(s->history[s->task].finished);
@@ -417,10 +418,7 @@ static int train_stream(struct run *r)
 
     TRY(evaluate_row(r, -1));
     if (s->task > 0) TRY(evaluate_row(r, s->task - 1)); // a stop may have come between a task and its evaluation
-    if (!ops->trains)
-        s->task = s->tasks;
-    else if (ops->joint && s->task == 0 && s->done[s->tasks - 1] == TASK_WAITING)
-        s->task = s->tasks - 1;
+    if (!ops->trains) TRY(keep_zero_shot(r));
     for (; s->task < s->tasks; s->task++) {
         TRY(train_task(r));
         TRY(evaluate_row(r, s->task));
