@@ -95,6 +95,20 @@ done:
     return rc;
 }
 
+/* pool.init: initial keys, A, B and w from a checkpoint. */
+static int init_method(struct job *j)
+{
+    int rc;
+    struct ckpt *c = NULL;
+
+    if (!j->method->ops->init_from) return config_error(&j->cfg, "pool.init", "method %s has no pool to take initial values for", j->cfg.method);
+    TRY(ckpt_open(&c, j->cfg.pool.init));
+    TRY(j->method->ops->init_from(j->method, c));
+done:
+    ckpt_close(c);
+    return rc;
+}
+
 static int open_method(struct job *j)
 {
     int rc;
@@ -111,6 +125,7 @@ static int open_method(struct job *j)
         shape.K = text_encoder_width(j->encoder);
     }
     TRY(ops->open(&j->method, &j->cfg, &shape));
+    if (j->cfg.pool.init) TRY(init_method(j));
     rc = CL_OK;
 done:
     return rc;

@@ -401,6 +401,21 @@ done:
     return rc;
 }
 
+/* The type that the RoPE frequencies were stored in (see text_config.rope_type). Older files say torch_dtype. */
+static int read_rope_type(struct text_config *t, const struct jsonfile_at *top, const struct jsonfile_at *text)
+{
+    int rc;
+    const char *type = NULL;
+
+    t->rope_type = DT_F32;
+    if (jsonfile_has(text, "dtype") || jsonfile_has(text, "torch_dtype")) return CL_OK;
+    TRY(jsonfile_text(&type, top, jsonfile_has(top, "dtype") ? "dtype" : "torch_dtype"));
+    if (type && !strcmp(type, "bfloat16")) t->rope_type = DT_BF16;
+    if (type && !strcmp(type, "float16")) t->rope_type = DT_F16;
+done:
+    return rc;
+}
+
 static int read_llava(struct lvlm_config *c, const struct jsonfile_at *at, const char *dir)
 {
     struct jsonfile_at text, vision;
@@ -413,6 +428,7 @@ static int read_llava(struct lvlm_config *c, const struct jsonfile_at *at, const
     TRY(jsonfile_section(&vision, at, "vision_config"));
     TRY(check_type(&text, "llama"));
     TRY(read_text(&c->text, &text));
+    TRY(read_rope_type(&c->text, at, &text));
     TRY(read_vision(&c->vision, &vision));
     TRY(read_feature_layer(&c->vision, at, "vision_feature_layer"));
     TRY(read_strategy(&c->vision, at, "vision_feature_select_strategy", "full", "default"));
@@ -561,5 +577,7 @@ void lvlm_rope_frequencies(double *inv, const struct text_config *t)
         inv[i] = pow(t->rope_theta, -2.0 * i / t->head_dim);
         if (t->rope_scaling == 1) inv[i] /= t->rope_factor;
         if (t->rope_scaling == 2) inv[i] = llama3_frequency(inv[i], t);
+        if (t->rope_type == DT_BF16) inv[i] = (double)bf16_to_f32(f32_to_bf16((float)inv[i]));
+        if (t->rope_type == DT_F16) inv[i] = (double)f16_to_f32(f32_to_f16((float)inv[i]));
     }
 }

@@ -59,6 +59,24 @@ float f16_to_f32(uint16_t h)
     return f;
 }
 
+uint16_t f32_to_f16(float f)
+{
+    uint32_t bits, sign, magnitude;
+
+    memcpy(&bits, &f, sizeof bits);
+    sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
+    if (magnitude > 0x7f800000) return (uint16_t)(sign | 0x7e00);   // NaN
+    if (magnitude >= 0x477ff000) return (uint16_t)(sign | 0x7c00); // rounds to infinity
+    if (magnitude < 0x38800000) { // subnormal in f16: adding 0.5 leaves the rounded fraction in the low bits
+        float shifted;
+        memcpy(&shifted, &magnitude, sizeof shifted);
+        shifted += 0.5f;
+        memcpy(&bits, &shifted, sizeof bits);
+        return (uint16_t)(sign | (bits - 0x3f000000));
+    }
+    return (uint16_t)(sign | ((magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13));
+}
+
 void convert_to_f32(float *dst, const void *src, enum dtype t, int64_t n)
 {
     const uint16_t *h = src;

@@ -38,6 +38,7 @@ static inline struct tensor tensor_rows(struct tensor t, int64_t row, int64_t n)
 float bf16_to_f32(uint16_t h);
 uint16_t f32_to_bf16(float f);
 float f16_to_f32(uint16_t h);
+uint16_t f32_to_f16(float f);
 /* n numbers of type t at src -> float. Host memory. */
 void convert_to_f32(float *dst, const void *src, enum dtype t, int64_t n);
 
