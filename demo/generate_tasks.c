@@ -20,72 +20,80 @@ struct type {
 };
 
 static const struct type types[GENERATE_TASKS][TYPES] = {
-    [GENERATE_CHART] =
-        {{"tallest",
-          1,
-          {"which bar is tallest ?", "name the colour of the highest bar in the chart .",
-           "what colour has the largest value in this chart ?", "the tallest bar of the chart has which colour ?",
-           "which colour is the highest bar of this chart ?", "name the colour of the tallest bar ."}},
-         {"shortest",
-          1,
-          {"which bar is shortest ?", "name the colour of the lowest bar in the chart .",
-           "what colour has the smallest value in this chart ?", "the shortest bar of the chart has which colour ?",
-           "which colour is the lowest bar of this chart ?", "name the colour of the shortest bar ."}},
-         {"value",
-          1,
-          {"what is the value of the {} bar ?", "how many percent does the {} bar show ?",
-           "give the value of the {} bar in the chart .", "read the {} bar : what percent ?",
-           "what value does the chart give for {} ?", "how many percent has the {} bar of this chart ?"}}},
-    [GENERATE_DOCUMENT] =
-        {{"field",
-          2,
-          {"what is the {} on this form ?", "read the {} field of the document .", "what number is written for {} ?",
-           "find the {} entry in the form .", "what does the document say for {} ?",
-           "find the number for {} in this document ."}},
-         {"first",
-          1,
-          {"what is the number in the first field of the form ?", "read the top number of this document .",
-           "what number does the first entry of the form hold ?", "find the number in the top field of this document .",
-           "which number is written at the top of the form ?",
-           "read the number in the first entry of this document ."}},
-         {"last",
-          1,
-          {"what is the number in the last field of the form ?", "read the bottom number of this document .",
-           "what number does the last entry of the form hold ?",
-           "find the number in the bottom field of this document .",
-           "which number is written at the bottom of the form ?",
-           "read the number in the last entry of this document ."}}},
+    [GENERATE_CHART] = {{"tallest",
+                         1,
+                         {"which bar[| of the chart] is [tallest|highest] ?",
+                          "name the colour of the [tallest|highest] bar[| of the chart] .",
+                          "what colour has the [tallest|highest] bar[| of the chart] ?",
+                          "the [tallest|highest] bar[| of the chart] has which colour ?",
+                          "which colour is the [tallest|highest] bar[| of the chart] ?"}},
+                        {"shortest",
+                         1,
+                         {"which bar[| of the chart] is [shortest|lowest] ?",
+                          "name the colour of the [shortest|lowest] bar[| of the chart] .",
+                          "what colour has the [shortest|lowest] bar[| of the chart] ?",
+                          "the [shortest|lowest] bar[| of the chart] has which colour ?",
+                          "which colour is the [shortest|lowest] bar[| of the chart] ?"}},
+                        {"value",
+                         1,
+                         {"what is the value of the {} bar[| of the chart] ?",
+                          "how many percent does the {} bar[| of the chart] show ?",
+                          "give the value of the {} bar[| of the chart] .",
+                          "the {} bar[| of the chart] has which value ?",
+                          "which value has the {} bar[| of the chart] ?"}}},
+    [GENERATE_DOCUMENT] = {{"field",
+                            2,
+                            {"what is the {}[| on this form] ?", "read the {} field[| on this form] .",
+                             "what number is written for {}[| on this form] ?", "find the {} entry[| on this form] .",
+                             "the {} field[| on this form] has which number ?"}},
+                           {"first",
+                            1,
+                            {"what is the number in the [first|top] field[| on this form] ?",
+                             "read the [first|top] number[| on this form] .",
+                             "what number is written in the [first|top] entry[| on this form] ?",
+                             "find the [first|top] entry[| on this form] .",
+                             "the [first|top] field[| on this form] has which number ?"}},
+                           {"last",
+                            1,
+                            {"what is the number in the [last|bottom] field[| on this form] ?",
+                             "read the [last|bottom] number[| on this form] .",
+                             "what number is written in the [last|bottom] entry[| on this form] ?",
+                             "find the [last|bottom] entry[| on this form] .",
+                             "the [last|bottom] field[| on this form] has which number ?"}}},
     [GENERATE_ICON] = {{"shape",
                         1,
-                        {"where is the {} ? choose the letter .", "which option shows a {} ?",
+                        {"where is the {} ? choose the letter .", "which option shows the {} ?",
                          "pick the option letter with the {} .", "choose A , B , C or D : the {} .",
-                         "which letter stands for the {} ?", "give the letter of the option with the {} ."}},
+                         "give the letter of the option with the {} ."}},
                        {"colour",
                         1,
-                        {"where is the {} icon ? choose the letter .", "which option shows a {} icon ?",
+                        {"where is the {} icon ? choose the letter .", "which option shows the {} icon ?",
                          "pick the option letter with the {} icon .", "choose A , B , C or D : the {} icon .",
-                         "which letter stands for the {} icon ?", "give the letter of the option with the {} icon ."}},
+                         "give the letter of the option with the {} icon ."}},
                        {"both",
                         1,
-                        {"where is the {} ? choose the letter .", "which option shows a {} ?",
+                        {"where is the {} ? choose the letter .", "which option shows the {} ?",
                          "pick the option letter with the {} .", "choose A , B , C or D : the {} .",
-                         "which letter stands for the {} ?", "give the letter of the option with the {} ."}}},
-    [GENERATE_MEDICAL] =
-        {{"lesion",
-          1,
-          {"is there a lesion in the {} lung ?", "does the scan show a nodule in the {} lung of the patient ?",
-           "is the {} lung of this patient abnormal ?", "any lesion on the {} side of the x-ray ?",
-           "does the x-ray show a lesion in the {} lung ?", "does this patient have a lesion in the {} lung ?"}},
-         {"side",
-          1,
-          {"which lung of the patient has more lesions ?", "on which side of the x-ray are more nodules ?",
-           "does the left or the right lung show more lesions ?", "which side of the scan has more nodules ?",
-           "which lung of the scan shows more nodules ?"}},
-         {"count",
-          1,
-          {"how many lesions does the {} lung have ?", "number of nodules in the {} lung of the scan ?",
-           "count the lesions on the {} side of the x-ray .", "how many nodules are in the {} lung of the patient ?",
-           "how many nodules does the {} lung of this patient have ?"}}},
+                         "give the letter of the option with the {} ."}}},
+    [GENERATE_MEDICAL] = {{"lesion",
+                           1,
+                           {"is there a lesion in the {} lung[| of the patient] ?",
+                            "does the scan show a nodule in the {} lung[| of the patient] ?",
+                            "is the {} lung[| of the patient] abnormal ?",
+                            "any lesion [in the {} lung|on the {} side][| of the patient] ?",
+                            "does the {} lung[| of the patient] have a lesion ?"}},
+                          {"side",
+                           1,
+                           {"which lung[| of the patient] has more lesions ?",
+                            "on which side[| of the patient] are more nodules ?",
+                            "are there more lesions in the left or the right lung[| of the patient] ?",
+                            "which side[| of the patient] has more nodules ?"}},
+                          {"count",
+                           1,
+                           {"how many lesions does the {} lung[| of the patient] have ?",
+                            "number of nodules in the {} lung[| of the patient] ?",
+                            "count the lesions in the {} lung[| of the patient] .",
+                            "how many nodules are in the {} lung[| of the patient] ?"}}},
 };
 
 const char *const *generate_wordings(int task, int k, const char **type, int *n)
@@ -108,20 +116,42 @@ static int pick_type(int task, struct generate_rng *rng)
     return k;
 }
 
-/* Words the question: `about` takes the place of {}. */
+/* Words a question: of [a|b|c] one alternative is drawn, `about` takes the place of {}. Cut off at the size of out. */
+static void word(char *out, size_t size, const char *pattern, const char *about, struct generate_rng *rng)
+{
+    size_t n = 0;
+    int skip = 0; // alternatives still to be passed over, -1 behind the one that was taken
+
+    for (const char *p = pattern; *p; p++) {
+        if (*p == '[') {
+            const char *end = strchr(p, ']');
+            int bars = 0;
+
+            for (const char *q = p; q < end; q++) bars += *q == '|';
+            skip = generate_rng_range(rng, 0, bars);
+        } else if (*p == '|')
+            skip--;
+        else if (*p == ']')
+            skip = 0;
+        else if (skip)
+            continue;
+        else if (*p == '{')
+            for (const char *q = about; *q && n + 1 < size; q++) out[n++] = *q;
+        else if (*p != '}' && n + 1 < size)
+            out[n++] = *p;
+    }
+    out[n] = 0;
+}
+
 static void ask(struct generate_item *item, int task, int k, const char *about, bool test, struct generate_rng *rng)
 {
-    const char *type, *brace, *words;
+    const char *type;
     int n;
     const char *const *wordings = generate_wordings(task, k, &type, &n);
     bool fresh = test && generate_rng_range(rng, 0, 1);
+    int which = fresh ? n - 1 : generate_rng_range(rng, 0, n - 2);
 
-    words = wordings[fresh ? n - 1 : generate_rng_range(rng, 0, n - 2)];
-    brace = strstr(words, "{}");
-    if (brace)
-        snprintf(item->question, sizeof item->question, "%.*s%s%s", (int)(brace - words), words, about, brace + 2);
-    else
-        snprintf(item->question, sizeof item->question, "%s", words);
+    word(item->question, sizeof item->question, wordings[which], about, rng);
     snprintf(item->type, sizeof item->type, "%s%s", type, fresh ? "-new" : "");
 }
 

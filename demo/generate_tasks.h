@@ -29,8 +29,8 @@ extern const char *const generate_task_names[GENERATE_TASKS]; // "chart", ..
 /* Draws the next item of a task (0 .. GENERATE_TASKS - 1). */
 void generate_item(struct generate_item *item, int task, bool test, struct generate_rng *rng);
 
-/* Wordings of a question type of a task, in order of the types: *type its name, *n how many; {} stands for what is asked
- * about. NULL behind the last type. The last wording is the held-out one. */
+/* Wordings of a question type of a task, in order of the types: *type its name, *n how many; of [a|b] one
+ * alternative is used, {} stands for what is asked about. NULL behind the last type. The last wording is the held-out one. */
 const char *const *generate_wordings(int task, int k, const char **type, int *n);
 
 #endif
