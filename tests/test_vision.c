@@ -116,8 +116,8 @@ static void golden_bf16(void **state)
         print_message("skipped: %s\n", err_text());
         skip();
     }
-    compare_set("a", DT_BF16, 4e-2);
-    compare_set("b", DT_BF16, 4e-2);
+    compare_set("a", DT_BF16, 2e-2);
+    compare_set("b", DT_BF16, 2e-2);
 }
 
 /* However many pictures go through at once, each gives what it gives alone. */
