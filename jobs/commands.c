@@ -36,6 +36,18 @@ static const struct cli_option generate_options[] = {
     OPTIONS_END,
 };
 static const struct cli_option encode_options[] = {OPTION_SET, OPTIONS_END};
+static const struct cli_option inspect_options[] = {
+    OPTION_JSON,
+    OPTION_FLAG("layers", "the norm of every slot's increment in every layer"),
+    OPTIONS_END,
+};
+static const struct cli_option export_options[] = {
+    OPTION_WORD("format", "peft", "form of the export: peft, a LoRA directory that Hugging Face loads"),
+    OPTION_TEXT("task", "T", "exports the mixture of a task, by name or number (from 0)"),
+    OPTION_INT("slot", 0, INT32_MAX, "exports one slot with coefficient 1"),
+    OPTION_FILE("output", "DIR", "folder to write (default: peft-task<t>-<name> or peft-slot<n>)"),
+    OPTIONS_END,
+};
 static const struct cli_option demo_options[] = {
     OPTION_SET,
     OPTION_FILE("base", "DIR", "another base than the embedded one"),
@@ -68,6 +80,13 @@ const struct command commands[] = {
      generate_options, command_generate},
     {"encode", "CONFIG TEXT ..", "what routing sees of a text: {text, tokens, embedding} per line", NULL,
      encode_options, command_encode},
+    {"inspect", "CHECKPOINT", "shows what a checkpoint holds: tasks, pool, context weights, history, accuracy",
+     "Reads the whole file, so that every checksum in it is verified. Needs no base model.", inspect_options,
+     command_inspect},
+    {"export", "CHECKPOINT", "writes a slot, or a task's mixture, as a LoRA directory of PEFT",
+     "A LoRA cannot route: the mixture of a task is the mean increment over its own training samples,\n"
+     "its slots weighted by their use and those of earlier tasks by the context weights.",
+     export_options, command_export},
     {"config", "[CONFIG]", "checks a configuration and writes it out resolved; alone: describes every key",
      "Everything that `train` would refuse is refused here: unknown keys, wrong types, missing files.", config_options,
      command_config},

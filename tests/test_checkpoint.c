@@ -60,10 +60,10 @@ static int remove_folder(void **state)
 
 static const char *in_folder(const char *name)
 {
-    static char path[4][256];
+    static char path[64][256];
     static int turn;
 
-    turn = (turn + 1) % 4;
+    turn = (turn + 1) % 64;
     snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
     return path[turn];
 }
@@ -360,6 +360,35 @@ static void test_layout_on_disk(void **state)
     H5Pclose(p);
     H5Dclose(set);
     H5Fclose(file);
+}
+
+/* Whether a shell command's output holds a text. */
+static bool says(const char *command, const char *path, const char *part)
+{
+    char line[512], whole[512];
+    bool found = false;
+    FILE *f;
+
+    snprintf(whole, sizeof whole, "%s %s 2>&1", command, path);
+    f = popen(whole, "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) found |= strstr(line, part) != NULL;
+    return pclose(f) == 0 && found;
+}
+
+static void test_other_tools_read_it(void **state)
+{
+    (void)state;
+    if (system("command -v h5dump h5ls > /dev/null")) {
+        print_message("skipped: h5dump and h5ls (package hdf5-tools) are not here\n");
+        skip();
+    }
+    OK(write_small(in_folder("a.h5"), 1));
+    assert_true(says("h5ls -r", in_folder("a.h5"), "/pool/A                  Dataset {6/Inf, 2, 3, 20}"));
+    assert_true(says("h5dump -d /pool/use", in_folder("a.h5"), "(0): 0.1, 0.2, 0.7, 0.5, 0.25, 0.25"));
+    assert_true(says("h5dump -d /stream/tasks", in_folder("a.h5"), "\"chart\","));
+    assert_true(says("h5dump -a /format", in_folder("a.h5"), "(0): \"cllava-checkpoint\""));
+    assert_true(says("h5dump -p -H -d /pool/A", in_folder("a.h5"), "CHECKSUM FLETCHER32"));
 }
 
 static void test_names_are_checked(void **state)
@@ -999,6 +1028,7 @@ int main(int argc, char **argv)
         CASE(test_rows),
         CASE(test_listing),
         CASE(test_layout_on_disk),
+        CASE(test_other_tools_read_it),
         CASE(test_names_are_checked),
         CASE(test_many_and_long),
         CASE(test_foreign_files),
