@@ -169,7 +169,7 @@ DICT = [("lesion", "a bright spot"), ("nodule", "a bright spot"), ("lung", "a da
 # Mixes of the kinds of pictures (chart, form, random text, icons, scan, scene) and of the questions about forms (cumulative twentieths).
 MIX = [dict(p=[.11, .38, .03, .32, .11, .05], form=(5, 7, 12, 15, 17, 19)),
        dict(p=[.09, .46, .02, .23, .08, .12], form=(2, 3, 7, 13, 17, 19)),      # more look-up of a word by its number, more scenes
-       dict(p=[.11, .41, .02, .28, .10, .08], form=(3, 4, 8, 13, 16, 19))]      # in between: for a run from nothing
+       dict(p=[.06, .66, .01, .14, .06, .07], form=(1, 2, 4, 13, 18, 19))]      # mostly the word of a number
 
 
 def pretrain_item(rng, turns=5, labels=False, mix=0):
