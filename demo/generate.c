@@ -18,7 +18,7 @@
 enum { MAX_RECORDS = 99999 };
 
 static const struct generate_task domain[GENERATE_TASKS] = {
-    {"chart", "exact_match"}, {"document", "exact_match"}, {"icon", "exact_match"}, {"medical", "exact_match"}};
+    {"chart", "exact"}, {"document", "exact"}, {"icon", "exact"}, {"medical", "exact"}};
 
 const struct generate_task *generate_stream_tasks(const char *stream, int *n)
 {

@@ -20,7 +20,7 @@ struct generate_options {
 
 struct generate_task {
     const char *name;   // folder below dir, e.g. "chart"
-    const char *metric; // what scores its answers: "exact_match"
+    const char *metric; // what scores its answers: "exact"
 };
 
 /* Tasks of a stream in the order of learning; *n how many. NULL for a stream that is not known. */

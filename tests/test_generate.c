@@ -570,7 +570,7 @@ static void records_are_conversations(void **state)
         assert_int_equal(json_array_size(list), test ? 9 : 12);
         for (size_t r = 0; r < json_array_size(list); r++) check_record(json_array_get(list, r), images, test);
         json_decref(list);
-        assert_string_equal(tasks[i / 2].metric, "exact_match");
+        assert_string_equal(tasks[i / 2].metric, "exact");
     }
 }
 
