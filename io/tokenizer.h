@@ -52,7 +52,7 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, stru
 int tokenizer_encode_continued(const struct tokenizer *t, const char *text, size_t n, struct ids *out);
 
 /* With what the post-processor adds around one sentence; at most max ids as the tokenizers library truncates (the special
- * ids at the end are kept); max 0: no limit. */
+ * ids at the end are kept); max 0: no limit. CL_EUSAGE: max is less than what the post-processor adds alone. */
 int tokenizer_encode_special(const struct tokenizer *t, const char *text, size_t n, size_t max, struct ids *out);
 
 /* Does the tokenizer put a blank in front of a text by itself (SentencePiece dummy prefix, Metaspace prepend)?

@@ -564,6 +564,52 @@ static void damaged_model(void **state)
     free(copy);
 }
 
+/* A model of the pieces <unk>, U+2581 and b whose one character rule makes a a b: root -> place 1 -a-> place 2, where the
+ * value is. to: the place that a leads to; value: offset of the replacement. */
+static void write_rule(uint32_t to, uint32_t value)
+{
+    struct wire w = {0}, rules = {0}, m = {0};
+    uint32_t unit[256], bytes = sizeof unit;
+
+    for (size_t i = 0; i < 256; i++) unit[i] = 0x80000000u; // leads nowhere
+    unit[0] = 1 << 10;
+    unit[1 ^ 'a'] = ((1 ^ 'a') ^ to) << 10 | 1 << 8 | 'a';
+    unit[to & 0xFF] = 0x80000000u | value;
+    put_bytes(&rules, &bytes, 4);
+    put_bytes(&rules, unit, sizeof unit);
+    put_bytes(&rules, "b", 2);
+    put_message(&m, 2, rules.s, rules.n);
+    put_piece(&w, "<unk>", 0, 2);
+    put_piece(&w, "\xE2\x96\x81", -1, 1);
+    put_piece(&w, "b", -1, 1);
+    put_message(&w, 3, m.s, m.n);
+    write_bytes("tokenizer.model", w.s, w.n);
+    free(w.s);
+    free(m.s);
+    free(rules.s);
+}
+
+/* The library follows the rules without looking: a loop, a place or a replacement outside the table must not reach it. */
+static void character_rules(void **state)
+{
+    struct tokenizer *t;
+
+    (void)state;
+    clear_dir();
+    write_rule(2, 0);
+    t = open_dir(dir);
+    check_ids(t, "aab", IDS(1, 2, 2, 2));
+    check_decode(t, IDS(1, 1, 2, 1, 2), "b b"); // all blanks at the begin go: remove_extra_whitespaces
+    check_stream(t, IDS(1, 1, 2, 1, 2));
+    tokenizer_close(t);
+    write_rule(1, 0); // back to where it came from
+    refused(CL_EFORMAT, "character rules");
+    write_rule(256, 0);
+    refused(CL_EFORMAT, "character rules");
+    write_rule(2, 2);
+    refused(CL_EFORMAT, "character rules");
+}
+
 static void odd_models(void **state)
 {
     struct wire w = {0};
@@ -618,7 +664,7 @@ int main(void)
         cmocka_unit_test(gpt2),          cmocka_unit_test(bert),       cmocka_unit_test(minilm),
         cmocka_unit_test(llama),         cmocka_unit_test(phi3),       cmocka_unit_test(llava_prompt),
         cmocka_unit_test(llama_config),  cmocka_unit_test(book),       cmocka_unit_test(byte_pieces),
-        cmocka_unit_test(damaged_model), cmocka_unit_test(odd_models),
+        cmocka_unit_test(damaged_model), cmocka_unit_test(odd_models), cmocka_unit_test(character_rules),
     };
     return cmocka_run_group_tests_name("tokenizer_vectors", tests, make_dir, remove_dir);
 }
