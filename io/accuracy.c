@@ -275,7 +275,7 @@ void accuracy_table(struct text *t, const struct accuracy *m, const char *title)
 
 /* ---- a picture */
 
-enum { SIDE = 56, LEFT = 104, TOP = 72, GAP = 28, FOOT = 34 }; // pixels
+enum { SIDE = 56, GAP = 28, TITLE = 40, FOOT = 34 }; // pixels
 
 static void svg_text(struct text *t, const char *s)
 {
@@ -317,7 +317,8 @@ static void svg_matrix(struct text *t, const struct accuracy *m, const char *tit
     const struct accuracy_summary s = accuracy_summarise(m);
     char line[128];
 
-    svg_label(t, x + m->T * SIDE / 2.0, y - 44, "text-anchor=\"middle\" font-weight=\"bold\" font-size=\"14\"", title);
+    svg_label(t, x + m->T * SIDE / 2.0, TITLE - 18, "text-anchor=\"middle\" font-weight=\"bold\" font-size=\"14\"",
+              title);
     for (int i = 0; i < m->T; i++) {
         text_add(t, "<text text-anchor=\"start\" transform=\"translate(%.0f %.0f) rotate(-28)\">", x + i * SIDE + 14,
                  y - 6);
@@ -329,18 +330,32 @@ static void svg_matrix(struct text *t, const struct accuracy *m, const char *tit
         for (int i = 0; i < m->T; i++)
             svg_cell(t, x + i * SIDE, y + (row + 1) * SIDE, *accuracy_cell(m, row, i), row == i);
     }
-    snprintf(line, sizeof line, "AA %.1f   AF %.1f", s.AA, s.AF);
+    snprintf(line, sizeof line, isnan(s.AA) ? "AA -" : "AA %.1f", s.AA);
+    snprintf(line + strlen(line), sizeof line - strlen(line), isnan(s.AF) ? ", AF -" : ", AF %.1f", s.AF);
     svg_label(t, x + m->T * SIDE / 2.0, y + (m->T + 1) * SIDE + 20, "text-anchor=\"middle\" font-weight=\"bold\"",
               line);
 }
 
+/* Letters of the longest name that stands beside or above a matrix. */
+static int longest_name(const struct accuracy *const *m, int n)
+{
+    int longest = columns("zero-shot");
+
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < m[i]->T; k++)
+            if (columns(m[i]->tasks[k]) > longest) longest = columns(m[i]->tasks[k]);
+    return longest;
+}
+
 void accuracy_svg(struct text *t, const struct accuracy *const *m, const char *const *titles, int n)
 {
+    const int name = 7 * longest_name(m, n); // pixels
+    const int left = name + 20, top = TITLE + name / 2 + 8;
     int width = GAP, height = 0, x = 0;
 
     for (int i = 0; i < n; i++) {
-        width += LEFT + m[i]->T * SIDE + GAP;
-        if (TOP + (m[i]->T + 1) * SIDE + FOOT > height) height = TOP + (m[i]->T + 1) * SIDE + FOOT;
+        width += left + m[i]->T * SIDE + GAP;
+        if (top + (m[i]->T + 1) * SIDE + FOOT > height) height = top + (m[i]->T + 1) * SIDE + FOOT;
     }
     text_add(t,
              "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" "
@@ -349,8 +364,8 @@ void accuracy_svg(struct text *t, const struct accuracy *const *m, const char *c
              "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
              width, height, width, height);
     for (int i = 0; i < n; i++) {
-        svg_matrix(t, m[i], titles[i], x + LEFT, TOP);
-        x += LEFT + m[i]->T * SIDE + GAP;
+        svg_matrix(t, m[i], titles[i], x + left, top);
+        x += left + m[i]->T * SIDE + GAP;
     }
     text_add(t, "</svg>\n");
 }

@@ -141,8 +141,7 @@ static void test_csv(void **state)
     *accuracy_cell(&m, 0, 0) = 75;
     *accuracy_cell(&m, 1, 1) = 100;
     accuracy_csv(&t, &m);
-    assert_string_equal(t.s,
-                        "after,\"a,b\",\"c\"\"d\"\nzero_shot,0.3333333333333333,\n\"a,b\",75,\n\"c\"\"d\",,100\n");
+    assert_string_equal(t.s, "after,\"a,b\",\"c\"\"d\"\nzero_shot,0.3333333333333333,\n\"a,b\",75,\n\"c\"\"d\",,100\n");
     text_free(&t);
     accuracy_free(&m);
 }
@@ -231,11 +230,14 @@ static void test_svg(void **state)
     (void)state;
     *accuracy_cell(&a, 0, 1) = NAN;
     *accuracy_cell(&b, 0, 1) = 140; // whatever a metric gives
+    *accuracy_cell(&b, 0, 0) = NAN; // then there is no AF
     accuracy_svg(&t, both, titles, 2);
     for (const char *p = t.s; (p = strstr(p, "<rect x=")); p++) cells++;
     assert_int_equal(cells, 2 * 3 * 2);
     assert_non_null(strstr(t.s, "one &#38; &#60;two&#62;"));
     assert_null(strstr(t.s, "nan"));
+    assert_non_null(strstr(t.s, "AA 65.0, AF 20.0"));
+    assert_non_null(strstr(t.s, "AA 65.0, AF -"));
     assert_int_equal(strncmp(t.s, "<svg ", 5), 0);
     assert_string_equal(t.s + t.len - 7, "</svg>\n");
     text_free(&t);
