@@ -105,6 +105,8 @@
       "evaluate every task seen after each task; false: only at the end") \
     X(BOOL,   "eval.zero_shot",        eval.zero_shot,        "true",  0, 0,    NULL, PLACE, \
       "evaluate the base before any training (first row of the matrix)") \
+    X(BOOL,   "eval.next_task",        eval.next_task,        "true",  0, 0,    NULL, PLACE, \
+      "also evaluates the task that comes next, before it is learned: what forward transfer (FWT) is computed from") \
     X(INT,    "eval.max_new_tokens",   eval.max_new_tokens,   "128",   1, 1e6,  NULL, RESULT, \
       "longest answer in tokens") \
     X(INT,    "eval.batch",            eval.batch,            "16",    1, 65536, NULL, PLACE, \

@@ -149,14 +149,12 @@ int command_generate(const struct command_args *a)
     int rc;
     struct job j = {0};
     struct talk t = {.j = &j, .image = args_value(a, "image", NULL)};
-    size_t n_sets;
-    const char *const *sets = args_sets(a, &n_sets);
     const char *model = args_positional(a, 0);
 
     if (args_flag(a, "base-only"))
-        TRY(job_open_base(&j, model, sets, n_sets));
+        TRY(job_open_base(&j, model, a));
     else
-        TRY(job_open_checkpoint(&j, model, args_value(a, "config", NULL), sets, n_sets));
+        TRY(job_open_checkpoint(&j, model, args_value(a, "config", NULL), a));
     if (t.image && !lvlm_get_config(j.lvlm)->has_vision)
         FAIL(CL_EUSAGE, "--image %s, but the base %s has no vision tower", t.image, j.cfg.base);
     TRY(job_inference_set(&j, &t.set, &t.one));

@@ -5,8 +5,10 @@
  */
 #include "io/accuracy.h"
 #include "io/err.h"
+#include "io/signal.h"
 #include "io/path.h"
 #include "jobs/commands.h"
+#include "jobs/settings.h"
 #include "jobs/demo.h"
 #include "jobs/report.h"
 #include "jobs/run_dir.h"
@@ -155,13 +157,11 @@ static int train_one(const struct command_args *a, const char *dir, int m, struc
     int rc;
     char path[PATH_ROOM];
     struct config cfg = {0};
-    size_t n;
-    const char *const *sets = args_sets(a, &n);
     struct train_options options = {.fresh = args_flag(a, "fresh"), .stop_after_task = -1, .max_steps = -1};
 
     TRY(path_print(path, "%s/%s.yaml", dir, methods[m].name));
     fprintf(stderr, "\n=== %d of %d: %s\n", m + 1, METHODS, methods[m].label);
-    TRY(config_load(&cfg, path, sets, n, NEED_BASE | NEED_STREAM | NEED_TRAIN | NEED_OUTPUT));
+    TRY(settings_load(&cfg, a, path, NEED_BASE | NEED_STREAM | NEED_TRAIN | NEED_OUTPUT));
     TRY(train_run(&cfg, &options, out));
 done:
     config_free(&cfg);
@@ -206,6 +206,7 @@ int command_demo(const struct command_args *a)
     const char *label[METHODS], *name[16];
     const double *exact[METHODS], *loose[METHODS];
 
+    TRY(signal_install());
     TRY(prepare(a, dir));
     if (args_flag(a, "write-only")) goto done;
     for (int m = 0; m < METHODS; m++) TRY(train_one(a, dir, m, &r[m]));

@@ -1,6 +1,7 @@
 /* encode.c - `cllava encode`: what routing sees of a text: the sentence encoder's tokens and embedding. */
 #include "io/err.h"
 #include "jobs/commands.h"
+#include "jobs/settings.h"
 #include "jobs/job.h"
 
 #include <jansson.h>
@@ -27,12 +28,10 @@ int command_encode(const struct command_args *a)
 {
     int rc;
     struct job j = {0};
-    size_t n_sets;
-    const char *const *sets = args_sets(a, &n_sets);
     float *embedding = NULL;
     struct ids ids = {0};
 
-    TRY(config_load(&j.cfg, args_positional(a, 0), sets, n_sets, NEED_BASE | NEED_ENCODER));
+    TRY(settings_load(&j.cfg, a, args_positional(a, 0), NEED_BASE | NEED_ENCODER));
     TRY(job_open(&j, JOB_ENCODER));
     int K = text_encoder_width(j.encoder);
     if (!(embedding = mem_new((size_t)K, sizeof *embedding))) FAIL(CL_ENOMEM, "no memory for an embedding");

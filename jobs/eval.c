@@ -97,12 +97,10 @@ int command_eval(const struct command_args *a)
     int rc;
     struct job j = {0};
     enum route_mode mode = ROUTE_FREE;
-    size_t n_sets;
-    const char *const *sets = args_sets(a, &n_sets), *checkpoint = args_positional(a, 0),
-                      *tasks = args_value(a, "tasks", NULL);
+    const char *checkpoint = args_positional(a, 0), *tasks = args_value(a, "tasks", NULL);
     char *dir = NULL, log_path[PATH_ROOM];
 
-    TRY(job_open_checkpoint(&j, checkpoint, args_positional(a, 1), sets, n_sets));
+    TRY(job_open_checkpoint(&j, checkpoint, args_positional(a, 1), a));
     TRY(mode_of(args_value(a, "routing", j.cfg.eval.routing), &mode));
     TRY(check_list(&j.cfg, tasks));
     if (!(dir = output_of(a, checkpoint, mode_name[mode]))) FAIL(CL_ENOMEM, "no memory for a path");

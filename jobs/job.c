@@ -101,7 +101,8 @@ static int init_method(struct job *j)
     int rc;
     struct ckpt *c = NULL;
 
-    if (!j->method->ops->init_from) return config_error(&j->cfg, "pool.init", "method %s has no pool to take initial values for", j->cfg.method);
+    if (!j->method->ops->init_from)
+        return config_error(&j->cfg, "pool.init", "method %s has no pool to take initial values for", j->cfg.method);
     TRY(ckpt_open(&c, j->cfg.pool.init));
     TRY(j->method->ops->init_from(j->method, c));
 done:

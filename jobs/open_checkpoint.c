@@ -2,35 +2,36 @@
 #include "jobs/open_checkpoint.h"
 
 #include "io/err.h"
+#include "jobs/settings.h"
 #include "jobs/state.h"
 
 #include <stdlib.h>
 
-static int load_config(struct job *j, struct ckpt *c, const char *config, const char *const *sets, size_t n)
+static int load_config(struct job *j, struct ckpt *c, const char *config, const struct command_args *a)
 {
     int rc;
     char *text = NULL;
 
-    if (config) return config_load(&j->cfg, config, sets, n, NEED_BASE);
+    if (config) return settings_load(&j->cfg, a, config, NEED_BASE);
     if (!ckpt_has_attr(c, "/", "config"))
         FAIL(CL_ECONFIG,
              "%s does not say what it was trained with (no config attribute); hint: give the configuration file too",
              ckpt_path(c));
     TRY(ckpt_get_str(c, "/", "config", &text));
-    TRY(config_load_text(&j->cfg, text, ckpt_path(c), sets, n, NEED_BASE));
+    TRY(settings_load_text(&j->cfg, a, text, ckpt_path(c), NEED_BASE));
 done:
     free(text);
     return rc;
 }
 
-int job_open_checkpoint(struct job *j, const char *checkpoint, const char *config, const char *const *sets, size_t n)
+int job_open_checkpoint(struct job *j, const char *checkpoint, const char *config, const struct command_args *a)
 {
     int rc;
     struct ckpt *c = NULL;
     struct run_state s = {0};
 
     TRY(ckpt_open(&c, checkpoint));
-    TRY(load_config(j, c, config, sets, n));
+    TRY(load_config(j, c, config, a));
     TRY(job_open(j, JOB_MODEL | JOB_METHOD));
     TRY(state_new(&s, &j->cfg));
     TRY(state_load(&s, j, c));
@@ -40,11 +41,11 @@ done:
     return rc;
 }
 
-int job_open_base(struct job *j, const char *config, const char *const *sets, size_t n)
+int job_open_base(struct job *j, const char *config, const struct command_args *a)
 {
     int rc;
 
-    TRY(config_load(&j->cfg, config, sets, n, NEED_BASE));
+    TRY(settings_load(&j->cfg, a, config, NEED_BASE));
     TRY(job_open(j, JOB_MODEL));
 done:
     return rc;

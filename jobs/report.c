@@ -111,8 +111,7 @@ static int write_picture(const struct config *f, const struct accuracy *const *m
     struct text svg = {0};
 
     accuracy_svg(&svg, m, titles, 2);
-    rc = svg.failed ? err_set(CL_ENOMEM, "no memory for a picture")
-                           : run_dir_write(f->output, "accuracy.svg", svg.s);
+    rc = svg.failed ? err_set(CL_ENOMEM, "no memory for a picture") : run_dir_write(f->output, "accuracy.svg", svg.s);
     text_free(&svg);
     return rc;
 }

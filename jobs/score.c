@@ -116,14 +116,12 @@ int command_score(const struct command_args *a)
     int rc;
     struct job j = {0};
     struct scorer s = {.j = &j};
-    size_t n_sets;
-    const char *const *sets = args_sets(a, &n_sets);
     const char *model = args_positional(a, 0), *file = args_positional(a, 1);
 
     if (args_flag(a, "base-only"))
-        TRY(job_open_base(&j, model, sets, n_sets));
+        TRY(job_open_base(&j, model, a));
     else
-        TRY(job_open_checkpoint(&j, model, args_value(a, "config", NULL), sets, n_sets));
+        TRY(job_open_checkpoint(&j, model, args_value(a, "config", NULL), a));
     TRY(job_inference_set(&j, &s.set, &s.one));
     const char *images = args_value(a, "images", NULL);
     TRY(dataset_open(&s.ds, file,

@@ -41,8 +41,8 @@ done:
 int settings_load(struct config *c, const struct command_args *a, const char *path, unsigned needs)
 {
     int rc;
-    size_t n;
-    const char *const *sets = args_sets(a, &n);
+    size_t n = 0;
+    const char *const *sets = a ? args_sets(a, &n) : NULL;
 
     TRY(config_load(c, path, sets, n, needs));
     rc = check_names(c);
@@ -55,8 +55,8 @@ int settings_load_text(struct config *c, const struct command_args *a, const cha
                        unsigned needs)
 {
     int rc;
-    size_t n;
-    const char *const *sets = args_sets(a, &n);
+    size_t n = 0;
+    const char *const *sets = a ? args_sets(a, &n) : NULL;
 
     TRY(config_load_text(c, text, name, sets, n, needs));
     rc = check_names(c);

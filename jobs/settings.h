@@ -7,7 +7,7 @@
 #include "io/config.h"
 #include "jobs/cli.h"
 
-/* path with the --set of the command's arguments on top. needs: as config_load. */
+/* path with the --set of the command's arguments (NULL: none) on top. needs: as config_load. */
 int settings_load(struct config *c, const struct command_args *a, const char *path, unsigned needs);
 /* The same from a checkpoint's config attribute; name: the checkpoint, for messages. */
 int settings_load_text(struct config *c, const struct command_args *a, const char *text, const char *name,

@@ -101,7 +101,7 @@ static void final_agrees(const char *dir, hid_t g)
     struct packed_batch b = {0};
     float nll[128];
     snprintf(path, sizeof path, "%s/run/checkpoint-task1-shape.h5", dir);
-    OK(job_open_checkpoint(&j, path, NULL, NULL, 0));
+    OK(job_open_checkpoint(&j, path, NULL, NULL));
     OK(job_inference_set(&j, &set, &one));
     OK(lvlm_reserve(
         j.lvlm, &(struct lvlm_limits){.samples = 1, .tokens = 400, .rows = 64, .slots = set.slots, .rank = set.rank}));
