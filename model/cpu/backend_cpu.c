@@ -12,6 +12,7 @@
 #include "model/cpu/gemm.h"
 #include "model/cpu/isa.h"
 #include "model/cpu/kernels.h"
+#include "model/cpu/scratch.h"
 
 /* ---- checks */
 
@@ -324,6 +325,8 @@ static int cpu_attention_back(struct tensor dq, struct tensor dk, struct tensor 
                               const struct attention_shape *s)
 {
     int rc;
+    size_t bytes;
+    void *scratch;
 
     TRY(check_attention("attention_back", o, q, k, v, s));
     TRY(check_like("attention_back", "dq", dq, q));
@@ -332,7 +335,12 @@ static int cpu_attention_back(struct tensor dq, struct tensor dk, struct tensor 
     TRY(check_like("attention_back", "dv", dv, k));
     if (s->k_start) FAIL(CL_EINTERNAL, "attention_back: keys of a cache (expected k_start NULL)");
     TRY(check_samples("attention_back", s->cu_k, s->samples, k.rows));
-    cpu_kernels()->attention_back(dq, dk, dv, d_o, o, q, k, v, lse, s);
+    bytes = cpu_kernels()->attention_back_bytes(s) * (size_t)omp_get_max_threads();
+    scratch_lock();
+    scratch = scratch_take(SCRATCH_ATTENTION, bytes);
+    if (scratch) cpu_kernels()->attention_back(dq, dk, dv, d_o, o, q, k, v, lse, s, scratch);
+    scratch_unlock();
+    if (!scratch) FAIL(CL_ENOMEM, "cannot have %zu bytes for gradients of attention", bytes);
 done:
     return rc;
 }

@@ -36,42 +36,55 @@ static struct side side_of(struct tensor t, bool transposed)
     return transposed ? (struct side){t.data, t.type, 1, t.ld} : (struct side){t.data, t.type, t.ld, 1};
 }
 
-/* t in dense rows of the given type: itself, or a copy in scratch. */
-static int dense(struct tensor *t, enum dtype type, bool gaps_matter, enum scratch_use use)
+/* t in rows without gaps and of the given type: itself, or a copy in scratch. oneDNN's fast loops take no gaps. */
+static int dense(struct tensor *t, enum dtype type, enum scratch_use use)
 {
     struct tensor copy = tensor_of(NULL, type, t->rows, t->cols);
-
-    if (t->type == type && (t->ld == t->cols || t->rows == 1 || !gaps_matter)) {
-        if (t->rows == 1) t->ld = t->cols;
-        return CL_OK;
-    }
     size_t bytes = (size_t)t->rows * (size_t)t->cols * dtype_size(type);
+
+    if (t->rows == 1) t->ld = t->cols;
+    if (t->type == type && t->ld == t->cols) return CL_OK;
     if (!(copy.data = scratch_take(use, bytes))) return err_set(CL_ENOMEM, "cannot have %zu bytes for a copy", bytes);
     cpu_kernels()->copy(copy, *t);
     *t = copy;
     return CL_OK;
 }
 
-/* c (+)= op(a) op(b) or a times a packed matrix (then b's data is NULL), in the arithmetic given. */
+/* c (+)= op(a) op(b), or a times a packed matrix instead of b, in the arithmetic given. */
 struct job {
     struct tensor c, a, b;
     bool a_turned, b_turned, accumulate;
-    const struct packed *stock;
-    const float *bias;
+    const struct packed *stock; // or NULL
+    const float *bias;          // or NULL
     enum dtype arithmetic;
 };
 
-/* One try: with gaps, the tensors as they are; without, dense copies of those that have gaps. */
-static int attempt(const struct job *j, bool gaps, bool *slow)
+/* oneDNN has no loops for this packed order at this shape: back to plain rows, in scratch. */
+static int multiply_unpacked(struct product *p)
+{
+    int rc;
+    enum dtype type = p->a.type;
+    size_t bytes = (size_t)p->k * (size_t)p->n * dtype_size(type);
+
+    p->b = (struct side){scratch_take(SCRATCH_B, bytes), type, p->n, 1};
+    if (!p->b.data) FAIL(CL_ENOMEM, "cannot have %zu bytes for a weight", bytes);
+    TRY(packed_unpack(p->stock, p->b.data));
+    p->stock = NULL;
+    TRY(product_run(p, NULL));
+done:
+    return rc;
+}
+
+static int multiply(const struct job *j)
 {
     int rc;
     struct tensor a = j->a, b = j->b, c = j->c;
-    bool through; // c goes through scratch
+    bool through, slow = false; // through: c by way of scratch
 
-    TRY(dense(&a, j->arithmetic, !gaps, SCRATCH_A));
-    if (!j->stock) TRY(dense(&b, j->arithmetic, !gaps, SCRATCH_B));
+    TRY(dense(&a, j->arithmetic, SCRATCH_A));
+    if (!j->stock) TRY(dense(&b, j->arithmetic, SCRATCH_B));
     if (c.rows == 1) c.ld = c.cols;
-    through = (j->arithmetic == DT_F32 && c.type != DT_F32) || (!gaps && c.ld != c.cols);
+    through = (j->arithmetic == DT_F32 && c.type != DT_F32) || c.ld != c.cols;
     if (through) {
         size_t bytes = (size_t)c.rows * (size_t)c.cols * sizeof(float);
         c = tensor_of(scratch_take(SCRATCH_C, bytes), DT_F32, c.rows, c.cols);
@@ -86,26 +99,12 @@ static int attempt(const struct job *j, bool gaps, bool *slow)
                         .c = side_of(c, false),
                         .bias = j->bias,
                         .accumulate = j->accumulate && !through};
-    TRY(product_run(&p, slow));
-    if (slow && *slow) return CL_OK;
+    TRY(product_run(&p, j->stock ? &slow : NULL));
+    if (slow) TRY(multiply_unpacked(&p));
     if (through && j->accumulate)
         cpu_kernels()->add(j->c, c);
     else if (through)
         cpu_kernels()->copy(j->c, c);
-    rc = CL_OK;
-done:
-    return rc;
-}
-
-static int multiply(const struct job *j)
-{
-    int rc;
-    bool slow = false;
-
-    TRY(attempt(j, true, &slow));
-    if (slow) TRY(attempt(j, false, &slow));
-    if (slow) TRY(attempt(j, false, NULL));
-    rc = CL_OK;
 done:
     return rc;
 }
@@ -254,33 +253,49 @@ int gemm_linear_back(struct tensor dx, struct tensor dy, const struct weight *w,
     return times_weight(dx, dy, w, WEIGHT_BACKWARD, NULL, accumulate);
 }
 
-/* Row r of a packed weight: numbers lie apart, at places that are sums of a row's and a column's offset. */
-static void packed_row(uint16_t *dst, const struct weight *w, int64_t r)
+/* Rows of a packed weight: numbers lie apart, at places that are sums of a row's and a column's offset. */
+static int embed_packed(struct tensor out, const struct weight *w, const int32_t *id)
 {
     bool forward = w->forward.data != NULL;
     const struct packed *p = forward ? &w->forward : &w->backward;
-    const uint16_t *src = (const uint16_t *)p->data + (forward ? packed_offset(p, 0, r) : packed_offset(p, r, 0));
+    int64_t *at = scratch_take(SCRATCH_A, (size_t)w->in * sizeof *at);
 
-    for (int64_t c = 0; c < w->in; c++) dst[c] = src[forward ? packed_offset(p, c, 0) : packed_offset(p, 0, c)];
+    if (!at) return err_set(CL_ENOMEM, "cannot have memory for a row of a table");
+    for (int64_t c = 0; c < w->in; c++) at[c] = forward ? packed_offset(p, c, 0) : packed_offset(p, 0, c);
+#pragma omp parallel for schedule(static) if (out.rows > 8)
+    for (int64_t i = 0; i < out.rows; i++) {
+        const uint16_t *src =
+            (const uint16_t *)p->data + (forward ? packed_offset(p, 0, id[i]) : packed_offset(p, id[i], 0));
+        char *row = (char *)out.data + (size_t)(i * out.ld) * dtype_size(out.type);
+        for (int64_t c = 0; c < w->in; c++)
+            if (out.type == DT_F32)
+                ((float *)row)[c] = bf16_to_f32(src[at[c]]);
+            else
+                ((uint16_t *)row)[c] = src[at[c]];
+    }
+    return CL_OK;
 }
 
-/* out = row r, rounded to the arithmetic's type by way of `rounded` (in numbers of that type). */
-static void embed_row(void *out, enum dtype out_type, const struct weight *w, int64_t r, void *rounded)
+/* A mapped table of another type than the arithmetic's is rounded to that first, as products would see it. */
+static int embed_plain(struct tensor out, const struct weight *w, const int32_t *id)
 {
     const struct cpu_kernels *k = cpu_kernels();
+    bool direct = w->plain_type == w->arithmetic || w->arithmetic == DT_F32;
+    void *rounded = direct ? NULL : scratch_take(SCRATCH_A, (size_t)w->in * sizeof(uint16_t));
 
-    if (!w->plain)
-        packed_row(rounded, w, r);
-    else
-        k->convert(rounded, w->arithmetic, (const char *)w->plain + (size_t)(r * w->ld) * dtype_size(w->plain_type),
-                   w->plain_type, w->in);
-    k->convert(out, out_type, rounded, w->arithmetic, w->in);
+    if (!direct && !rounded) return err_set(CL_ENOMEM, "cannot have memory for a row of a table");
+    for (int64_t i = 0; i < out.rows; i++) {
+        const void *src = (const char *)w->plain + (size_t)(id[i] * w->ld) * dtype_size(w->plain_type);
+        char *row = (char *)out.data + (size_t)(i * out.ld) * dtype_size(out.type);
+        if (!direct) k->convert(rounded, DT_BF16, src, w->plain_type, w->in);
+        k->convert(row, out.type, direct ? src : rounded, direct ? w->plain_type : DT_BF16, w->in);
+    }
+    return CL_OK;
 }
 
 int gemm_embed(struct tensor out, const struct weight *w, const int32_t *id)
 {
     int rc;
-    void *rounded;
 
     if (out.cols != w->in)
         FAIL(CL_EINTERNAL, "embed: %lld columns, a table of %lld", (long long)out.cols, (long long)w->in);
@@ -290,16 +305,40 @@ int gemm_embed(struct tensor out, const struct weight *w, const int32_t *id)
                  "token id %d at place %lld is not below the table's %lld rows; hint: tokenizer and model differ",
                  (int)id[i], (long long)i, (long long)w->out);
     scratch_lock();
-    rounded = scratch_take(SCRATCH_A, (size_t)w->in * dtype_size(w->arithmetic));
-    for (int64_t i = 0; rounded && i < out.rows; i++)
-        embed_row((char *)out.data + (size_t)(i * out.ld) * dtype_size(out.type), out.type, w, id[i], rounded);
+    rc = w->plain ? embed_plain(out, w, id) : embed_packed(out, w, id);
     scratch_unlock();
-    rc = rounded ? CL_OK : err_set(CL_ENOMEM, "cannot have memory for a row of a table");
 done:
     return rc;
 }
 
 /* ---- plain products */
+
+enum { LONG_SUM = 1024 }; // rows of a transposed product at a time: from 2048 on oneDNN shares a sum among its threads
+
+/* c (+)= a^T op(b), a long sum, as a chain of shorter ones: the order does not depend on the number of threads. */
+static int multiply_long(const struct job *j)
+{
+    int rc;
+    struct job part = *j;
+
+    if (j->c.type != DT_F32) { // round once, at the end
+        size_t bytes = (size_t)j->c.rows * (size_t)j->c.cols * sizeof(float);
+        part.c = tensor_of(scratch_take(SCRATCH_SUM, bytes), DT_F32, j->c.rows, j->c.cols);
+        if (!part.c.data) FAIL(CL_ENOMEM, "cannot have %zu bytes for a product", bytes);
+        if (j->accumulate) cpu_kernels()->copy(part.c, j->c);
+    }
+    for (int64_t k = 0; k < j->a.rows; k += LONG_SUM) {
+        int64_t n = j->a.rows - k < LONG_SUM ? j->a.rows - k : LONG_SUM;
+        part.a = tensor_rows(j->a, k, n);
+        part.b = j->b_turned ? tensor_block(j->b, 0, j->b.rows, k, n) : tensor_rows(j->b, k, n);
+        TRY(multiply(&part));
+        part.accumulate = true;
+    }
+    if (j->c.type != DT_F32) cpu_kernels()->copy(j->c, part.c);
+    rc = CL_OK;
+done:
+    return rc;
+}
 
 int gemm_gemm(struct tensor c, struct tensor a, bool a_transposed, struct tensor b, bool b_transposed, bool accumulate)
 {
@@ -323,7 +362,7 @@ int gemm_gemm(struct tensor c, struct tensor a, bool a_transposed, struct tensor
         return CL_OK;
     }
     scratch_lock();
-    rc = multiply(&j);
+    rc = a_transposed && l.cols > LONG_SUM ? multiply_long(&j) : multiply(&j);
     scratch_unlock();
 done:
     return rc;

@@ -2,8 +2,12 @@
  *
  * A weight is kept for one type of arithmetic. f32: plain rows serve both directions at nearly the speed of packed ones,
  * so a mapped file is used in place. bf16: packed once per direction of use; rows of a weight that is only a table stay
- * as they are. Tensors of another type, or with gaps between rows where oneDNN has no fast loops for them, go through
- * scratch copies.
+ * as they are. Tensors of another type, or with gaps between rows, which oneDNN has no fast loops for, go through scratch
+ * copies. gemm of two types is computed in f32.
+ *
+ * The order of sums does not depend on the number of threads where oneDNN has its block products (f32: AVX-512, bf16:
+ * AVX-512 BF16 and AMX). On lesser processors it may share one long sum among threads: the same bits need the same number
+ * of threads there.
  */
 #ifndef CLLAVA_MODEL_CPU_GEMM_H
 #define CLLAVA_MODEL_CPU_GEMM_H

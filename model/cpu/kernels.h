@@ -36,9 +36,11 @@
     X(void, attention,                                                                                                 \
       (struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,                                 \
        const struct attention_shape *s))                                                                               \
+    /* scratch: attention_back_bytes for each thread */                                                                \
+    X(size_t, attention_back_bytes, (const struct attention_shape *s))                                                 \
     X(void, attention_back,                                                                                            \
       (struct tensor dq, struct tensor dk, struct tensor dv, struct tensor d_o, struct tensor o, struct tensor q,      \
-       struct tensor k, struct tensor v, const float *lse, const struct attention_shape *s))                           \
+       struct tensor k, struct tensor v, const float *lse, const struct attention_shape *s, void *scratch))            \
     X(void, cross_entropy, (float *nll, struct tensor logits, const int32_t *target, float grad_scale))                \
     /* id[i] = -1: no column allowed; -2: row i holds NaN */                                                           \
     X(void, argmax, (int32_t * id, struct tensor logits, const uint8_t *allowed))                                      \

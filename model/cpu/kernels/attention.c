@@ -1,40 +1,115 @@
-/* attention.c - attention row by row: softmax over blocks of keys with a running maximum, never S x S.
+/* attention.c - attention by blocks of queries and keys: softmax with a running maximum, never S x S.
  *
- * Each query row and head reads the keys and values of its sample once. For each block of keys: scores, their largest,
- * exponentials; what was summed before is scaled down when the maximum rises. lse = maximum + log(sum).
+ * For each block of keys: scores, their largest, exponentials; what was summed before is scaled down where the maximum
+ * rises. lse = maximum + log(sum). A block of very few lanes (decoding) goes row by row instead: it would leave most
+ * of each register empty.
  */
-#include "model/cpu/kernels/kernel.h"
+#include "model/cpu/kernels/attention_block.h"
 
-enum { KEYS = 64 }; // keys of a block
+enum { FEW_LANES = 3 };
 
-/* Where a query row finds its keys: rows [first, first + count) of k and v. */
-struct span {
-    int64_t first, count;
+/* The block of queries while it goes over the keys. Columns are lanes. */
+struct state {
+    float query[CPU_MAX_HEAD * LANES], out[CPU_MAX_HEAD * LANES], score[KEYS * LANES], rows[KEYS * CPU_MAX_HEAD];
+    float top[LANES], sum[LANES];
 };
 
-/* The sample of query row r: the last s with cu_q[s] <= r (samples without rows come before it). */
-static int sample_of(const struct attention_shape *s, int64_t r)
+/* dst (n, LANES) = the lanes as columns, times factor; columns beyond the last lane are 0. */
+static void load_turned(float *dst, struct tensor t, const struct lanes *l, int n, float factor)
 {
-    int low = 0, high = s->samples;
+    float numbers[CPU_MAX_HEAD];
 
-    while (high - low > 1) {
-        int mid = (low + high) / 2;
-        if (s->cu_q[mid] <= r)
-            low = mid;
+    for (int i = 0; i < padded(l->count); i++) {
+        if (i < l->count)
+            load_numbers(numbers, lane_numbers(t, l, i, n), n, factor);
         else
-            high = mid;
+            memset(numbers, 0, sizeof numbers);
+        for (int c = 0; c < n; c++) dst[c * LANES + i] = numbers[c];
     }
-    return low;
 }
 
-static struct span keys_of(const struct attention_shape *s, int64_t r)
+/* Scores to exponentials relative to the new maximum of each lane; scales what was summed before. */
+static void soften(struct state *t, const struct sight *s, int64_t first, int keys, int n, int lanes)
 {
-    int b = sample_of(s, r);
-    int64_t first = s->k_start ? s->k_start[b] : s->cu_k[b], count = s->cu_k[b + 1] - s->cu_k[b];
+    for (int j = 0; j < registers(lanes); j++) {
+        vf before = vf_load(t->top + j * VW), top = before, sum = {0}, shrink;
+        float *score = t->score + j * VW;
 
-    if (s->causal && s->q_pos[r] + 1 < count) count = s->q_pos[r] + 1;
-    return (struct span){first, count};
+        for (int i = 0; i < keys; i++) {
+            if (first + i >= s->all)
+                vf_store(score + i * LANES,
+                         vf_select(sees(s, j, first + i), vf_load(score + i * LANES), vf_set(-INFINITY)));
+            top = vf_max(top, vf_load(score + i * LANES));
+        }
+        for (int i = 0; i < keys; i++) {
+            vf e = vf_exp(vf_load(score + i * LANES) - top);
+            vf_store(score + i * LANES, e);
+            sum += e;
+        }
+        shrink = vf_exp(before - top);
+        vf_store(t->top + j * VW, top);
+        vf_store(t->sum + j * VW, vf_load(t->sum + j * VW) * shrink + sum);
+        for (int c = 0; first && c < n; c++) {
+            float *out = t->out + c * LANES + j * VW;
+            vf_store(out, vf_load(out) * shrink);
+        }
+    }
 }
+
+static void finish(struct state *t, struct tensor o, float *lse, int heads, const struct lanes *l, int n)
+{
+    float numbers[CPU_MAX_HEAD];
+
+    for (int i = 0; i < l->count; i++) {
+        struct row r = lane_numbers(o, l, i, n);
+        for (int c = 0; c < n; c++) numbers[c] = t->out[c * LANES + i] / t->sum[i];
+        for (int c = 0; c < n; c += VW) vf_put(r, c, width(n - c), vf_load(numbers + c));
+        if (lse) lse[lane_row(l, i) * heads + lane_head(l, i)] = t->top[i] + logf(t->sum[i]);
+    }
+}
+
+static void attend_block(struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,
+                         const struct attention_shape *s, const struct lanes *l, int64_t k_first, int64_t keys,
+                         int64_t col)
+{
+    struct state t;
+    struct sight sight;
+    int n = s->head_dim;
+
+    look(&sight, s, l, keys);
+    load_turned(t.query, q, l, n, s->scale);
+    for (int i = 0; i < LANES; i++) t.top[i] = -INFINITY, t.sum[i] = 0;
+    for (int64_t at = 0; at < sight.some; at += KEYS) {
+        int m = sight.some - at < KEYS ? (int)(sight.some - at) : KEYS;
+        load_rows(t.rows, k, k_first + at, m, col, n);
+        block_multiply(&(struct block_product){.c = t.score,
+                                               .ldc = LANES,
+                                               .a = t.rows,
+                                               .a_row = padded(n),
+                                               .a_col = 1,
+                                               .b = t.query,
+                                               .ldb = LANES,
+                                               .rows = m,
+                                               .cols = registers(l->count),
+                                               .depth = n});
+        soften(&t, &sight, at, m, n, l->count);
+        load_rows(t.rows, v, k_first + at, m, col, n);
+        block_multiply(&(struct block_product){.c = t.out,
+                                               .ldc = LANES,
+                                               .a = t.rows,
+                                               .a_row = 1,
+                                               .a_col = padded(n),
+                                               .b = t.score,
+                                               .ldb = LANES,
+                                               .rows = n,
+                                               .cols = registers(l->count),
+                                               .depth = m,
+                                               .add = at > 0});
+    }
+    finish(&t, o, lse, s->heads, l, n);
+}
+
+/* ---- row by row */
 
 INLINE float dot(const float *a, struct row b, int n)
 {
@@ -44,26 +119,10 @@ INLINE float dot(const float *a, struct row b, int n)
     return vf_sum(sum);
 }
 
-/* a (padded with zeros to a whole number of registers) = row * factor */
-static void load_row(float *a, struct row r, int n, float factor)
-{
-    for (int c = 0; c < n; c += VW) vf_store(a + c, vf_get(r, c, width(n - c)) * factor);
-}
-
-static void store_row(struct row r, const float *a, int n, float factor)
-{
-    for (int c = 0; c < n; c += VW) vf_put(r, c, width(n - c), vf_load(a + c) * factor);
-}
-
 /* a += row * factor */
 INLINE void add_row(float *a, struct row r, int n, float factor)
 {
     for (int c = 0; c < n; c += VW) vf_store(a + c, vf_load(a + c) + vf_get(r, c, width(n - c)) * factor);
-}
-
-static void scale_row(float *a, int n, float factor)
-{
-    for (int c = 0; c < n; c += VW) vf_store(a + c, vf_load(a + c) * factor);
 }
 
 /* Scores to exponentials relative to top; their sum. The block is filled up with -inf. */
@@ -79,105 +138,75 @@ static float exponentials(float *score, float top)
     return vf_sum(sum);
 }
 
-static float attend(struct row o, struct row q, struct tensor k, struct tensor v, int64_t col, struct span keys, int n,
-                    float scale)
+/* One lane: o = attention of q to `keys` rows of k and v from `first` on, columns from col on. Returns lse. */
+static float attend_row(struct row o, struct row q, struct tensor k, struct tensor v, int64_t first, int64_t keys,
+                        int64_t col, int n, float scale)
 {
     float query[CPU_MAX_HEAD], out[CPU_MAX_HEAD] = {0}, score[KEYS], top = -INFINITY, sum = 0;
 
-    load_row(query, q, n, scale);
-    for (int64_t b = 0; b < keys.count; b += KEYS) {
-        int m = keys.count - b < KEYS ? (int)(keys.count - b) : KEYS;
+    load_numbers(query, q, n, scale);
+    for (int64_t at = 0; at < keys; at += KEYS) {
+        int m = keys - at < KEYS ? (int)(keys - at) : KEYS;
         float most = top;
         for (int i = 0; i < m; i++) {
-            score[i] = dot(query, row_at(row_of(k, keys.first + b + i), col), n);
+            score[i] = dot(query, row_at(row_of(k, first + at + i), col), n);
             most = score[i] > most ? score[i] : most;
         }
         for (int i = m; i < KEYS; i++) score[i] = -INFINITY;
-        if (most > top && b) {
+        if (most > top && at) {
             float shrink = expf(top - most);
             sum *= shrink;
-            scale_row(out, n, shrink);
+            load_numbers(out, (struct row){out, false}, n, shrink);
         }
         top = most;
         sum += exponentials(score, top);
-        for (int i = 0; i < m; i++) add_row(out, row_at(row_of(v, keys.first + b + i), col), n, score[i]);
+        for (int i = 0; i < m; i++) add_row(out, row_at(row_of(v, first + at + i), col), n, score[i]);
     }
-    store_row(o, out, n, 1 / sum);
+    for (int c = 0; c < n; c += VW) vf_put(o, c, width(n - c), vf_load(out + c) / sum);
     return top + logf(sum);
+}
+
+/* ---- all blocks */
+
+/* Block number -> its sample and number within. */
+static int sample_of(const struct attention_shape *s, int64_t *block)
+{
+    int b = 0;
+
+    while (*block >= blocks_of(s, b)) *block -= blocks_of(s, b++);
+    return b;
+}
+
+static void run_task(struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,
+                     const struct attention_shape *s, int64_t task)
+{
+    int64_t block = task / s->kv_heads;
+    int kv_head = (int)(task % s->kv_heads), b = sample_of(s, &block), n = s->head_dim;
+    struct lanes l = lanes_of(s, b, kv_head, block);
+    int64_t first = s->k_start ? s->k_start[b] : s->cu_k[b], keys = s->cu_k[b + 1] - s->cu_k[b];
+
+    if (l.count > FEW_LANES) {
+        attend_block(o, lse, q, k, v, s, &l, first, keys, (int64_t)kv_head * n);
+        return;
+    }
+    for (int i = 0; i < l.count; i++) {
+        int64_t r = lane_row(&l, i), seen = s->causal ? s->q_pos[r] + 1LL : keys;
+        float one = attend_row(lane_numbers(o, &l, i, n), lane_numbers(q, &l, i, n), k, v, first, seen,
+                               (int64_t)kv_head * n, n, s->scale);
+        if (lse) lse[r * s->heads + lane_head(&l, i)] = one;
+    }
 }
 
 void KERNEL(attention)(struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,
                        const struct attention_shape *s)
 {
-    int n = s->head_dim, group = s->heads / s->kv_heads;
+    int64_t blocks = 0, work = 0;
 
-#pragma omp parallel for schedule(static) if (q.rows * q.cols > PARALLEL_WORK / 64)
-    for (int64_t i = 0; i < q.rows * s->heads; i++) {
-        int64_t r = i / s->heads, h = i % s->heads;
-        float l = attend(row_at(row_of(o, r), h * n), row_at(row_of(q, r), h * n), k, v, h / group * n, keys_of(s, r),
-                         n, s->scale);
-        if (lse) lse[i] = l;
+    for (int b = 0; b < s->samples; b++) {
+        blocks += blocks_of(s, b);
+        work += (s->cu_q[b + 1] - s->cu_q[b]) * (s->cu_k[b + 1] - s->cu_k[b]) * s->heads * s->head_dim;
     }
-}
-
-/* With p = exp(scale q.k - lse) and ds = p (do.v - do.o): dq = scale sum ds k, over the keys of a row .. */
-static void back_query(struct row dq, struct row d_o, struct row o, struct row q, struct tensor k, struct tensor v,
-                       int64_t col, struct span keys, int n, float scale, float lse)
-{
-    float query[CPU_MAX_HEAD], out_grad[CPU_MAX_HEAD], sum[CPU_MAX_HEAD] = {0};
-
-    load_row(query, q, n, scale);
-    load_row(out_grad, d_o, n, 1);
-    float level = dot(out_grad, o, n);
-    for (int64_t i = keys.first; i < keys.first + keys.count; i++) {
-        struct row key = row_at(row_of(k, i), col);
-        float p = expf(dot(query, key, n) - lse);
-        add_row(sum, key, n, p * (dot(out_grad, row_at(row_of(v, i), col), n) - level));
-    }
-    store_row(dq, sum, n, scale);
-}
-
-/* .. and dk = scale sum ds q, dv = sum p do, over the rows that see a key, of all heads that share it. */
-static void back_key(struct row dk, struct row dv, struct tensor d_o, struct tensor o, struct tensor q, struct row k,
-                     struct row v, const float *lse, const struct attention_shape *s, int b, int64_t at, int head)
-{
-    float key[CPU_MAX_HEAD], value[CPU_MAX_HEAD], sum_k[CPU_MAX_HEAD] = {0}, sum_v[CPU_MAX_HEAD] = {0};
-    int n = s->head_dim, group = s->heads / s->kv_heads;
-
-    load_row(key, k, n, s->scale);
-    load_row(value, v, n, 1);
-    for (int64_t r = s->cu_q[b]; r < s->cu_q[b + 1]; r++) {
-        if (s->causal && s->q_pos[r] < at) continue;
-        for (int h = head * group; h < (head + 1) * group; h++) {
-            struct row query = row_at(row_of(q, r), (int64_t)h * n), grad = row_at(row_of(d_o, r), (int64_t)h * n);
-            float out_grad[CPU_MAX_HEAD], p = expf(dot(key, query, n) - lse[r * s->heads + h]);
-            load_row(out_grad, grad, n, 1);
-            float level = dot(out_grad, row_at(row_of(o, r), (int64_t)h * n), n);
-            add_row(sum_k, query, n, p * (dot(value, grad, n) - level));
-            add_row(sum_v, grad, n, p);
-        }
-    }
-    store_row(dk, sum_k, n, s->scale);
-    store_row(dv, sum_v, n, 1);
-}
-
-void KERNEL(attention_back)(struct tensor dq, struct tensor dk, struct tensor dv, struct tensor d_o, struct tensor o,
-                            struct tensor q, struct tensor k, struct tensor v, const float *lse,
-                            const struct attention_shape *s)
-{
-    int n = s->head_dim, group = s->heads / s->kv_heads;
-
-#pragma omp parallel for schedule(static) if (q.rows * q.cols > PARALLEL_WORK / 64)
-    for (int64_t i = 0; i < q.rows * s->heads; i++) {
-        int64_t r = i / s->heads, h = i % s->heads;
-        back_query(row_at(row_of(dq, r), h * n), row_at(row_of(d_o, r), h * n), row_at(row_of(o, r), h * n),
-                   row_at(row_of(q, r), h * n), k, v, h / group * n, keys_of(s, r), n, s->scale, lse[i]);
-    }
-    for (int b = 0; b < s->samples; b++)
-#pragma omp parallel for schedule(static) if (k.rows * k.cols > PARALLEL_WORK / 64)
-        for (int64_t i = s->cu_k[b] * s->kv_heads; i < s->cu_k[b + 1] * s->kv_heads; i++) {
-            int64_t r = i / s->kv_heads, h = i % s->kv_heads;
-            back_key(row_at(row_of(dk, r), h * n), row_at(row_of(dv, r), h * n), d_o, o, q, row_at(row_of(k, r), h * n),
-                     row_at(row_of(v, r), h * n), lse, s, b, r - s->cu_k[b], (int)h);
-        }
+    // whichever thread is free takes the next block (causal ones differ in length); the result is the same
+#pragma omp parallel for schedule(dynamic) if (work > PARALLEL_WORK)
+    for (int64_t t = 0; t < blocks * s->kv_heads; t++) run_task(o, lse, q, k, v, s, t);
 }
