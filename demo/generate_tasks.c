@@ -40,7 +40,7 @@ static const struct type types[GENERATE_TASKS][TYPES] = {
                           "how many percent does the {} bar[| of the chart] show ?",
                           "give the value of the {} bar[| of the chart] .",
                           "the {} bar[| of the chart] has which value ?",
-                          "which value has the {} bar[| of the chart] ?"}}},
+                          "what value does the {} bar[| of the chart] have ?"}}},
     [GENERATE_DOCUMENT] = {{"field",
                             2,
                             {"what is the {}[| on this form] ?", "read the {} field[| on this form] .",
@@ -81,7 +81,7 @@ static const struct type types[GENERATE_TASKS][TYPES] = {
                             "does the scan show a nodule in the {} lung[| of the patient] ?",
                             "is the {} lung[| of the patient] abnormal ?",
                             "any lesion [in the {} lung|on the {} side][| of the patient] ?",
-                            "does the {} lung[| of the patient] have a lesion ?"}},
+                            "do you find a lesion in the {} lung[| of the patient] ?"}},
                           {"side",
                            1,
                            {"which lung[| of the patient] has more lesions ?",
@@ -90,10 +90,11 @@ static const struct type types[GENERATE_TASKS][TYPES] = {
                             "which side[| of the patient] has more nodules ?"}},
                           {"count",
                            1,
-                           {"how many lesions does the {} lung[| of the patient] have ?",
+                           {"how many lesions are in the {} lung[| of the patient] ?",
                             "number of nodules in the {} lung[| of the patient] ?",
                             "count the lesions in the {} lung[| of the patient] .",
-                            "how many nodules are in the {} lung[| of the patient] ?"}}},
+                            "how many nodules does the {} lung[| of the patient] show ?",
+                            "how many lesions has the {} lung[| of the patient] ?"}}},
 };
 
 const char *const *generate_wordings(int task, int k, const char **type, int *n)

@@ -167,9 +167,9 @@ DICT = [("lesion", "a bright spot"), ("nodule", "a bright spot"), ("lung", "a da
 
 
 # Mixes of the kinds of pictures (chart, form, random text, icons, scan, scene) and of the questions about forms (cumulative twentieths).
-MIX = [dict(p=[.11, .38, .03, .32, .11, .05], form=(5, 7, 12, 15, 17, 19)),
-       dict(p=[.09, .46, .02, .23, .08, .12], form=(2, 3, 7, 13, 17, 19)),      # more look-up of a word by its number, more scenes
-       dict(p=[.06, .66, .01, .14, .06, .07], form=(1, 2, 4, 13, 18, 19))]      # mostly the word of a number
+MIX = [dict(p=[.11, .38, .03, .32, .11, .05], form=(5, 7, 12, 15, 17, 19, 19)),
+       dict(p=[.09, .46, .02, .23, .08, .12], form=(2, 3, 7, 13, 17, 19, 19)),      # more look-up of a word by its number, more scenes
+       dict(p=[.06, .66, .01, .14, .06, .07], form=(1, 2, 4, 11, 15, 16, 19))]  # mostly the word of a number, the number of a line
 
 
 def pretrain_item(rng, turns=5, labels=False, mix=0):
@@ -202,6 +202,7 @@ def pretrain_item(rng, turns=5, labels=False, mix=0):
             if t < form[4]: return f"find the word next to {v} .", f"the word next to {v} is {x} ."
             o = "last" if mix and i == n - 1 and rng.random() < .6 else ORD[i]
             if t < form[5]: return f"read the {o} line .", f"the {o} line says {x} {v} ."
+            if t < form[6]: return f"tell the number of the {o} line .", f"{v} is the number of the {o} line ."
             return "count the lines .", f"there are {NUM[n]} lines ."
     elif k == 3:
         im, a = pic_icon(rng)

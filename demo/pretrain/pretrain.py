@@ -17,6 +17,7 @@ torch.set_num_threads(o.threads); torch.manual_seed(o.seed); os.makedirs(o.out, 
 if o.init == "none": tok = M.make_tokenizer(); m = M.build(len(tok))
 else: m, tok = M.load(o.init)
 m.float().train(); head = torch.nn.Linear(m.config.text_config.hidden_size, sum(gen.NLAB))   # thrown away afterwards
+if os.path.exists(f"{o.init}/resume.pt"): head.load_state_dict(torch.load(f"{o.init}/resume.pt", weights_only=False)["head"])
 dec = [p for n, p in m.named_parameters() if p.ndim > 1 and "embed" not in n]; nod = [p for n, p in m.named_parameters() if not (p.ndim > 1 and "embed" not in n)] + list(head.parameters())
 opt = torch.optim.AdamW([{"params": dec, "weight_decay": .05}, {"params": nod, "weight_decay": 0.}], lr=o.lr, betas=(.9, .98))
 
