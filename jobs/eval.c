@@ -11,18 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const mode_name[] = {[ROUTE_FREE] = "free", [ROUTE_ORACLE] = "oracle", [ROUTE_RANDOM] = "random"};
-
-static int mode_of(const char *name, enum route_mode *mode)
-{
-    for (int m = ROUTE_FREE; m <= ROUTE_RANDOM; m++)
-        if (!strcmp(name, mode_name[m])) {
-            *mode = (enum route_mode)m;
-            return CL_OK;
-        }
-    return err_set(CL_EUSAGE, "routing: %s (expected one of: free, oracle, random)", name);
-}
-
 /* Is a task in the comma-separated list? NULL: all are. */
 static bool listed(const char *list, const char *name)
 {
@@ -62,7 +50,7 @@ static char *output_of(const struct command_args *a, const char *checkpoint, con
     return asprintf(&path, "%.*s-eval-%s", (int)n, checkpoint, routing) < 0 ? NULL : path;
 }
 
-static int one_task(struct job *j, int t, enum route_mode mode, const char *dir)
+static int one_task(struct job *j, int t, const char *routing, const char *dir)
 {
     int rc;
     struct task_data d = {0};
@@ -72,7 +60,7 @@ static int one_task(struct job *j, int t, enum route_mode mode, const char *dir)
     TRY(path_print(path, "%s/predictions/on%d.jsonl", dir, t));
     TRY(task_data_open(&d, j, t, true));
     progress_begin(j->log, d.conf->name, d.n, "answers");
-    rc = evaluate_task(&c, j, &d, mode, j->method->ops->trains, path);
+    rc = evaluate_task(&c, j, &d, evaluate_mode(routing), j->method->ops->trains, path);
     progress_end(j->log);
     if (rc) goto done;
     if (!isnan(c.routed)) snprintf(routed, sizeof routed, "%.2f", c.routed);
@@ -81,7 +69,7 @@ static int one_task(struct job *j, int t, enum route_mode mode, const char *dir)
     log_begin(j->log, "eval");
     log_int(j->log, "on", t);
     log_str(j->log, "task", d.conf->name);
-    log_str(j->log, "routing", mode_name[mode]);
+    log_str(j->log, "routing", routing);
     log_num(j->log, "score", c.score);
     log_num(j->log, "format_free", c.format_free);
     log_num(j->log, "routed", c.routed);
@@ -96,14 +84,13 @@ int command_eval(const struct command_args *a)
 {
     int rc;
     struct job j = {0};
-    enum route_mode mode = ROUTE_FREE;
-    const char *checkpoint = args_positional(a, 0), *tasks = args_value(a, "tasks", NULL);
+    const char *checkpoint = args_positional(a, 0), *tasks = args_value(a, "tasks", NULL), *routing;
     char *dir = NULL, log_path[PATH_ROOM];
 
     TRY(job_open_checkpoint(&j, checkpoint, args_positional(a, 1), a));
-    TRY(mode_of(args_value(a, "routing", j.cfg.eval.routing), &mode));
+    routing = args_value(a, "routing", j.cfg.eval.routing);
     TRY(check_list(&j.cfg, tasks));
-    if (!(dir = output_of(a, checkpoint, mode_name[mode]))) FAIL(CL_ENOMEM, "no memory for a path");
+    if (!(dir = output_of(a, checkpoint, routing))) FAIL(CL_ENOMEM, "no memory for a path");
     TRY(run_dir_make(dir));
     TRY(path_print(log_path, "%s/log.jsonl", dir));
     log_close(j.log);
@@ -112,7 +99,7 @@ int command_eval(const struct command_args *a)
     log_quiet(j.log, args_flag(a, "quiet"));
     printf("%-20s %8s %9s %12s %9s\n", "task", "samples", "score", "format-free", "routed");
     for (int t = 0; t < j.cfg.stream.tasks; t++)
-        if (listed(tasks, j.cfg.stream.task[t].name)) TRY(one_task(&j, t, mode, dir));
+        if (listed(tasks, j.cfg.stream.task[t].name)) TRY(one_task(&j, t, routing, dir));
     log_say(j.log, "predictions in %s/predictions", dir);
 done:
     free(dir);

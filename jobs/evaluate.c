@@ -133,6 +133,11 @@ done:
     return rc;
 }
 
+enum route_mode evaluate_mode(const char *word)
+{
+    return !strcmp(word, "oracle") ? ROUTE_ORACLE : !strcmp(word, "random") ? ROUTE_RANDOM : ROUTE_FREE;
+}
+
 static double now(void)
 {
     struct timespec t;

@@ -13,6 +13,9 @@ struct cell_result {
     double seconds;
 };
 
+/* eval.routing's words: "free", "oracle", "random" (checked by the option table; anything else is free). */
+enum route_mode evaluate_mode(const char *word);
+
 /* Asks every question of d (a test side) and scores the answers. mode ROUTE_FREE, ROUTE_ORACLE, ROUTE_RANDOM; adapters
  * false: the base alone (zero-shot). predictions: file to write ({id, prediction, tokens, answers, score, selected}, in
  * record order; whole or not at all), NULL: none. Collective. */

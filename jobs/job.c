@@ -67,6 +67,10 @@ static int open_model(struct job *j, bool train)
     const struct lvlm_config *c;
     const struct config *f = &j->cfg;
 
+    if (f->parallel.tensor > 1 || !strcmp(f->parallel.coordinator, "dedicated"))
+        return config_error(
+            f, f->parallel.tensor > 1 ? "parallel.tensor" : "parallel.coordinator",
+            "needs several ranks (got one process); hint: set parallel.tensor: 1 and coordinator: shared");
     TRY(open_backend(j));
     TRY(tokenizer_open(&j->tok, f->base));
     TRY(prompt_make(&j->prompt, f->prompt.template_, f->prompt.system, f->prompt.legacy));

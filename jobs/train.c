@@ -216,7 +216,7 @@ static int evaluate_cell(struct run *r, int after, int on, bool adapters)
     snprintf(what, sizeof what, "%s %s: questions of %s", after < 0 ? "before" : "after",
              task_name(r, after < 0 ? 0 : after), task_name(r, on));
     progress_begin(j->log, what, r->test[on].n, "answers");
-    rc = evaluate_task(&c, j, &r->test[on], ROUTE_FREE, adapters, path);
+    rc = evaluate_task(&c, j, &r->test[on], evaluate_mode(j->cfg.eval.routing), adapters, path);
     progress_end(j->log);
     if (rc) goto done;
     *state_cell(&r->state, after, on) = c.score;
