@@ -152,6 +152,23 @@ done:
 
 /* ---- training and the verdict */
 
+/* DIR/accuracy.svg: the matrices beside each other. */
+static int draw(const char *dir, int T, char **names, struct train_result *r, const char *const *label)
+{
+    int rc;
+    struct accuracy m[METHODS];
+    const struct accuracy *all[METHODS];
+    struct text svg = {0};
+
+    for (int i = 0; i < METHODS; i++) m[i] = (struct accuracy){T, names, r[i].accuracy}, all[i] = &m[i];
+    accuracy_svg(&svg, all, label, METHODS);
+    if (svg.failed) FAIL(CL_ENOMEM, "no memory for a picture");
+    TRY(run_dir_write(dir, "accuracy.svg", svg.s));
+done:
+    text_free(&svg);
+    return rc;
+}
+
 static int train_one(const struct command_args *a, const char *dir, int m, struct train_result *out)
 {
     int rc;
@@ -182,15 +199,13 @@ static void verdict(const struct accuracy_summary *s)
            "less "
            "(the paper reports +13.06 and 13.25 on COAST-domain).\n",
            cl->AA - seq->AA, seq->AF - cl->AF);
-    if (replay->AA >= cl->AA - 2)
-        printf("A small replay (50 stored samples per task) does about as well here: %.1f against %.1f. It stores "
-               "data; Continual "
-               "LLaVA stores none.\n",
-               replay->AA, cl->AA);
-    else
-        printf("A small replay (50 stored samples per task) reaches %.1f against %.1f; it stores data, Continual LLaVA "
-               "stores none.\n",
-               replay->AA, cl->AA);
+    printf("A small replay (50 stored samples per task) reaches %.1f with %.1f points of forgetting: %s. It stores "
+           "data; Continual LLaVA "
+           "stores none.\n",
+           replay->AA, replay->AF,
+           replay->AA > cl->AA + 2   ? "it does better here"
+           : replay->AA < cl->AA - 2 ? "less than Continual LLaVA"
+                                     : "it does as well here");
     printf("Old slots are frozen, so this method forgets exactly where routing errs. Exact scores count the answer's "
            "format; "
            "format-free scores compare the first content word alone.\n");
@@ -221,6 +236,7 @@ int command_demo(const struct command_args *a)
         printf("%-28s AA %5.1f   AF %5.1f   MAA %5.1f   learned %8lld numbers   %4.0f s\n", label[m], s[m].AA, s[m].AF,
                s[m].MAA, (long long)r[m].parameters, r[m].seconds);
     verdict(s);
+    TRY(draw(dir, T, (char **)(uintptr_t)name, r, label));
 done:
     for (int m = 0; m < METHODS; m++) mem_free(r[m].accuracy), mem_free(r[m].format_free);
     return rc;

@@ -83,23 +83,23 @@ static void cell(FILE *to, double v, int width)
 void report_side_by_side(FILE *to, const char *title, int methods, const char *const *label, int tasks,
                          const char *const *task, const double *const *matrix)
 {
-    int width = 7 * tasks + 3;
+    int width = 9 * tasks + 1;
 
     fprintf(to, "\n%s\n%-18s", title, "");
     for (int m = 0; m < methods; m++) fprintf(to, "| %-*.*s", width, width, label[m]);
     fprintf(to, "\n%-18s", "after / on");
     for (int m = 0; m < methods; m++) {
         fputs("| ", to);
-        for (int t = 0; t < tasks; t++) fprintf(to, "%7.6s", task[t]);
-        fputs("   ", to);
+        for (int t = 0; t < tasks; t++) fprintf(to, "%9.8s", task[t]);
+        fputc(' ', to);
     }
     fputc('\n', to);
     for (int r = 0; r <= tasks; r++) {
         fprintf(to, "%-18.18s", r ? task[r - 1] : "zero-shot");
         for (int m = 0; m < methods; m++) {
             fputs("| ", to);
-            for (int t = 0; t < tasks; t++) cell(to, matrix[m][r * tasks + t], 7);
-            fputs("   ", to);
+            for (int t = 0; t < tasks; t++) cell(to, matrix[m][r * tasks + t], 9);
+            fputc(' ', to);
         }
         fputc('\n', to);
     }

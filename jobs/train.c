@@ -25,7 +25,6 @@ struct run {
     struct task_data *train, *test; // (tasks)
     double *format_free;            // (tasks + 1, tasks) beside state.accuracy
     struct trainer trainer;         // of the running task
-    double begun;
 };
 
 static double now(void)
@@ -437,8 +436,8 @@ static void give_result(struct run *r, struct train_result *out)
     *out = (struct train_result){.tasks = r->state.tasks,
                                  .accuracy = r->state.accuracy,
                                  .format_free = r->format_free,
-                                 .seconds = now() - r->begun,
                                  .parameters = r->job.method->ops->parameters(r->job.method)};
+    for (int t = 0; t < out->tasks; t++) out->seconds += r->state.history[t].seconds;
     r->state.accuracy = r->format_free = NULL;
 }
 
@@ -456,7 +455,7 @@ static void close_run(struct run *r)
 int train_run(struct config *cfg, const struct train_options *options, struct train_result *out)
 {
     int rc;
-    struct run r = {.job.cfg = *cfg, .opt = *options, .begun = now()};
+    struct run r = {.job.cfg = *cfg, .opt = *options};
 
     memset(cfg, 0, sizeof *cfg);
     TRY(state_new(&r.state, &r.job.cfg));

@@ -19,7 +19,7 @@ struct train_result {
     int tasks;
     double *accuracy;    // (tasks + 1, tasks) percent, row 0 zero-shot; the caller mem_frees it
     double *format_free; // the same by first content word
-    double seconds;      // of this start
+    double seconds;      // spent training, all starts together
     int64_t parameters;  // learned
 };
 
