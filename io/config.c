@@ -322,21 +322,6 @@ int config_check_listed(const struct config *c, const char *key, const char *val
 
 /* ---- checks of the whole ---- */
 
-static int check_values(const struct config *c)
-{
-    const int m = c->pool.top_m, slots = c->pool.slots_per_task;
-
-    if (m > slots)
-        return config_error(c, "pool.top_m",
-                            "more slots selected than a task has (got %d, expected at most pool.slots_per_task = %d)",
-                            m, slots);
-    if (c->stage2.micro_batch > c->stage2.batch)
-        return config_error(c, "stage2.micro_batch",
-                            "larger than the batch (got %d, expected at most stage2.batch = %d)", c->stage2.micro_batch,
-                            c->stage2.batch);
-    return CL_OK;
-}
-
 static int check_names(const struct config *c)
 {
     char key[64];
@@ -451,7 +436,6 @@ static int finish(struct config *c, const char *folder, const char *const *sets,
     if (!here) FAIL(CL_EIO, "working folder: %s", strerror(errno));
     for (size_t i = 0; i < n; i++) TRY(config_read_set(c, sets[i], here));
     TRY(derive(c, folder ? folder : here));
-    TRY(check_values(c));
     TRY(check_names(c));
     TRY(check_paths(c, needs));
 done:
