@@ -19,5 +19,6 @@ int command_inspect(const struct command_args *a);
 int command_export(const struct command_args *a);
 int command_config(const struct command_args *a);
 int command_demo(const struct command_args *a);
+int command_bench(const struct command_args *a);
 
 #endif

@@ -1,0 +1,80 @@
+/* bench.h - what the parts of `cllava bench` share.
+ *
+ *     bench.c         the command, its table and CSV
+ *     bench_device.c  what the machine can do: products, memory
+ *     bench_step.c    what the model does with it: training step, forward pass, generation
+ *     bench_model.c   a base of random weights in a temporary folder
+ *
+ * Every figure is the best of its repetitions: other work on the machine can only lengthen a run. Shares relate figures
+ * of one run, so they hold on a machine whose speed differs from day to day.
+ */
+#ifndef CLLAVA_JOBS_BENCH_H
+#define CLLAVA_JOBS_BENCH_H
+
+#include "model/backend.h"
+
+/* Sizes of a base in the manner of LLaVA-1.5. */
+struct bench_shape {
+    const char *name;
+    int d, layers, heads, ff, vocab;            // decoder
+    int vd, vlayers, vheads, vff, image, patch; // tower; the last but one layer's output is used
+    int prompt, answer;                         // text tokens of a sample, beside its picture
+};
+const struct bench_shape *bench_shape_find(const char *name); // NULL: none
+int64_t bench_pictures_tokens(const struct bench_shape *s);   // of one picture
+int64_t bench_tokens(const struct bench_shape *s);            // of one sample
+
+/* Useful floating-point operations, 2 per multiply-add: products and attention that a sample cannot do without. Causal
+ * attention counts its lower half, the head the answer rows, and nothing is counted below layer 0's o_proj on the way
+ * back; increments are not counted. */
+double bench_flop_tower(const struct bench_shape *s);
+double bench_flop_forward(const struct bench_shape *s, int64_t tokens,
+                          int64_t head_rows); // of the decoder, projector included
+double bench_flop_backward(const struct bench_shape *s, int64_t tokens, int64_t head_rows);
+
+/* Writes config.json and model.safetensors (bf16) of the shape into dir. */
+int bench_model_write(const char *dir, const struct bench_shape *s);
+/* A new folder below TMPDIR with such a base; bench_model_remove takes it away. */
+int bench_model_make(char **dir, const struct bench_shape *s);
+void bench_model_remove(char *dir);
+
+/* What a figure is a share of. */
+enum bench_yardstick {
+    YARD_NONE,
+    YARD_PRODUCT, // the best product of oneDNN in this precision
+    YARD_READ     // reading memory
+};
+
+struct bench_row {
+    char what[48];
+    const char *shape, *precision; // "" where they do not matter
+    int batch;                     // 0 where it does not matter
+    double value, share;           // share NAN: none
+    const char *unit;
+    enum bench_yardstick yard;
+};
+
+struct bench {
+    double seconds; // at least, of a measurement that repeats
+    bool profile;
+    const struct bench_shape *shape;
+    const char *precision;
+    double product, read; // GFLOP/s of this precision, GB/s: the yardsticks
+    struct bench_row *row;
+    size_t rows, room;
+};
+
+int bench_add(struct bench *b, const char *what, int batch, double value, const char *unit, enum bench_yardstick yard);
+/* The shortest time of a call: repeats f for the given seconds, at least twice unless one call takes longer. */
+int bench_best(double *best, double seconds, int (*f)(void *), void *x);
+double bench_now(void);
+/* Prints where the time went since the last call; what NULL: forgets it. */
+void bench_profile(const char *what);
+
+int bench_memory(struct bench *b);                     // sets b->read
+int bench_product_peak(struct bench *b, enum dtype t); // oneDNN alone at its best: raises b->product
+int bench_products(struct bench *b, const struct backend *be);
+int bench_loops(struct bench *b, const struct backend *be);
+int bench_steps(struct bench *b, const struct backend *be, const char *dir);
+
+#endif

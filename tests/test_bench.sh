@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# test_bench.sh - `cllava bench` on a tiny base: the form of its table and CSV, its messages. Never how fast.
+set -euo pipefail
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+mkdir tmp
+export TMPDIR=$work/tmp CLLAVA_COMMIT=abc1234 OMP_WAIT_POLICY=passive
+
+fail() { echo "FAIL: $*"; cat out err 2>/dev/null; exit 1; }
+
+"$CLLAVA" bench --shape tiny --seconds 0 --profile --csv bench.csv >out 2>err || fail 'the command'
+[[ ! -s err ]] || fail 'something on stderr'
+[[ -z $(ls tmp) ]] || fail 'its folder stays behind'
+head -1 bench.csv | grep -qx 'what,shape,precision,batch,value,unit,share,commit,machine' || fail 'first line of the CSV'
+form='^"[^"]+",(tiny)?,(f32|bf16)?,[14]?,[0-9.e+-]+,(GFLOP/s|GB/s|tokens/s|MiB|s),([0-9.]+)?,abc1234,"[^"]+; [0-9]+ threads; [^"]+"$'
+if tail -n +2 bench.csv | grep -vE "$form"; then fail 'lines of the CSV'; fi
+
+precisions=f32
+grep -q '^bf16 is left out: ' out || precisions='f32 bf16'
+for precision in $precisions; do
+    for batch in 1 4; do
+        for what in 'training' 'training, cached features' 'forward' 'prefill, cached features' 'decode'; do
+            [[ $(grep -c "^\"$what\",tiny,$precision,$batch,.*,tokens/s," bench.csv) == 1 ]] || fail "$what $precision $batch"
+        done
+        grep -q "^\"training\",tiny,$precision,$batch,.*,GFLOP/s,[0-9.]*,abc" bench.csv || fail "share of a step"
+    done
+    grep -q "^training step, shape tiny, $precision, batch 4: [0-9.]* s in operations$" out || fail 'profile'
+    grep -qE "^training +tiny +$precision +4 +[0-9.]+ GFLOP/s +[0-9.]+%$" out || fail 'table'
+done
+grep -qE '^ +[0-9.]+% +linear_back +64 +128 +[0-9]+ ' out || fail 'a row of the profile'
+
+# expect STATUS WORDS-ON-STDERR ARGUMENTS..
+expect() {
+    local status=0
+    "$CLLAVA" bench "${@:3}" >out 2>err </dev/null || status=$?
+    [[ $status == "$1" ]] || fail "${*:3}: status $status, expected $1"
+    grep -qF -- "$2" err || fail "${*:3}: no '$2'"
+}
+expect 2 'unknown shape (got huge, expected some of s, m, tiny)' --shape tiny,huge
+expect 2 'unknown precision (got f16, expected some of f32, bf16)' --precision f16
+expect 2 '--shape is empty' --shape=
+TMPDIR=$work/none expect 1 'none: No such file or directory; hint: set TMPDIR' --shape tiny
+expect 1 'cannot write none/bench.csv' --shape tiny --csv none/bench.csv
+echo 'all passed'
