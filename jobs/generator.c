@@ -87,6 +87,11 @@ void generator_free(struct generator *g)
     mem_free(g);
 }
 
+static void let_pictures_go(struct generator *g)
+{
+    for (int i = 0; i < g->lim.batch; i++) free(g->picture[i]), g->picture[i] = NULL, g->feature[i] = NULL;
+}
+
 /* Packs prompts into free places; *first moves on. */
 static int take_prompts(struct generator *g, int64_t *first, int64_t n, int slots, const struct generator_ends *e)
 {
@@ -147,7 +152,7 @@ static int prefill(struct generator *g, const struct adapters *set, const struct
     TRY(lvlm_prefill(g->j->lvlm, g->kv, g->seq, &g->pack, set ? &ad : NULL, g->j->allowed, g->next));
     for (int s = 0; s < g->pack.samples; s++) TRY(accept_token(g, g->seq[s], g->next[s], e, ended));
 done:
-    for (int i = 0; i < g->pack.pictures; i++) free(g->picture[i]), g->picture[i] = NULL, g->feature[i] = NULL;
+    let_pictures_go(g);
     return rc;
 }
 
@@ -198,5 +203,6 @@ int generator_run(struct generator *g, int64_t n, const struct adapters *set, co
         }
     }
 done:
+    let_pictures_go(g); // of prompts that were taken but not run
     return rc;
 }
