@@ -65,7 +65,8 @@ struct bench {
 };
 
 int bench_add(struct bench *b, const char *what, int batch, double value, const char *unit, enum bench_yardstick yard);
-/* The shortest time of a call: repeats f for the given seconds, at least twice unless one call takes longer. */
+/* The shortest time of a call: repeats f for the given seconds, at least twice unless the first takes
+ * four times as long. */
 int bench_best(double *best, double seconds, int (*f)(void *), void *x);
 double bench_now(void);
 /* Prints where the time went since the last call; what NULL: forgets it. */

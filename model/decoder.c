@@ -283,12 +283,11 @@ int lvlm_forward(struct lvlm *m, const struct packed_batch *b, const struct adap
 {
     int rc;
     struct pass p = {.b = b, .ad = ad, .save = grad_scale != 0, .rows_only = true};
+    const struct lvlm_limits *l = p.save ? &m->train_limits : &m->limits;
 
-    if (b->n > m->limits.tokens || b->rows > m->limits.rows || b->samples > m->limits.samples ||
-        (p.save && !m->limits.train))
+    if (b->n > l->tokens || b->rows > l->rows || b->samples > l->samples)
         FAIL(CL_EINTERNAL, "batch of %lld tokens, %lld answer rows, %d samples (reserved %lld, %lld, %d)",
-             (long long)b->n, (long long)b->rows, b->samples, (long long)m->limits.tokens, (long long)m->limits.rows,
-             m->limits.samples);
+             (long long)b->n, (long long)b->rows, b->samples, (long long)l->tokens, (long long)l->rows, l->samples);
     TRY(bank_load(m, ad));
     mem_guard_begin();
     arena_back(&m->arena, 0);

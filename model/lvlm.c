@@ -155,35 +155,59 @@ done:
     return peak;
 }
 
+static void widen(struct lvlm_limits *l, const struct lvlm_limits *want)
+{
+    if (want->samples > l->samples) l->samples = want->samples;
+    if (want->tokens > l->tokens) l->tokens = want->tokens;
+    if (l->tokens < l->samples) l->tokens = l->samples;
+    if (want->rows > l->rows) l->rows = want->rows;
+    if (l->rows < l->samples) l->rows = l->samples;
+    if (want->slots > l->slots) l->slots = want->slots;
+    if (want->slots) l->rank = want->rank;
+    l->train |= want->train;
+}
+
+/* Host arrays and tables of a step, the same for both kinds. */
+static int reserve_tables(struct lvlm *m, const struct lvlm_limits *l)
+{
+    int rc;
+
+    mem_free(m->id), mem_free(m->row_pos);
+    m->id = mem_new((size_t)l->tokens, sizeof *m->id);
+    m->row_pos = mem_new((size_t)l->rows, sizeof *m->row_pos);
+    if (!m->id || !m->row_pos) FAIL(CL_ENOMEM, "no memory for a step of %lld tokens", (long long)l->tokens);
+    TRY(rope_reserve(m, l->tokens));
+    if (l->slots) TRY(bank_reserve(m, l->slots, l->rank));
+    if (m->vision) TRY(vision_reserve(m->vision, PICTURES_AT_ONCE, l->samples));
+done:
+    return rc;
+}
+
 int lvlm_reserve(struct lvlm *m, const struct lvlm_limits *want)
 {
     int rc;
-    struct lvlm_limits *l = &m->limits, n = *want;
-    size_t bytes;
+    struct lvlm_limits plain = m->limits, train = m->train_limits, same = *want;
+    size_t bytes, train_bytes = 0;
 
-    if (n.samples < l->samples) n.samples = l->samples;
-    if (n.tokens < l->tokens) n.tokens = l->tokens;
-    if (n.tokens < n.samples) n.tokens = n.samples;
-    if (n.rows < l->rows) n.rows = l->rows;
-    if (n.rows < n.samples) n.rows = n.samples;
-    if (n.slots < l->slots) n.slots = l->slots;
-    n.train |= l->train;
-    if (n.train && !m->train) FAIL(CL_EINTERNAL, "model was opened without train");
-    mem_free(m->id), mem_free(m->row_pos);
-    m->id = mem_new((size_t)n.tokens, sizeof *m->id);
-    m->row_pos = mem_new((size_t)n.rows, sizeof *m->row_pos);
-    if (!m->id || !m->row_pos) FAIL(CL_ENOMEM, "no memory for a step of %lld tokens", (long long)n.tokens);
-    TRY(rope_reserve(m, n.tokens));
-    if (n.slots) TRY(bank_reserve(m, n.slots, n.rank));
-    if (m->vision) TRY(vision_reserve(m->vision, PICTURES_AT_ONCE, n.samples));
-    bytes = lvlm_step_bytes(m, &n);
-    if (m->arena.base) m->be->free(m->arena.base);
-    m->arena = (struct arena){.base = m->be->alloc(bytes), .size = bytes};
-    if (!m->arena.base)
+    if (want->train && !m->train) FAIL(CL_EINTERNAL, "model was opened without train");
+    same.train = false;
+    widen(&plain, &same);
+    if (want->train) widen(&train, want);
+    TRY(reserve_tables(m, &plain));
+    bytes = lvlm_step_bytes(m, &plain);
+    if (train.train) train_bytes = lvlm_step_bytes(m, &train);
+    if (train_bytes > bytes) bytes = train_bytes;
+    if (bytes > m->arena.size) {
+        if (m->arena.base) m->be->free(m->arena.base);
+        m->arena = (struct arena){.base = m->be->alloc(bytes), .size = bytes};
+    }
+    if (!m->arena.base) {
+        m->arena.size = 0;
         FAIL(CL_ENOMEM,
              "no memory for a step of %lld tokens (%.1f GiB); hint: lower stage2.micro_batch or stage2.max_length",
-             (long long)n.tokens, (double)bytes / (1 << 30));
-    *l = n;
+             (long long)plain.tokens, (double)bytes / (1 << 30));
+    }
+    m->limits = plain, m->train_limits = train;
     rc = CL_OK;
 done:
     return rc;

@@ -20,11 +20,11 @@
 struct lvlm;
 
 struct lvlm_limits { // what the step's memory is laid out for
-    int samples;         // of one packed batch (micro-batch, or rows decoded at once)
-    int64_t tokens;      // of one packed batch
-    int64_t rows;        // answer rows of one packed batch
-    int slots, rank;     // of an adapter set, e.g. 32 slots of rank 8
-    bool train;          // keep activations for lvlm_backward
+    int samples;     // of one packed batch (micro-batch, or rows decoded at once)
+    int64_t tokens;  // of one packed batch
+    int64_t rows;    // answer rows of one packed batch
+    int slots, rank; // of an adapter set, e.g. 32 slots of rank 8
+    bool train;      // keep activations for lvlm_backward
 };
 
 /* Loads the base in `dir` for this rank of tp (borrowed; may be NULL). CL_EMISMATCH: tensors that do not fit config.json.
@@ -37,7 +37,8 @@ const struct lvlm_config *lvlm_get_config(const struct lvlm *m);
 const char *lvlm_hash(struct lvlm *m);
 size_t lvlm_weight_bytes(const struct lvlm *m);
 
-/* Lays out memory for batches within the limits; may be called again with larger ones. Not inside a step. */
+/* Lays out memory for batches within the limits; may be called again: each kind (train or not) keeps its largest ones, and
+ * memory is taken for the larger of the two kinds, not for training on a batch of generation. Not inside a step. */
 int lvlm_reserve(struct lvlm *m, const struct lvlm_limits *limits);
 
 /* Bytes of activations and scratch that such a step takes. */

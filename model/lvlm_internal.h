@@ -73,10 +73,11 @@ struct lvlm {
     struct weight *embed, *lm_head; // lm_head == embed when tied
     float *final_norm;              // (D)
 
-    struct lvlm_limits limits;
-    struct arena arena;
-    struct layer_acts *act; // (L + 1); act[L].x is what the final norm sees
-    struct tensor final_h;  // (rows, D) of the last forward, after the final norm
+    struct lvlm_limits limits;       // of passes that keep nothing: never below those of training
+    struct lvlm_limits train_limits; // of passes that are followed by a backward pass
+    struct arena arena;              // large enough for either
+    struct layer_acts *act;          // (L + 1); act[L].x is what the final norm sees
+    struct tensor final_h;           // (rows, D) of the last forward, after the final norm
     float *final_rstd;
     struct tensor dfinal;       // (rows, D) f32 gradient of the loss at final_h
     float *rope_cos, *rope_sin; // (rope_positions, head_dim / 2)

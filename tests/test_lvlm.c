@@ -10,6 +10,7 @@
 #include "golden_run.h"
 #include "jobs/generator.h"
 #include "jobs/task_data.h"
+#include "model/lvlm_internal.h"
 
 #include <math.h>
 
@@ -274,12 +275,50 @@ static void gradient_b(void **state)
     gradient_agrees("b");
 }
 
+/* ---- memory of a step: the larger of what training and generation need, taken once */
+static void memory_is_kept(void **state)
+{
+    struct fixture x;
+    struct packed_batch b = {0};
+    float nll[256];
+    const struct lvlm_limits train = {
+        .samples = 1, .tokens = 400, .rows = 64, .slots = SLOTS, .rank = RANK, .train = true};
+    const struct lvlm_limits more = {.samples = 4, .tokens = 1600, .rows = 64, .slots = SLOTS, .rank = RANK};
+    (void)state;
+    open_fixture(&x, "a");
+    struct lvlm *m = x.j.lvlm;
+    struct lvlm_limits more_training = more;
+    more_training.train = true;
+    OK(lvlm_reserve(m, &train));
+    assert_true(m->arena.size >= lvlm_step_bytes(m, &train));
+    void *base = m->arena.base;
+    OK(lvlm_reserve(m, &train));
+    assert_ptr_equal(m->arena.base, base);
+    OK(lvlm_reserve(m, &more)); // without a backward pass: not as much as training on it
+    assert_true(m->arena.size >= lvlm_step_bytes(m, &more));
+    assert_true(m->arena.size >= lvlm_step_bytes(m, &train));
+    assert_true(m->arena.size < lvlm_step_bytes(m, &more_training));
+    OK(batch_new(&b, 4, 1600));
+    pack(&x, &b, 0, 0, 4);
+    assert_true(b.n > train.tokens || b.samples > train.samples);
+    OK(lvlm_forward(m, &b, NULL, nll, 0));
+    assert_int_equal(lvlm_forward(m, &b, NULL, nll, 1), CL_EINTERNAL);
+    assert_non_null(strstr(err_text(), "4 samples (reserved 400, 64, 1)"));
+    pack(&x, &b, 0, 0, 1);
+    OK(lvlm_forward(m, &b, NULL, nll, 1));
+    OK(lvlm_reserve(m, &more_training));
+    pack(&x, &b, 0, 0, 4);
+    OK(lvlm_forward(m, &b, NULL, nll, 1));
+    batch_free(&b);
+    close_fixture(&x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(forward_a),  cmocka_unit_test(forward_b), cmocka_unit_test(packs_equal_singles),
-        cmocka_unit_test(greedy_a),   cmocka_unit_test(greedy_b),  cmocka_unit_test(gradient_a),
-        cmocka_unit_test(gradient_b),
+        cmocka_unit_test(forward_a),  cmocka_unit_test(forward_b),      cmocka_unit_test(packs_equal_singles),
+        cmocka_unit_test(greedy_a),   cmocka_unit_test(greedy_b),       cmocka_unit_test(gradient_a),
+        cmocka_unit_test(gradient_b), cmocka_unit_test(memory_is_kept),
     };
     return cmocka_run_group_tests_name("lvlm", tests, NULL, NULL);
 }
