@@ -185,6 +185,12 @@ done:
     return rc;
 }
 
+int log_sync(struct log *l)
+{
+    if (!l || l->fd < 0 || !l->regular || !fdatasync(l->fd)) return CL_OK;
+    return err_set(CL_EIO, "%s: cannot be written: %s", l->path, strerror(errno));
+}
+
 /* ---- stderr ---- */
 
 static double now(void)

@@ -9,7 +9,7 @@ static const struct cli_option train_options[] = {
     OPTION_SET,
     OPTION_FLAG("fresh", "begins anew; a run that the output folder holds is moved aside"),
     OPTION_INT("stop-after-task", 0, 100000, "stops at the checkpoint of task N (counted from 0)"),
-    OPTION_INT("max-steps", 0, INT64_MAX, "stops at a checkpoint when the run has taken N optimizer steps"),
+    OPTION_INT("max-steps", 1, INT64_MAX, "stops at a checkpoint when the run has taken N optimizer steps"),
     OPTION_QUIET,
     OPTIONS_END,
 };

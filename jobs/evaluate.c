@@ -4,17 +4,17 @@
 #include "io/err.h"
 #include "io/path.h"
 #include "io/metric.h"
+#include "io/signal.h"
+#include "io/text.h"
 #include "jobs/generator.h"
 #include "jobs/run_dir.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 struct cell {
     struct job *j;
@@ -26,7 +26,7 @@ struct cell {
     int32_t *selected;                   // (n, M)
     char **line;                         // (n) predictions, JSON
     double score, format_free, routed;
-    int64_t done, tokens;
+    int64_t asked, done, tokens;
 };
 
 /* Task that owns the slots with the largest sum of coefficients among the selected. */
@@ -53,6 +53,9 @@ static int ask(void *context, int64_t i, struct prompt_item *item)
     const float *query = task_data_query(c->d, i);
     uint64_t number = (uint64_t)i;
 
+    if (stop_requested())
+        FAIL(CL_ESTOP, "stopped while evaluating on %s; hint: the same command goes on from here", stop_reason());
+    c->asked = i + 1;
     TRY(task_data_sample(c->d, c->j, i, true, &item->sample, &item->picture));
     if (!c->set) return CL_OK;
     TRY(c->j->method->ops->route(c->j->method, c->mode, c->d->task, &query, &number, 1, &c->one));
@@ -117,20 +120,28 @@ done:
 static int write_lines(char *const *line, int64_t n, const char *path)
 {
     int rc;
-    char temporary[PATH_ROOM];
-    FILE *f = NULL;
+    char folder[PATH_ROOM], *slash;
+    struct text t = {0};
 
-    TRY(path_print(temporary, "%s.tmp-%ld", path, (long)getpid()));
-    if (!(f = fopen(temporary, "w"))) FAIL(CL_EIO, "cannot write %s: %s", path, strerror(errno));
-    for (int64_t i = 0; i < n; i++)
-        if (fprintf(f, "%s\n", line[i]) < 0) FAIL(CL_EIO, "cannot write %s: %s", path, strerror(errno));
-    if (fflush(f) || fsync(fileno(f)) || rename(temporary, path))
-        FAIL(CL_EIO, "cannot write %s: %s", path, strerror(errno));
-    rc = CL_OK;
+    TRY(path_print(folder, "%s", path));
+    if (!(slash = strrchr(folder, '/'))) FAIL(CL_EINTERNAL, "%s: no folder to write it to", path);
+    *slash = 0;
+    for (int64_t i = 0; i < n; i++) text_add(&t, "%s\n", line[i]);
+    if (t.failed) FAIL(CL_ENOMEM, "no memory for %lld predictions", (long long)n);
+    TRY(run_dir_write(folder, slash + 1, t.s));
 done:
-    if (rc && f) unlink(temporary);
-    if (f) fclose(f);
+    text_free(&t);
     return rc;
+}
+
+/* NaN came out: the questions that were being answered, by name. */
+static int name_unanswered(const struct cell *c)
+{
+    char names[1024] = "";
+
+    for (int64_t i = 0; c->line && i < c->asked; i++)
+        if (!c->line[i]) task_data_add_name(c->d, i, names, sizeof names);
+    return err_set(CL_ENUM, "%s (while answering %s)", err_text(), names);
 }
 
 enum route_mode evaluate_mode(const char *word)
@@ -181,10 +192,11 @@ int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, e
                                 .tokens = c.tokens,
                                 .seconds = now() - begun};
 done:
+    if (rc == CL_ENUM) name_unanswered(&c);
     generator_free(g);
     for (size_t i = 0; c.line && i < n; i++) free(c.line[i]);
     mem_free(c.line);
     mem_free(c.selected);
     routing_free(&c.one);
-    return err_prefix(rc, "evaluation on %s", d->conf->name);
+    return rc == CL_ESTOP ? rc : err_prefix(rc, "evaluation on %s", d->conf->name);
 }

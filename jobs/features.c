@@ -3,6 +3,7 @@
 
 #include "io/err.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -131,14 +132,14 @@ done:
 static int compute(struct features *f, struct entry *const *e, int n)
 {
     int rc, failed[TOGETHER] = {0};
-    char text[TOGETHER][512];
+    char text[TOGETHER][1024];
     size_t bytes = lvlm_feature_bytes(f->m);
     int64_t numbers = (int64_t)(bytes / dtype_size(f->be->act));
 
 #pragma omp parallel for schedule(dynamic, 1) if (n > 1)
     for (int i = 0; i < n; i++) // error texts are per thread: carried over by hand
         if ((failed[i] = load_pixels(f, e[i]->path, f->pixels + (size_t)i * picture_floats(f))))
-            strncpy(text[i], err_text(), sizeof text[i] - 1), text[i][sizeof text[i] - 1] = 0;
+            snprintf(text[i], sizeof text[i], "%s", err_text());
     for (int i = 0; i < n; i++)
         if (failed[i]) FAIL(failed[i], "%s", text[i]);
     TRY(lvlm_see(f->m, f->together, f->pixels, n));

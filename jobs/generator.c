@@ -103,8 +103,8 @@ static int take_prompts(struct generator *g, int64_t *first, int64_t n, int slot
         if (p->item >= 0) continue;
         if (!g->has_waiting) {
             g->waiting = (struct prompt_item){.coef = p->coef};
+            g->has_waiting = true; // whatever a failing source has filled is freed with the generator
             if ((rc = e->source(e->context, *first, &g->waiting))) break;
-            g->has_waiting = true;
         }
         struct prompt_item *w = &g->waiting;
         if (g->pack.n && g->pack.n + w->sample.prompt_n > g->pack_tokens) break;
@@ -142,11 +142,10 @@ static int prefill(struct generator *g, const struct adapters *set, const struct
 {
     int rc;
     struct adapters ad = set ? *set : (struct adapters){0};
-    const void *found[1];
 
     ad.coef = g->coef;
     for (int i = 0; i < g->pack.pictures; i++)
-        if (g->feature[i]) found[0] = g->feature[i], g->pack.feature[i] = found[0];
+        if (g->feature[i]) g->pack.feature[i] = g->feature[i];
     if (g->pack.pictures && !g->feature[0])
         TRY(features_get(g->j->features, (const char *const *)g->picture, g->pack.pictures, g->pack.feature));
     TRY(lvlm_prefill(g->j->lvlm, g->kv, g->seq, &g->pack, set ? &ad : NULL, g->j->allowed, g->next));

@@ -8,8 +8,16 @@
 
 #include "jobs/state.h"
 
-/* Makes the folder (and predictions/) and proves that it can be written to. CL_EIO. */
+/* Makes the folder and predictions/ in it. CL_EIO when it cannot be written to. */
 int run_dir_make(const char *dir);
+/* Takes the folder for this process until *lock is closed; the kernel gives it back when the process dies. CL_EIO when
+ * another process has it. *lock -1: the file system knows no locks, nothing keeps others out. */
+int run_dir_lock(const char *dir, int *lock);
+/* Removes what processes that died left under temporary names. locked: the folder is ours alone. */
+int run_dir_clean(const char *dir, bool locked);
+/* A run that the folder holds goes to DIR.old-TIME, nothing of it is lost. A folder without a run stays. CL_EIO when the
+ * run is still going on. */
+int run_dir_move_aside(const char *dir);
 /* Puts text under a name inside the folder: temporary name, fsync, rename. */
 int run_dir_write(const char *dir, const char *name, const char *text);
 /* Paths; malloc'ed, NULL without memory. */
@@ -17,8 +25,9 @@ char *run_dir_task_checkpoint(const struct config *cfg, int task);
 char *run_dir_step_checkpoint(const struct config *cfg, int64_t step);
 char *run_dir_predictions(const struct config *cfg, int after, int on); // after -1: zero-shot ("afterzero")
 
-/* The checkpoint that is furthest on (most optimizer steps; a task's file before a step's of the same step), or NULL path.
- * Files that do not open are named in a warning and passed over; when every file is broken that is an error. */
+/* The checkpoint that is furthest on (most optimizer steps, then most finished tasks), or NULL path. Every byte of it was
+ * read. Broken files are named in a warning and passed over; when every file is broken that is an error. path is the
+ * caller's to free. */
 int run_dir_latest(const char *dir, struct log *log, char **path);
 /* Leaves only the last `keep` step checkpoints; after a task (all true) none. */
 int run_dir_prune(const char *dir, int keep);

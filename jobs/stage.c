@@ -182,20 +182,15 @@ done:
     return rc;
 }
 
-/* NaN or infinity: the samples of the micro-batch by name. */
-static int not_finite(struct trainer *t, int first, int n)
+/* NaN or infinity in `what` of records [first, first + n): the samples by name. */
+static int not_finite(struct trainer *t, const char *what, int first, int n)
 {
     char names[1024] = "";
 
-    for (int i = 0; i < n; i++) {
-        char *name = NULL;
-        size_t used = strlen(names);
-        if (task_data_name(&t->data[t->ref[first + i].task], t->ref[first + i].index, &name)) continue;
-        if (used + strlen(name) + 3 < sizeof names) sprintf(names + used, "%s%s", used ? ", " : "", name);
-        free(name);
-    }
+    for (int i = first; i < first + n; i++)
+        task_data_add_name(&t->data[t->ref[i].task], t->ref[i].index, names, sizeof names);
     return err_set(CL_ENUM,
-                   "loss is not finite in a batch of %d samples (%s); hint: lower stage2.lr or look at these samples",
+                   "%s not finite in a batch of %d samples (%s); hint: lower stage2.lr or look at these samples", what,
                    n, names);
 }
 
@@ -213,7 +208,7 @@ static int micro_batch(struct trainer *t, int first, int n, float grad_scale, do
     set.coef = t->routing.coef;
     TRY(lvlm_forward(j->lvlm, &t->pack, &set, t->nll, grad_scale));
     for (int64_t i = 0; i < t->pack.rows; i++) sum += (double)t->nll[i];
-    if (!isfinite(sum)) return not_finite(t, first, n);
+    if (!isfinite(sum)) return not_finite(t, "loss is", first, n);
     TRY(lvlm_backward(j->lvlm, &t->pack, &set, t->dcoef));
     if (ops->learn) TRY(ops->learn(j->method, t->task, &t->routing, t->dcoef));
     *nll_sum += sum;
@@ -246,7 +241,9 @@ int stage2_step(struct trainer *t, int64_t step, double *lr, struct step_report 
     ops->gradients(j->method, &dA, &dB);
     TRY(lvlm_grads_read(j->lvlm, dA, dB, set.learned, set.rank));
     *lr = schedule_lr(f->stage2.schedule, step, trainer_steps(t, 2), f->stage2.lr, f->stage2.warmup_ratio);
-    TRY(ops->step(j->method, t->task, *lr, out));
+    rc = ops->step(j->method, t->task, *lr, out);
+    if (rc == CL_ENUM) return not_finite(t, "gradients are", 0, n);
+    if (rc) goto done;
     out->loss = nll / (double)answers;
 done:
     return rc;

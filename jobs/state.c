@@ -51,12 +51,11 @@ int state_add_loss(struct task_history *h, double loss)
 
 /* ---- writing */
 
-static int save_root(const struct run_state *s, struct job *j, struct ckpt *c)
+static int save_root(struct job *j, struct ckpt *c)
 {
     int rc;
     char *config = NULL;
 
-    (void)s;
     TRY(config_json(&j->cfg, &config));
     TRY(ckpt_attr_str(c, "/", "base_hash", lvlm_hash(j->lvlm)));
     TRY(ckpt_attr_str(c, "/", "encoder_hash", j->encoder ? text_encoder_hash(j->encoder) : ""));
@@ -131,7 +130,7 @@ int state_save(const struct run_state *s, struct job *j, const char *path, bool 
     struct ckpt *c = NULL;
 
     TRY(ckpt_create(&c, path));
-    TRY(save_root(s, j, c));
+    TRY(save_root(j, c));
     TRY(save_progress(s, j, c));
     TRY(j->method->ops->save(j->method, c, resume));
     if (resume) TRY(save_resume(s, j, c, order, n));
@@ -178,6 +177,9 @@ static int load_stream(struct run_state *s, struct ckpt *c)
     TRY(ckpt_read(c, "/metrics/accuracy", CKPT_F64, 2, shape, s->accuracy));
     TRY(ckpt_get_i64(c, "/stream", "steps", &s->steps));
     TRY(ckpt_get_i64(c, "/stream", "log_offset", &s->log_offset));
+    if (s->steps < 0 || s->log_offset < 0)
+        FAIL(CL_EFORMAT, "%s: /stream is at step %lld, byte %lld of the log (expected 0 or more)", ckpt_path(c),
+             (long long)s->steps, (long long)s->log_offset);
     for (int t = 0; t < T; t++)
         if (s->done[t] < TASK_WAITING || s->done[t] > TASK_FINISHED)
             FAIL(CL_EFORMAT, "%s: /stream/done of task %d is %d (expected 0 to 3)", ckpt_path(c), t, s->done[t]);
@@ -232,6 +234,9 @@ static int load_resume(struct run_state *s, struct ckpt *c)
     if (task < 0 || task >= s->tasks || stage < 1 || stage > 2 || s->step < 0)
         FAIL(CL_EFORMAT, "%s: /resume stands at task %lld, stage %lld, step %lld (expected 0 to %d, 1 or 2, 0 or more)",
              ckpt_path(c), (long long)task, (long long)stage, (long long)s->step, s->tasks - 1);
+    if (s->done[task] != TASK_STAGE1 && s->done[task] != TASK_STAGE2)
+        FAIL(CL_EFORMAT, "%s: /resume stands in task %lld, whose state is %d (expected 1 or 2)", ckpt_path(c),
+             (long long)task, s->done[task]);
     s->task = (int)task, s->stage = (int)stage;
 done:
     return rc;

@@ -2,7 +2,9 @@
 #include "jobs/task_data.h"
 
 #include "io/err.h"
+#include "jobs/distinct.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,8 +16,36 @@ static int make_sample(struct task_data *d, struct job *j, const struct record *
     return prompt_only ? sample_make_prompt(s, &j->sampler, r) : sample_make(s, &j->sampler, r);
 }
 
+/* Which picture each record has, while the task is opened. */
+struct pictures {
+    struct distinct path;
+    int64_t *of;  // (records) number of its path, -1: none
+    char **fault; // (path.n) what is wrong with it, NULL: nothing
+};
+
+static int pictures_new(struct pictures *p, int64_t records)
+{
+    int rc;
+
+    *p = (struct pictures){0};
+    TRY(distinct_new(&p->path, records));
+    p->of = mem_new((size_t)records, sizeof *p->of);
+    p->fault = mem_new((size_t)records, sizeof *p->fault);
+    if (!p->of || !p->fault) FAIL(CL_ENOMEM, "no memory for the pictures of %lld records", (long long)records);
+done:
+    return rc;
+}
+
+static void pictures_free(struct pictures *p)
+{
+    for (int64_t i = 0; p->fault && i < p->path.n; i++) free(p->fault[i]);
+    mem_free(p->fault);
+    mem_free(p->of);
+    distinct_free(&p->path);
+}
+
 /* Tokenises every record once: what is too long or has no answer token is known before any work. */
-static int measure(struct task_data *d, struct job *j, bool test)
+static int measure(struct task_data *d, struct job *j, bool test, struct pictures *p)
 {
     int rc = CL_OK;
     int64_t i = 0;
@@ -26,8 +56,8 @@ static int measure(struct task_data *d, struct job *j, bool test)
         if (!(rc = dataset_get(d->ds, i, &r)) && !(rc = make_sample(d, j, &r, test, &s))) {
             d->length[i] = (int32_t)(test ? s.prompt_n : s.n);
             d->answers[i] = (int32_t)s.answers;
-            if (d->length[i] > d->longest) d->longest = d->length[i];
-            if (d->answers[i] > d->most_answers) d->most_answers = d->answers[i];
+            p->of[i] = r.image ? distinct_add(&p->path, r.image) : -1;
+            r.image = NULL; // taken over
             i++;
         } else {
             rc = dataset_reject(d->ds, i, rc); // skipped: the next record moves up to i
@@ -37,8 +67,44 @@ static int measure(struct task_data *d, struct job *j, bool test)
         if (rc) return rc;
     }
     d->n = i;
-    if (!d->n) return err_set(CL_EDATA, "%s: no usable record is left", dataset_path(d->ds));
     return CL_OK;
+}
+
+/* Looks into the header of every picture: one that is none, or is too large, is known before any work too. */
+static int probe(struct pictures *p)
+{
+    int64_t lost = 0;
+
+#pragma omp parallel for schedule(dynamic, 16) reduction(+ : lost)
+    for (int64_t i = 0; i < p->path.n; i++) {
+        int width, height;
+        if (!image_probe(p->path.text[i], &width, &height)) continue;
+        p->fault[i] = strdup(err_text()); // of this thread
+        lost += !p->fault[i];
+    }
+    return lost ? err_set(CL_ENOMEM, "no memory for the faults of %lld pictures", (long long)lost) : CL_OK;
+}
+
+static int reject_faulty(struct task_data *d, const struct pictures *p)
+{
+    int rc = CL_OK;
+    int64_t kept = 0;
+
+    for (int64_t i = 0; i < d->n; i++) {
+        const char *fault = p->of[i] < 0 ? NULL : p->fault[p->of[i]];
+        if (fault) {
+            TRY(dataset_reject(d->ds, kept, err_set(CL_EDATA, "%s", fault)));
+            continue;
+        }
+        d->length[kept] = d->length[i], d->answers[kept] = d->answers[i];
+        if (d->length[i] > d->longest) d->longest = d->length[i];
+        if (d->answers[i] > d->most_answers) d->most_answers = d->answers[i];
+        kept++;
+    }
+    d->n = kept;
+    if (!kept) FAIL(CL_EDATA, "%s: no usable record is left", dataset_path(d->ds));
+done:
+    return rc;
 }
 
 static void say_dropped(const struct task_data *d, struct job *j)
@@ -62,6 +128,7 @@ int task_data_open(struct task_data *d, struct job *j, int task, bool test)
                                   .skip = !strcmp(j->cfg.data.on_error, "skip"),
                                   .limit = test ? j->cfg.eval.limit : j->cfg.data.limit};
     const char *path = test ? t->test : t->train;
+    struct pictures pictures = {0};
 
     *d = (struct task_data){.task = task, .conf = t};
     if (!path) FAIL(CL_ECONFIG, "stream.tasks: %s has no `%s` file", t->name, test ? "test" : "train");
@@ -69,9 +136,13 @@ int task_data_open(struct task_data *d, struct job *j, int task, bool test)
     d->length = mem_new((size_t)dataset_size(d->ds), sizeof *d->length);
     d->answers = mem_new((size_t)dataset_size(d->ds), sizeof *d->answers);
     if (!d->length || !d->answers) FAIL(CL_ENOMEM, "no memory for the lengths of %s", path);
-    TRY(measure(d, j, test));
+    TRY(pictures_new(&pictures, dataset_size(d->ds)));
+    TRY(measure(d, j, test, &pictures));
+    TRY(probe(&pictures));
+    TRY(reject_faulty(d, &pictures));
     say_dropped(d, j);
 done:
+    pictures_free(&pictures);
     return rc;
 }
 
@@ -82,48 +153,15 @@ void task_data_close(struct task_data *d)
     memset(d, 0, sizeof *d);
 }
 
-static uint64_t text_hash(const char *s)
-{
-    uint64_t h = 1469598103934665603u; // FNV-1a
-
-    for (; *s; s++) h = (h ^ (unsigned char)*s) * 1099511628211u;
-    return h;
-}
-
-/* Distinct questions, by open addressing over their texts. */
-struct distinct {
-    char **text;     // (n)
-    int64_t n, size; // size: of slot, a power of two
-    int32_t *slot;   // index of text + 1, 0: free
-};
-
-static int64_t distinct_add(struct distinct *u, char *text) // takes text over
-{
-    for (uint64_t at = text_hash(text);; at++) {
-        int32_t *slot = &u->slot[at & (uint64_t)(u->size - 1)];
-        if (!*slot) {
-            u->text[u->n++] = text;
-            *slot = (int32_t)u->n;
-            return u->n - 1;
-        }
-        if (!strcmp(u->text[*slot - 1], text)) {
-            free(text);
-            return *slot - 1;
-        }
-    }
-}
-
 int task_data_embed(struct task_data *d, struct job *j)
 {
     int rc;
-    struct distinct u = {.size = 1};
+    struct distinct u = {0};
 
     if (!j->encoder || d->embedding) return CL_OK;
-    while (u.size < 2 * d->n) u.size *= 2;
-    u.text = mem_new((size_t)d->n, sizeof *u.text);
-    u.slot = mem_new((size_t)u.size, sizeof *u.slot);
+    TRY(distinct_new(&u, d->n));
     d->question = mem_new((size_t)d->n, sizeof *d->question);
-    if (!u.text || !u.slot || !d->question) FAIL(CL_ENOMEM, "no memory for the questions of %s", d->conf->name);
+    if (!d->question) FAIL(CL_ENOMEM, "no memory for the questions of %s", d->conf->name);
     for (int64_t i = 0; i < d->n; i++) {
         struct record r = {0};
         char *text = NULL;
@@ -139,9 +177,7 @@ int task_data_embed(struct task_data *d, struct job *j)
         FAIL(CL_ENOMEM, "no memory for the embeddings of %s", d->conf->name);
     TRY(text_encoder_embed(j->encoder, d->embedding, (const char *const *)u.text, (size_t)u.n));
 done:
-    for (int64_t i = 0; i < u.n; i++) free(u.text[i]);
-    mem_free(u.text);
-    mem_free(u.slot);
+    distinct_free(&u);
     return rc;
 }
 
@@ -164,14 +200,12 @@ const float *task_data_query(const struct task_data *d, int64_t i)
     return d->embedding ? d->embedding + (int64_t)d->question[i] * d->K : NULL;
 }
 
-int task_data_name(struct task_data *d, int64_t i, char **name)
+void task_data_add_name(struct task_data *d, int64_t i, char *names, size_t room)
 {
-    int rc;
     struct record r = {0};
+    size_t used = strlen(names);
 
-    TRY(dataset_get(d->ds, i, &r));
-    if (!(*name = strdup(r.id))) FAIL(CL_ENOMEM, "no memory for a name");
-done:
+    if (!dataset_get(d->ds, i, &r) && used + strlen(r.id) + 3 < room)
+        snprintf(names + used, room - used, "%s%s", used ? ", " : "", r.id);
     record_free(&r);
-    return rc;
 }

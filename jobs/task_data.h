@@ -24,7 +24,8 @@ struct task_data {
     int32_t *question; // (n) row of embedding
 };
 
-/* test: the test file, prompts only. CL_EDATA with file and record when one is broken and data.on_error is stop. */
+/* test: the test file, prompts only. CL_EDATA with file and record when one is broken and data.on_error is stop:
+ * no answer token, too long, a file that is no picture or too large a one. */
 int task_data_open(struct task_data *d, struct job *j, int task, bool test);
 /* Embeds the questions, if the method routes and they are not yet. */
 int task_data_embed(struct task_data *d, struct job *j);
@@ -34,7 +35,7 @@ void task_data_close(struct task_data *d);
 int task_data_sample(struct task_data *d, struct job *j, int64_t i, bool prompt_only, struct sample *s, char **picture);
 /* Embedding of record i's question, NULL where nothing routes. */
 const float *task_data_query(const struct task_data *d, int64_t i);
-/* The record's id for messages and results (malloc'ed). */
-int task_data_name(struct task_data *d, int64_t i, char **name);
+/* ", id" of record i behind the names that are there, for messages; what has no room is left out. */
+void task_data_add_name(struct task_data *d, int64_t i, char *names, size_t room);
 
 #endif

@@ -15,8 +15,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
+
+enum { NO_ROW = -2 }; // row -1 is the zero-shot one
 
 struct run {
     struct job job;
@@ -25,6 +27,10 @@ struct run {
     struct task_data *train, *test; // (tasks)
     double *format_free;            // (tasks + 1, tasks) beside state.accuracy
     struct trainer trainer;         // of the running task
+    int lock;                       // of the output folder, -1: none
+    char last[PATH_ROOM];           // the checkpoint that a failed run goes on from
+    int recalled;                   // row of the matrix of which cells came out of the log, or NO_ROW
+    bool worked;                    // this process has trained or measured something
 };
 
 static double now(void)
@@ -51,48 +57,60 @@ static const char *task_name(const struct run *r, int t)
 
 /* ---- checkpoints */
 
-static int save_step(struct run *r)
+/* The log goes to disk first: a checkpoint says up to which byte it holds. inside: of a task, optimizer and all. */
+static int save(struct run *r, char *path, bool inside)
 {
     int rc;
-    char *path = run_dir_step_checkpoint(&r->job.cfg, r->state.steps);
+    const struct trainer *t = &r->trainer;
 
     if (!path) FAIL(CL_ENOMEM, "no memory for a path");
+    TRY(log_sync(r->job.log));
     r->state.log_offset = log_offset(r->job.log);
-    TRY(state_save(&r->state, &r->job, path, true, r->trainer.order, r->trainer.n));
-    TRY(run_dir_prune(r->job.cfg.output, r->job.cfg.checkpoint.keep));
-    log_begin(r->job.log, "checkpoint");
-    log_int(r->job.log, "task", r->state.task);
-    log_int(r->job.log, "step", r->state.steps);
-    log_str(r->job.log, "file", strrchr(path, '/') + 1);
-    TRY(log_end(r->job.log));
+    TRY(state_save(&r->state, &r->job, path, inside, inside ? t->order : NULL, inside ? t->n : 0));
+    TRY(path_print(r->last, "%s", path));
 done:
     free(path);
     return rc;
+}
+
+/* Before the first step, so that a run killed at any time has a checkpoint to go on from. */
+static int save_begin(struct run *r)
+{
+    return save(r, run_dir_step_checkpoint(&r->job.cfg, 0), false);
 }
 
 static int save_task(struct run *r, int task)
 {
-    int rc;
-    char *path = run_dir_task_checkpoint(&r->job.cfg, task);
+    return save(r, run_dir_task_checkpoint(&r->job.cfg, task), false);
+}
 
-    if (!path) FAIL(CL_ENOMEM, "no memory for a path");
-    r->state.log_offset = log_offset(r->job.log);
-    TRY(state_save(&r->state, &r->job, path, false, NULL, 0));
+static int save_step(struct run *r)
+{
+    int rc;
+
+    TRY(save(r, run_dir_step_checkpoint(&r->job.cfg, r->state.steps), true));
+    TRY(run_dir_prune(r->job.cfg.output, r->job.cfg.checkpoint.keep));
+    log_begin(r->job.log, "checkpoint");
+    log_int(r->job.log, "task", r->state.task);
+    log_int(r->job.log, "step", r->state.steps);
+    log_str(r->job.log, "file", strrchr(r->last, '/') + 1);
+    TRY(log_end(r->job.log));
 done:
-    free(path);
     return rc;
 }
 
-/* Does something want the run to stop here? Then the state is saved first. Between steps only. */
-static int stop_here(struct run *r)
+/* Between two steps: is a checkpoint due, or does something want the run to stop? It stops when it reaches max_steps, not
+ * when it is beyond, so that the same command goes on. */
+static int save_or_stop(struct run *r)
 {
-    int rc;
-    bool asked = stop_requested(), limit = r->opt.max_steps >= 0 && r->state.steps >= r->opt.max_steps;
+    int rc = CL_OK;
+    int64_t steps = r->state.steps, every = r->job.cfg.checkpoint.every_steps;
+    bool asked = stop_requested(), limit = steps == r->opt.max_steps;
 
-    if (!asked && !limit) return CL_OK;
-    TRY(save_step(r));
-    FAIL(CL_ESTOP, "stopped at step %lld %s; hint: the same command goes on from here", (long long)r->state.steps,
-         asked ? "on a signal" : "by --max-steps");
+    if (asked || limit || (every > 0 && steps % every == 0)) TRY(save_step(r));
+    if (asked || limit)
+        FAIL(CL_ESTOP, "stopped at step %lld %s%s; hint: the same command goes on from here", (long long)steps,
+             asked ? "on " : "by --max-steps", stop_reason());
 done:
     return rc;
 }
@@ -127,10 +145,16 @@ static int after_step(struct run *r, int stage, double lr, const struct step_rep
     s->step++, s->steps++;
     snprintf(note, sizeof note, "loss %.4f", out->loss);
     progress_step(r->job.log, s->step, note);
-    if (r->job.cfg.checkpoint.every_steps > 0 && s->steps % r->job.cfg.checkpoint.every_steps == 0) TRY(save_step(r));
-    TRY(stop_here(r));
+    r->worked = true;
+    TRY(save_or_stop(r));
 done:
     return rc;
+}
+
+/* Numbers went wrong: what was saved before they did is named. */
+static int say_last(const struct run *r, int rc)
+{
+    return rc == CL_ENUM ? err_set(rc, "%s; the last good checkpoint is %s", err_text(), r->last) : rc;
 }
 
 static int run_stage(struct run *r, int stage)
@@ -148,7 +172,7 @@ static int run_stage(struct run *r, int stage)
         double lr, begun = now();
         TRY(stage == 1 ? stage1_step(&r->trainer, s->step, &lr, &out) : stage2_step(&r->trainer, s->step, &lr, &out));
         if (!isfinite(out.loss) || !isfinite(out.grad_norm))
-            FAIL(CL_ENUM, "loss or gradient norm is not finite at stage %d, step %lld", stage, (long long)s->step);
+            FAIL(CL_ENUM, "loss or gradient norm is not finite (%g, %g)", out.loss, out.grad_norm);
         if (stage == 2) {
             TRY(state_add_loss(h, out.loss));
             h->steps++, h->tokens += r->trainer.tokens;
@@ -158,6 +182,52 @@ static int run_stage(struct run *r, int stage)
     }
 done:
     progress_end(r->job.log);
+    if (rc == CL_ENUM) err_prefix(rc, "%s, step %lld", what, (long long)s->step);
+    return say_last(r, rc);
+}
+
+/* A task begins with the number of its records; when it goes on, they must be as many. */
+static int begin_task(struct run *r)
+{
+    int rc;
+    struct run_state *s = &r->state;
+    const struct method_ops *ops = r->job.method->ops;
+    struct task_history *h = &s->history[s->task];
+    int64_t n = r->train[s->task].n;
+
+    if (ops->joint)
+        for (int t = n = 0; t < s->tasks; t++) n += r->train[t].n;
+    if (s->done[s->task] != TASK_WAITING) {
+        if (h->samples != n)
+            FAIL(CL_EMISMATCH,
+                 "task %s has %lld usable training records, %lld when it began; hint: restore the data, or --fresh to "
+                 "begin anew",
+                 task_name(r, s->task), (long long)n, (long long)h->samples);
+        return CL_OK;
+    }
+    TRY(ops->begin_task(r->job.method, s->task, n));
+    s->done[s->task] = TASK_STAGE1, s->stage = 1, s->step = 0;
+    h->samples = n;
+    stamp(h->started);
+done:
+    return rc;
+}
+
+/* The task that learns is learned: with a joint method, all of them are. */
+static int end_task(struct run *r)
+{
+    int rc;
+    struct run_state *s = &r->state;
+    const struct method_ops *ops = r->job.method->ops;
+
+    TRY(ops->end_task(r->job.method, s->task));
+    stamp(s->history[s->task].finished);
+    if (ops->joint) s->task = s->tasks - 1;
+    for (int t = ops->joint ? 0 : s->task; t <= s->task; t++) s->done[t] = TASK_FINISHED;
+    s->stage = 1, s->step = 0;
+    r->worked = true;
+    rc = save_task(r, s->task);
+done:
     return rc;
 }
 
@@ -168,17 +238,8 @@ static int train_task(struct run *r)
     struct run_state *s = &r->state;
     struct job *j = &r->job;
     const struct method_ops *ops = j->method->ops;
-    bool begins = s->done[s->task] == TASK_WAITING;
 
-    if (begins) {
-        int64_t n = r->train[s->task].n;
-        if (ops->joint)
-            for (int t = n = 0; t < s->tasks; t++) n += r->train[t].n;
-        TRY(ops->begin_task(j->method, s->task, n));
-        s->done[s->task] = TASK_STAGE1, s->stage = 1, s->step = 0;
-        s->history[s->task].samples = n;
-        stamp(s->history[s->task].started);
-    }
+    TRY(begin_task(r));
     if (ops->routes) TRY(task_data_embed(&r->train[s->task], j));
     TRY(trainer_open(&r->trainer, j, r->train, s->task));
     if (s->stage == 1) {
@@ -191,12 +252,7 @@ static int train_task(struct run *r)
     }
     TRY(trainer_order(&r->trainer, 2, s->step));
     TRY(run_stage(r, 2));
-    TRY(ops->end_task(j->method, s->task));
-    if (ops->joint) s->task = s->tasks - 1; // all of them at once
-    for (int t = ops->joint ? 0 : s->task; t <= s->task; t++) s->done[t] = TASK_FINISHED;
-    s->stage = 1, s->step = 0;
-    stamp(s->history[s->task].finished);
-    TRY(save_task(r, s->task));
+    TRY(end_task(r));
 done:
     trainer_close(&r->trainer);
     return rc;
@@ -217,7 +273,7 @@ static int evaluate_cell(struct run *r, int after, int on, bool adapters)
     progress_begin(j->log, what, r->test[on].n, "answers");
     rc = evaluate_task(&c, j, &r->test[on], evaluate_mode(j->cfg.eval.routing), adapters, path);
     progress_end(j->log);
-    if (rc) goto done;
+    TRY(say_last(r, rc));
     *state_cell(&r->state, after, on) = c.score;
     r->format_free[(after + 1) * r->state.tasks + on] = c.format_free;
     log_begin(j->log, "eval");
@@ -242,22 +298,22 @@ static int evaluate_row(struct run *r, int after)
     int rc = CL_OK;
     struct run_state *s = &r->state;
     const struct config *f = &r->job.cfg;
-    bool last = after == s->tasks - 1, measured = false;
-    int upto = after < 0 || last || r->job.method->ops->joint ? s->tasks : after + 1 + f->eval.next_task;
+    const struct method_ops *ops = r->job.method->ops;
+    bool last = after == s->tasks - 1, measured = r->recalled == after;
+    int upto = after < 0 || last ? s->tasks : after + 1 + f->eval.next_task;
 
-    if (after < 0 ? !f->eval.zero_shot : !last && !f->eval.after_each_task) return CL_OK;
+    if (after < 0 ? !f->eval.zero_shot && ops->trains : !last && !f->eval.after_each_task) return CL_OK;
     for (int i = 0; i < upto && i < s->tasks; i++) {
         if (!isnan(*state_cell(s, after, i))) continue;
-        if (stop_requested())
-            FAIL(CL_ESTOP, "stopped while evaluating on a signal; hint: the same command goes on from here");
-        TRY(evaluate_cell(r, after, i, after >= 0 && r->job.method->ops->trains));
-        measured = true;
+        TRY(evaluate_cell(r, after, i, after >= 0 && ops->trains));
+        measured = r->worked = true;
     }
     if (after < 0 || !measured) goto done;
+    r->recalled = NO_ROW;
     log_begin(r->job.log, "task");
     log_int(r->job.log, "task", after);
     log_str(r->job.log, "name", task_name(r, after));
-    log_num(r->job.log, "seconds", s->history[after].seconds);
+    log_num(r->job.log, "seconds", s->history[ops->joint ? 0 : after].seconds);
     TRY(log_end(r->job.log));
     TRY(save_task(r, after)); // the same file, with its row of the matrix
 done:
@@ -285,21 +341,6 @@ done:
     return rc;
 }
 
-/* An older run in the folder is moved aside: nothing written is lost. */
-static int move_aside(const char *dir)
-{
-    char old[PATH_ROOM], when[32];
-    struct stat st;
-
-    if (stat(dir, &st)) return CL_OK;
-    stamp(when);
-    for (char *p = when; *p; p++)
-        if (*p == ':') *p = '-';
-    if (path_print(old, "%s.old-%s", dir, when) || rename(dir, old))
-        return err_set(CL_EIO, "cannot move the older run %s aside: %s", dir, strerror(errno));
-    return CL_OK;
-}
-
 /* A run with other decisive settings is not this run. */
 static int check_same_run(struct run *r, struct ckpt *c)
 {
@@ -320,14 +361,21 @@ done:
     return rc;
 }
 
-/* Cells that were measured after the checkpoint was written stand in the log: they need not be asked again. */
-static int recall_cells(struct run *r, int after)
+/* What the log knows beside the checkpoint: format-free scores, and the cells of the row after the last task that were
+ * measured since, which need not be asked again. */
+static int recall_cells(struct run *r, bool between_tasks)
 {
     int rc;
+    struct run_state *s = &r->state;
+    int64_t until = s->log_offset;
     char path[PATH_ROOM];
 
     TRY(path_print(path, "%s/log.jsonl", r->job.cfg.output));
-    TRY(report_recall_cells(path, r->state.log_offset, after, &r->state, r->format_free, &r->state.log_offset));
+    TRY(report_recall_format_free(path, s->log_offset, s, r->format_free));
+    if (!between_tasks) goto done;
+    TRY(report_recall_cells(path, s->log_offset, s->task - 1, s, r->format_free, &until));
+    if (until > s->log_offset) r->recalled = s->task - 1;
+    s->log_offset = until;
 done:
     return rc;
 }
@@ -335,7 +383,7 @@ done:
 static int resume(struct run *r, bool *resumed)
 {
     int rc;
-    char *path = NULL, log_path[PATH_ROOM];
+    char *path = NULL;
     struct ckpt *c = NULL;
 
     *resumed = false;
@@ -344,10 +392,13 @@ static int resume(struct run *r, bool *resumed)
     TRY(ckpt_open(&c, path));
     TRY(check_same_run(r, c));
     TRY(state_load(&r->state, &r->job, c));
-    TRY(path_print(log_path, "%s/log.jsonl", r->job.cfg.output));
-    TRY(report_recall_format_free(log_path, r->state.log_offset, &r->state, r->format_free));
-    if (!ckpt_has(c, "/resume") && r->state.task > 0) TRY(recall_cells(r, r->state.task - 1));
-    log_say(r->job.log, "going on from %s (step %lld)", path, (long long)r->state.steps);
+    TRY(recall_cells(r, !ckpt_has(c, "/resume")));
+    TRY(path_print(r->last, "%s", path));
+    if (r->state.task == r->state.tasks && r->recalled == NO_ROW)
+        log_say(r->job.log, "%s holds a finished run: nothing is left to do; hint: --fresh begins anew",
+                r->job.cfg.output);
+    else
+        log_say(r->job.log, "going on from %s (step %lld)", path, (long long)r->state.steps);
     *resumed = true;
 done:
     ckpt_close(c);
@@ -362,16 +413,19 @@ static int open_run_dir(struct run *r)
     struct job *j = &r->job;
     char *yaml = NULL, path[PATH_ROOM];
     bool resumed = false;
-    struct log *quiet = j->log;
+    struct log *l = NULL;
 
-    if (r->opt.fresh) TRY(move_aside(j->cfg.output));
+    if (r->opt.fresh) TRY(run_dir_move_aside(j->cfg.output));
     TRY(run_dir_make(j->cfg.output));
+    TRY(run_dir_lock(j->cfg.output, &r->lock));
+    TRY(run_dir_clean(j->cfg.output, r->lock >= 0));
     TRY(resume(r, &resumed));
     TRY(config_yaml(&j->cfg, &yaml));
     TRY(run_dir_write(j->cfg.output, "config.yaml", yaml));
     TRY(path_print(path, "%s/log.jsonl", j->cfg.output));
-    TRY(log_open(&j->log, path, resumed ? r->state.log_offset : 0));
-    log_close(quiet);
+    TRY(log_open(&l, path, resumed ? r->state.log_offset : 0));
+    log_close(j->log);
+    j->log = l;
     log_quiet(j->log, r->opt.quiet);
     if (resumed) goto done; // an uninterrupted run has one start event
     log_begin(j->log, "start");
@@ -380,6 +434,7 @@ static int open_run_dir(struct run *r)
     log_int(j->log, "tasks", r->state.tasks);
     log_int(j->log, "seed", j->cfg.seed);
     TRY(log_end(j->log));
+    TRY(save_begin(r));
 done:
     free(yaml);
     return rc;
@@ -402,31 +457,42 @@ static int keep_zero_shot(struct run *r)
 {
     int T = r->state.tasks, last = T - 1;
 
-    r->state.task = T;
-    if (!isnan(*state_cell(&r->state, last, last))) return CL_OK;
-    memcpy(state_cell(&r->state, last, 0), state_cell(&r->state, -1, 0), (size_t)T * sizeof(double));
     memcpy(r->format_free + T * T, r->format_free, (size_t)T * sizeof(double));
+    if (r->state.task == T) return CL_OK;
+    memcpy(state_cell(&r->state, last, 0), state_cell(&r->state, -1, 0), (size_t)T * sizeof(double));
+    for (int t = 0; t < T; t++) r->state.done[t] = TASK_FINISHED;
+    r->state.task = T;
     return save_task(r, last);
+}
+
+/* What follows a learned task. A resumed run comes here first: its stop may have come at any point. */
+static int after_task(struct run *r, int task)
+{
+    int rc;
+    const struct run_state *s = &r->state;
+
+    TRY(evaluate_row(r, task));
+    if (s->task < s->tasks && s->done[s->task] != TASK_WAITING) goto done; // the next task is under way
+    TRY(run_dir_prune(r->job.cfg.output, 0));
+    if (task == r->opt.stop_after_task && r->worked && s->task < s->tasks)
+        FAIL(CL_ESTOP, "stopped after task %d %s by --stop-after-task; hint: the same command goes on from here", task,
+             task_name(r, task));
+done:
+    return rc;
 }
 
 static int train_stream(struct run *r)
 {
     int rc;
     struct run_state *s = &r->state;
-    const struct method_ops *ops = r->job.method->ops;
 
     TRY(evaluate_row(r, -1));
-    if (s->task > 0) TRY(evaluate_row(r, s->task - 1)); // a stop may have come between a task and its evaluation
-    if (!ops->trains) TRY(keep_zero_shot(r));
-    for (; s->task < s->tasks; s->task++) {
+    if (!r->job.method->ops->trains) TRY(keep_zero_shot(r));
+    for (;; s->task++) {
+        if (s->task > 0) TRY(after_task(r, s->task - 1));
+        if (s->task == s->tasks) break;
         TRY(train_task(r));
-        TRY(evaluate_row(r, s->task));
-        TRY(run_dir_prune(r->job.cfg.output, 0));
-        if (s->task == r->opt.stop_after_task && s->task + 1 < s->tasks)
-            FAIL(CL_ESTOP, "stopped after task %d %s by --stop-after-task; hint: the same command goes on from here",
-                 s->task, task_name(r, s->task));
     }
-    rc = CL_OK;
 done:
     return rc;
 }
@@ -450,12 +516,13 @@ static void close_run(struct run *r)
     mem_free(r->train), mem_free(r->test), mem_free(r->format_free);
     state_free(&r->state);
     job_close(&r->job);
+    if (r->lock >= 0) close(r->lock); // lets the next one in, once everything is closed
 }
 
 int train_run(struct config *cfg, const struct train_options *options, struct train_result *out)
 {
     int rc;
-    struct run r = {.job.cfg = *cfg, .opt = *options};
+    struct run r = {.job.cfg = *cfg, .opt = *options, .lock = -1, .recalled = NO_ROW};
 
     memset(cfg, 0, sizeof *cfg);
     TRY(state_new(&r.state, &r.job.cfg));

@@ -11,7 +11,7 @@
 struct train_options {
     bool fresh;          // begin anew; an older run in the folder is moved aside
     int stop_after_task; // 0-based, -1: none
-    int64_t max_steps;   // optimizer steps of the whole run after which it stops at a checkpoint, -1: none
+    int64_t max_steps;   // stops at a checkpoint when the run has taken so many optimizer steps, -1: never
     bool quiet;          // no table, no progress
 };
 

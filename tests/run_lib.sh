@@ -1,0 +1,91 @@
+# run_lib.sh - small runs of the program for the scripts that drive it (sourced): configurations over the golden sets, runs
+# that are stopped or killed at chosen points, and the comparison of what two runs left behind.
+set -euo pipefail
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+golden=$SOURCE_DIR/golden
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+skip() {
+    echo "skipped: $*"
+    exit 77
+}
+for tool in h5dump h5diff; do command -v $tool >/dev/null || skip "no $tool (package hdf5-tools)"; done
+fail() { echo "FAIL: $*"; tail -n 12 out err 2>/dev/null; exit 1; }
+
+# configuration SET OUTPUT [LINES] > FILE: lines replace those that begin with the same word.
+configuration() {
+    local set=$1 output=$2 more=${3-}
+    local slots='{slots_per_task: 3, rank: 4, top_m: 2, key_groups: 1' template=vicuna_v1
+    [[ $set == a ]] || { slots='{slots_per_task: 4, rank: 2, top_m: 3, key_groups: 4'; template=llava_hf; }
+    {
+        cat <<YAML
+base: $golden/$set/base
+encoder: $golden/$set/encoder
+method: continual_llava
+stream: {name: golden, tasks: [$(task colour 0 "$set"), $(task shape 1 "$set")]}
+prompt: {template: $template}
+pool: $slots, init: $golden/$set/init.h5}
+stage1: {epochs: 2, batch: 3, lr: 1e-2, weight_decay: 0.01, lr_decay: 0.1, clip: 0.1, shuffle: false}
+stage2: {epochs: 1, batch: 3, micro_batch: 2, lr: 1e-2, shuffle: false}
+eval: {max_new_tokens: 8, batch: 4}
+checkpoint: {every_steps: 2, keep: 2}
+precision: f32
+output: $output
+YAML
+        printf '%s\n' "$more"
+    } | awk '/^[a-z]/ { if (!($1 in at)) order[n++] = $1; at[$1] = $0 } END { for (i = 0; i < n; i++) print at[order[i]] }'
+}
+
+task() { echo "{name: $1, train: $golden/$3/data/task$2.json, test: $golden/$3/data/task$2.json, metric: exact}"; }
+
+# train STATUS CONFIG [OPTIONS]: the status must be this.
+train() {
+    local want=$1 status=0
+    shift
+    "$CLLAVA" train "$@" >out 2>err </dev/null || status=$?
+    [[ $status == "$want" ]] || fail "train $*: status $status, expected $want"
+}
+
+# The log without what depends on the clock and on where a run was stopped.
+events() { grep -v '"event":"checkpoint"' "$1/log.jsonl" | sed -E 's/"(time|seconds|tokens_per_s)":[^,}]*,?//g; s/,}/}/'; }
+
+# What a checkpoint holds, to the last bit; attributes hold times and paths.
+dump() { h5dump -A 0 -m %.17g "$1" | tail -n +2; }
+
+# same A B: two runs ended alike, bit for bit. A stays as it is meanwhile.
+same() {
+    local file
+    diff <(events "$1") <(events "$2") >difference || { head -20 difference; fail "$2: another log than $1"; }
+    diff <(cd "$1" && ls) <(cd "$2" && ls) || fail "$2: other files than $1"
+    for file in "$1"/*.h5; do
+        mkdir -p dump/"$1"
+        [[ -e dump/$file ]] || dump "$file" >"dump/$file"
+        dump "$2/${file##*/}" | cmp -s - "dump/$file" || fail "$2/${file##*/} holds something else than $file"
+    done
+    diff -r "$1/predictions" "$2/predictions" || fail "$2: other predictions than $1"
+    cmp "$1/accuracy.csv" "$2/accuracy.csv" || fail "$2: another matrix than $1"
+    cmp "$1/accuracy.svg" "$2/accuracy.svg" || fail "$2: another picture than $1"
+    [[ -z $(find "$2" -name '*.tmp*') ]] || fail "$2: temporary files are left"
+}
+
+# Like train, but with break_at.c: broken STATUS HOW N OUTPUT CONFIG [OPTIONS].
+broken() {
+    local want=$1 how=$2 at=$3 output=$4 status=0
+    shift 4
+    LD_PRELOAD=$BREAK_AT_LIB ASAN_OPTIONS=verify_asan_link_order=0 BREAK_IN=$PWD/$output BREAK_HOW=$how BREAK_AT=$at \
+        BREAK_COUNT=$PWD/count "$CLLAVA" train "$@" >out 2>err </dev/null || status=$?
+    [[ $status == "$want" ]] || fail "train $*, $how at change $at: status $status, expected $want"
+}
+
+# error STATUS WORDS COMMAND..: one message that has the words (a regular expression), nothing on stdout.
+error() {
+    local want=$1 words=$2 status=0
+    shift 2
+    "$@" >out 2>err </dev/null || status=$?
+    [[ $status == $want ]] || fail "$*: status $status, expected $want"
+    [[ $(grep -c '^cllava: error: ' err) == 1 ]] || fail "$*: not one error message"
+    grep '^cllava: error: ' err | grep -qE -- "$words" || fail "$*: no '$words' in the error message"
+    [[ ! -s out ]] || fail "$*: something on stdout"
+}

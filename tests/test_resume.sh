@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# test_resume.sh - a run that is killed, stopped or out of disk space at any point goes on and ends with the same bits.
+source "$SOURCE_DIR/run_lib.sh"
+
+configuration a calm >calm.yaml
+broken 0 none 0 calm calm.yaml
+changes=$(<count)
+configuration a x >x.yaml
+
+# Killed in the middle of file changes all over the run: log lines, checkpoints half written, predictions, renames.
+disturbed() { # STATUS HOW FIRST STEP
+    local at
+    for ((at = $3; at <= changes; at += $4)); do
+        rm -rf x
+        broken "$1" "$2" $at x x.yaml 2>/dev/null
+        train 0 x.yaml
+        same calm x
+    done
+}
+disturbed 137 kill 3 89
+disturbed 75 term 5 331
+disturbed 1 full 7 263
+grep -q 'going on from' err || fail 'nothing was resumed'
+
+# Killed again and again, the same run.
+rm -rf x
+for at in 60 150 260 190 400; do broken 137 kill $at x x.yaml 2>/dev/null; done
+train 0 x.yaml
+same calm x
+
+# A killed writer, from outside: when a line of the log has come.
+for pattern in '"event":"stage1","time":[0-9.]*,"task":0,"step":3' '"event":"stage2"' '"event":"eval".*"after":0,"on":0' '"task":1'; do
+    rm -rf x
+    "$CLLAVA" train x.yaml >out 2>err </dev/null &
+    pid=$!
+    until grep -qs "$pattern" x/log.jsonl || ! kill -0 $pid 2>/dev/null; do :; done
+    kill -9 $pid 2>/dev/null || true
+    wait $pid 2>/dev/null || true
+    train 0 x.yaml
+    same calm x
+done
+
+# h5diff agrees.
+for name in /pool/keys /pool/A /pool/B /pool/use /context/w /metrics/accuracy /stream/done /history/1/loss /history/1/selected /history/1/weight; do
+    h5diff calm/checkpoint-task1-shape.h5 x/checkpoint-task1-shape.h5 $name || fail "h5diff: $name"
+done
+echo 'all passed'
