@@ -13,23 +13,23 @@
 #include "jobs/commands.h"
 #include "model/backend_timing.h"
 
-double bench_now(void)
+double bench_now(const struct bench *b)
 {
     struct timespec t;
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(b->clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-int bench_best(double *best, double seconds, int (*f)(void *), void *x)
+int bench_best(const struct bench *b, double *best, double seconds, int (*f)(void *), void *x)
 {
     int rc;
-    const double begun = bench_now();
+    const double begun = bench_now(b);
     double at = begun, took;
 
     for (int i = 0; i < 2 || at - begun < seconds; i++) {
         TRY(f(x));
-        took = bench_now() - at;
+        took = bench_now(b) - at;
         at += took;
         if (!i || took < *best) *best = took;
         if (took > 4 * seconds && seconds > 0) break; // one of these is enough
@@ -107,7 +107,7 @@ static void settle(struct bench *b, size_t first)
     fflush(stdout);
 }
 
-static void machine(char *out, size_t room)
+static void machine(const struct bench *b, char *out, size_t room)
 {
     FILE *f = fopen("/proc/cpuinfo", "r");
     char line[256], model[128] = "unknown processor", *colon;
@@ -119,7 +119,8 @@ static void machine(char *out, size_t room)
             break;
         }
     if (f) fclose(f);
-    snprintf(out, room, "%s; %d threads; %s", model, omp_get_max_threads(), backend_cpu_isa());
+    snprintf(out, room, "%s; %d threads; %s%s", model, omp_get_max_threads(), backend_cpu_isa(),
+             b->clock == CLOCK_MONOTONIC ? "" : "; processor time");
 }
 
 static void write_csv(const struct bench *b, FILE *f)
@@ -127,7 +128,7 @@ static void write_csv(const struct bench *b, FILE *f)
     const char *commit = getenv("CLLAVA_COMMIT"); // `./run bench` knows it
     char where[256];
 
-    machine(where, sizeof where);
+    machine(b, where, sizeof where);
     fprintf(f, "what,shape,precision,batch,value,unit,share,commit,machine\n");
     for (size_t i = 0; i < b->rows; i++) {
         const struct bench_row *r = &b->row[i];
@@ -170,7 +171,7 @@ static int bench_precision(struct bench *b, const char *precision, const char *d
     size_t first = b->rows;
 
     TRY(backend_cpu(&device, strcmp(precision, "bf16") ? DT_F32 : DT_BF16));
-    backend_timing(&be, device);
+    backend_timing(&be, device, b->clock);
     b->precision = precision;
     b->product = 0;
     TRY(bench_products(b, be));
@@ -209,14 +210,16 @@ int command_bench(const struct command_args *a)
     int rc;
     const char *shape = args_value(a, "shape", "s,m"), *precision = args_value(a, "precision", "f32,bf16"),
                *csv = args_value(a, "csv", NULL);
-    struct bench b = {.seconds = (double)args_int(a, "seconds", 2), .profile = args_flag(a, "profile")};
+    struct bench b = {.seconds = (double)args_int(a, "seconds", 2),
+                      .clock = args_flag(a, "cpu-time") ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC,
+                      .profile = args_flag(a, "profile")};
     char where[256];
     FILE *f = NULL;
 
     TRY(check_list("shape", shape, shapes, 3));
     TRY(check_list("precision", precision, precisions, 2));
     if (csv && !(f = fopen(csv, "w"))) FAIL(CL_EIO, "cannot write %s: %s; hint: check --csv", csv, strerror(errno));
-    machine(where, sizeof where);
+    machine(&b, where, sizeof where);
     printf("%s\nbest of each; shares are of oneDNN's best product in the same precision (GFLOP/s) or of reading memory "
            "(GB/s)\n\n%-30s %-5s %-9s %5s %10s %-8s %6s\n",
            where, "what", "shape", "precision", "batch", "value", "unit", "share");

@@ -11,6 +11,8 @@
 #ifndef CLLAVA_JOBS_BENCH_H
 #define CLLAVA_JOBS_BENCH_H
 
+#include <time.h>
+
 #include "model/backend.h"
 
 /* Sizes of a base in the manner of LLaVA-1.5. */
@@ -55,7 +57,8 @@ struct bench_row {
 };
 
 struct bench {
-    double seconds; // at least, of a measurement that repeats
+    double seconds;  // at least, of a measurement that repeats
+    clockid_t clock; // elapsed time, or that of the processors
     bool profile;
     const struct bench_shape *shape;
     const char *precision;
@@ -67,8 +70,8 @@ struct bench {
 int bench_add(struct bench *b, const char *what, int batch, double value, const char *unit, enum bench_yardstick yard);
 /* The shortest time of a call: repeats f for the given seconds, at least twice unless the first takes
  * four times as long. */
-int bench_best(double *best, double seconds, int (*f)(void *), void *x);
-double bench_now(void);
+int bench_best(const struct bench *b, double *best, double seconds, int (*f)(void *), void *x);
+double bench_now(const struct bench *b);
 /* Prints where the time went since the last call; what NULL: forgets it. */
 void bench_profile(const char *what);
 

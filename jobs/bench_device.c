@@ -85,7 +85,7 @@ int bench_product_peak(struct bench *b, enum dtype type)
     double best, rate;
 
     TRY(peak_open(&p, type == DT_BF16 ? dnnl_bf16 : dnnl_f32));
-    TRY(bench_best(&best, b->seconds / 4, peak_run, &p));
+    TRY(bench_best(b, &best, b->seconds / 4, peak_run, &p));
     rate = 2e-9 * PEAK_SIZE * PEAK_SIZE * (double)PEAK_SIZE / best;
     if (rate > b->product) b->product = rate;
 done:
@@ -163,7 +163,7 @@ static int measure_linear(struct bench *b, const struct backend *be, const char 
     TRY(linear_open(&l, be, rows, out, in));
     for (int back = 0; back < 2; back++) {
         l.back = back;
-        TRY(bench_best(&best, b->seconds / 8, linear_run, &l));
+        TRY(bench_best(b, &best, b->seconds / 8, linear_run, &l));
         double rate = 2e-9 * (double)(rows * out) * (double)in / best;
         snprintf(what, sizeof what, "product %s %s", name, back ? "backward" : "forward");
         TRY(bench_add(b, what, 1, rate, "GFLOP/s", YARD_PRODUCT));
@@ -216,7 +216,7 @@ int bench_memory(struct bench *b)
     double best;
 
     if (!r.p) FAIL(CL_ENOMEM, "no memory to read");
-    TRY(bench_best(&best, b->seconds / 4, read_run, &r));
+    TRY(bench_best(b, &best, b->seconds / 4, read_run, &r));
     b->read = READ_BYTES / best / 1e9;
     TRY(bench_add(b, "memory read", 0, b->read, "GB/s", YARD_NONE));
 done:
@@ -264,7 +264,7 @@ int bench_loops(struct bench *b, const struct backend *be)
     l.gain = gain.data;
     for (l.kind = 0; l.kind < 3; l.kind++) {
         double best;
-        TRY(bench_best(&best, b->seconds / 16, loop_run, &l));
+        TRY(bench_best(b, &best, b->seconds / 16, loop_run, &l));
         double rate = bytes[l.kind] / best / 1e9;
         TRY(bench_add(b, name[l.kind], 1, rate, "GB/s", YARD_READ));
     }

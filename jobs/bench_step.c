@@ -83,10 +83,10 @@ static int step_open(struct step *t)
     const struct bench_shape *s = t->b->shape;
     const size_t picture = 3 * (size_t)s->image * (size_t)s->image;
     const int64_t n = bench_tokens(s);
-    double begun = bench_now();
+    double begun = bench_now(t->b);
 
     TRY(lvlm_open(&t->m, t->dir, t->be, NULL, true));
-    TRY(bench_add(t->b, "loading", 0, bench_now() - begun, "s", YARD_NONE));
+    TRY(bench_add(t->b, "loading", 0, bench_now(t->b) - begun, "s", YARD_NONE));
     t->pixels = mem_new(MOST_BATCH * picture, sizeof *t->pixels);
     t->features = t->be->alloc(MOST_BATCH * lvlm_feature_bytes(t->m));
     t->nll = mem_new(MOST_BATCH * (size_t)s->answer, sizeof *t->nll);
@@ -154,7 +154,7 @@ static int measure(struct step *t, const char *what, double *best, double second
     char name[96];
 
     bench_profile(NULL);
-    TRY(bench_best(best, seconds, f, t));
+    TRY(bench_best(t->b, best, seconds, f, t));
     snprintf(name, sizeof name, "%s, shape %s, %s, batch %d", what, t->b->shape->name, t->b->precision, t->batch);
     if (t->b->profile) bench_profile(name);
 done:
@@ -240,9 +240,9 @@ static int measure_generation(struct step *t)
                  t->batch * bench_flop_forward(s, prompt, 1), best));
     bench_profile(NULL);
     for (int i = 0; i < DECODE_STEPS; i++) {
-        double begun = bench_now(), took;
+        double begun = bench_now(t->b), took;
         TRY(decode(t));
-        took = bench_now() - begun;
+        took = bench_now(t->b) - begun;
         if (!i || took < best) best = took;
         if ((whole += took) > t->b->seconds && i >= 2) break;
     }

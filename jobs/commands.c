@@ -62,6 +62,7 @@ static const struct cli_option bench_options[] = {
     OPTION_TEXT("shape", "s,m", "sizes of base: s (width 512), m (width 2048, a real ViT-L/14-336), tiny; default s,m"),
     OPTION_TEXT("precision", "f32,bf16", "default both"),
     OPTION_INT("seconds", 0, 3600, "for that long a measurement is repeated; 0: once more; default 2"),
+    OPTION_FLAG("cpu-time", "counts the processors' time, not elapsed time: for one thread where others work too"),
     OPTION_FLAG("profile", "shows which operations the time goes to"),
     OPTION_FILE("csv", "FILE", "writes the figures as CSV too"),
     OPTIONS_END,

@@ -6,6 +6,8 @@
 #ifndef CLLAVA_MODEL_BACKEND_TIMING_H
 #define CLLAVA_MODEL_BACKEND_TIMING_H
 
+#include <time.h>
+
 #include "model/backend.h"
 
 struct timing {
@@ -17,7 +19,7 @@ struct timing {
 };
 
 /* *be: inner's table with clocks. A second call moves the clocks to another backend. */
-void backend_timing(const struct backend **be, const struct backend *inner);
+void backend_timing(const struct backend **be, const struct backend *inner, clockid_t clock);
 void backend_timing_clear(void);
 /* Up to room entries since the last clear, the longest first; returns how many. */
 size_t backend_timing_read(struct timing *out, size_t room);

@@ -30,6 +30,9 @@ for precision in $precisions; do
 done
 grep -qE '^ +[0-9.]+% +linear_back +64 +128 +[0-9]+ ' out || fail 'a row of the profile'
 
+OMP_NUM_THREADS=1 "$CLLAVA" bench --shape tiny --precision f32 --seconds 0 --cpu-time --csv one.csv >out 2>err || fail 'one thread'
+grep -q '^"training",tiny,f32,4,.*; 1 threads; .*; processor time"$' one.csv || fail 'one thread, time of the processor'
+
 # expect STATUS WORDS-ON-STDERR ARGUMENTS..
 expect() {
     local status=0
