@@ -52,6 +52,10 @@ uint64_t safetensors_hash(const struct safetensors *st);
 uint64_t safetensors_hash_array(const struct st_array *a);                  // of one array, in parallel too
 uint64_t safetensors_hash_bytes(uint64_t seed, const void *data, size_t n); // the hash itself, for what stands beside
 
+/* The process lets go of an array's pages: they stay in the system's cache, not in the process's memory, and come back
+ * when somebody looks. For what was copied elsewhere: a base would stand in memory twice. */
+void safetensors_forget(const struct st_array *a);
+
 /* Writer (PEFT export, test fixtures, demo): arrays in the given order and without gaps, as the format asks (so only the
  * first is sure to be aligned to 8 bytes), under a temporary name, then renamed. */
 int safetensors_write(const char *path, const struct st_array *arrays, size_t n);

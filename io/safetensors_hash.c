@@ -6,6 +6,8 @@
  * one number always changes that block's hash.
  */
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "io/safetensors.h"
 
@@ -63,6 +65,15 @@ static size_t bytes_of(const struct st_array *a)
     return bytes;
 }
 
+void safetensors_forget(const struct st_array *a)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)a->data, end = first + bytes_of(a);
+    const uintptr_t from = (first + page - 1) / page * page,
+                    to = end / page * page; // whole pages: others have neighbours
+
+    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED); // a failure costs memory, nothing else
+}
+
 /* Hashes one array with all threads of the enclosing team: each gets the sum of the blocks it took. */
 static uint64_t share_of_array(const struct st_array *a)
 {
@@ -93,5 +104,6 @@ uint64_t safetensors_hash(const struct safetensors *st)
 
 #pragma omp parallel reduction(+ : sum)
     for (size_t i = 0; i < safetensors_count(st); i++) sum += share_of_array(safetensors_at(st, i));
+    for (size_t i = 0; i < safetensors_count(st); i++) safetensors_forget(safetensors_at(st, i));
     return sum;
 }

@@ -55,6 +55,7 @@ int dense_load(struct dense *d, struct dense_source *from, int out, int in, bool
     snprintf(part, sizeof part, "%s.weight", name);
     TRY(safetensors_want(&a, from->st, part, 2, out, in));
     TRY(from->be->weight_new(&d->w, a->data, a->type, out, in, in, WEIGHT_FORWARD, false));
+    safetensors_forget(a);
     from->bytes += from->be->weight_bytes(d->w);
     snprintf(part, sizeof part, "%s.bias", name);
     if (has_bias) TRY(dense_vector(&d->bias, from, out, part));

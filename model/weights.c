@@ -60,6 +60,7 @@ static int load_matrix(struct lvlm *m, struct weight **w, float **bias, const ch
     first = by_rows ? s.first * cols : s.first;
     TRY(m->be->weight_new(w, (const char *)a->data + (size_t)first * dtype_size(a->type), a->type, by_rows ? s.n : rows,
                           by_rows ? cols : s.n, cols, uses, true));
+    if (m->be->weight_bytes(*w)) safetensors_forget(a);        // it has a form of its own
     if (has_bias && (by_rows || !m->tp || m->tp->rank == 0)) { // a row-split bias is added once, by the first rank
         snprintf(full, sizeof full, "%s.bias", name);
         TRY(load_vector(m, bias, full, rows, by_rows ? s.first : 0, by_rows ? s.n : rows));

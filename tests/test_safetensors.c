@@ -431,13 +431,56 @@ static void golden_bases(void **state)
     }
 }
 
+/* Pages of files that this process holds. */
+static long file_pages(void)
+{
+    FILE *f = fopen("/proc/self/statm", "r");
+    long all, resident, shared;
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%ld %ld %ld", &all, &resident, &shared), 3);
+    fclose(f);
+    return shared;
+}
+
+/* What is forgotten leaves the process's memory and reads the same afterwards. */
+static void forgotten_arrays_come_back(void **state)
+{
+    enum { N = 4 << 20 };
+    float *data = malloc(N * sizeof *data);
+    struct st_array out = {.name = "x", .type = DT_F32, .dims = 1, .shape = {N}, .data = data};
+    struct safetensors *st;
+    const struct st_array *a;
+    (void)state;
+    assert_non_null(data);
+    for (int i = 0; i < N; i++) data[i] = (float)i;
+    assert_int_equal(safetensors_write(in_dir("big.safetensors"), &out, 1), 0);
+    assert_int_equal(safetensors_open(&st, in_dir("big.safetensors")), 0);
+    a = safetensors_find(st, "x");
+    assert_memory_equal(a->data, data, N * sizeof *data);
+    const long before = file_pages(), size = (long)(N * sizeof *data) / sysconf(_SC_PAGESIZE);
+    safetensors_forget(a);
+    assert_true(file_pages() < before - size / 2);
+    assert_memory_equal(a->data, data, N * sizeof *data);
+    safetensors_close(st);
+    free(data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip),      cmocka_unit_test(write_fails),   cmocka_unit_test(broken_files),
-        cmocka_unit_test(broken_headers),  cmocka_unit_test(wanted_shapes), cmocka_unit_test(metadata_is_no_tensor),
-        cmocka_unit_test(shards),          cmocka_unit_test(broken_shards), cmocka_unit_test(no_weights),
-        cmocka_unit_test(canonical_names), cmocka_unit_test(golden_bases),  cmocka_unit_test(hash_sees_everything),
+        cmocka_unit_test(round_trip),
+        cmocka_unit_test(write_fails),
+        cmocka_unit_test(broken_files),
+        cmocka_unit_test(broken_headers),
+        cmocka_unit_test(wanted_shapes),
+        cmocka_unit_test(metadata_is_no_tensor),
+        cmocka_unit_test(shards),
+        cmocka_unit_test(broken_shards),
+        cmocka_unit_test(no_weights),
+        cmocka_unit_test(canonical_names),
+        cmocka_unit_test(golden_bases),
+        cmocka_unit_test(hash_sees_everything),
+        cmocka_unit_test(forgotten_arrays_come_back),
     };
     return cmocka_run_group_tests_name("safetensors", tests, make_dir, remove_dir);
 }
