@@ -1,7 +1,9 @@
 /* run_dir.h - what a run leaves in its output folder, and finding where an unfinished run goes on.
  *
  *     config.yaml  log.jsonl  checkpoint-task<t>-<name>.h5  checkpoint-step<n>.h5  predictions/{after<t>,afterzero}-on<i>.jsonl
- *     accuracy.csv  accuracy.svg  summary.json
+ *     accuracy.csv  accuracy.svg  summary.json  .lock
+ *
+ * checkpoint-step0.h5 is written before anything is measured or learned: its pool is empty. Later ones take its place.
  */
 #ifndef CLLAVA_JOBS_RUN_DIR_H
 #define CLLAVA_JOBS_RUN_DIR_H

@@ -110,7 +110,7 @@ static int save_or_stop(struct run *r)
     if (asked || limit || (every > 0 && steps % every == 0)) TRY(save_step(r));
     if (asked || limit)
         FAIL(CL_ESTOP, "stopped at step %lld %s%s; hint: the same command goes on from here", (long long)steps,
-             asked ? "on " : "by --max-steps", stop_reason());
+             asked ? "on " : "by --max-steps", asked ? stop_reason() : "");
 done:
     return rc;
 }

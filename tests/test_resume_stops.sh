@@ -30,6 +30,14 @@ grep -q '^cllava: stopped after task 0 colour' err || fail 'message of --stop-af
 train 0 x.yaml --stop-after-task 0
 same calm x
 
+# Before the first step there is a checkpoint too: of an empty pool, which is the base alone.
+rm -rf x
+broken 137 kill 60 x x.yaml --set checkpoint.keep=9 2>/dev/null
+"$CLLAVA" inspect x/checkpoint-step0.h5 >out 2>err || fail 'inspect of an empty pool'
+"$CLLAVA" eval x/checkpoint-step0.h5 --quiet >out 2>err || fail 'eval of an empty pool'
+diff <(sed 's/"selected":.*//' x/checkpoint-step0-eval-free/predictions/on0.jsonl) \
+    <(sed 's/"selected":.*//' calm/predictions/afterzero-on0.jsonl) || fail 'an empty pool answers unlike the base'
+
 # On a signal.
 for signal in TERM USR1 INT; do
     rm -rf x
@@ -92,6 +100,21 @@ grep -q 'going on from .*checkpoint-task0-colour.h5' err || fail 'not the task b
 same calm x
 for file in x/*.h5; do : >"$file"; done
 error 1 'none of its 2 checkpoints can be read; hint: .*--fresh' "$CLLAVA" train x.yaml --quiet
+
+# More steps, no more memory.
+if [[ -x /usr/bin/time ]] && ! ldd "$CLLAVA" | grep -q libasan; then
+    peak() { # EPOCHS
+        rm -rf x
+        /usr/bin/time -o peak -f %M "$CLLAVA" train x.yaml --quiet --set stage1.epochs=$1 --set stage2.epochs=$1 \
+            --set checkpoint.every_steps=0 >out 2>err || fail "run of $1 epochs"
+        cat peak
+    }
+    few=$(peak 10)
+    many=$(peak 60)
+    ((many < few + few / 20)) || fail "peak memory grows with the steps: from $few to $many KiB"
+else
+    echo 'skipped: peak memory (no /usr/bin/time, or a sanitizer's memory in it)'
+fi
 
 # What processes that died left behind is swept up.
 rm -rf x
