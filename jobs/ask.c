@@ -18,8 +18,8 @@ struct talk {
     bool begun; // something of the answer is out
 };
 
-/* The question as a record of one human turn. */
-static int make_prompt(const struct talk *t, struct sample *s)
+/* The question as a record of one human turn: its prompt and, unless NULL, what routing embeds of it (malloc'ed). */
+static int make_prompt(const struct talk *t, struct sample *s, char **routed)
 {
     char *text = NULL;
     struct turn turn = {.human = true};
@@ -30,7 +30,9 @@ static int make_prompt(const struct talk *t, struct sample *s)
     if (asprintf(&text, "%s%s", t->image && !marked ? "<image>\n" : "", t->question) < 0)
         return err_set(CL_ENOMEM, "no memory for a question");
     turn.text = text;
-    rc = sample_make_prompt(s, &t->j->sampler, &r);
+    TRY(sample_make_prompt(s, &t->j->sampler, &r));
+    if (routed) TRY(dataset_first_question(&r, routed));
+done:
     free(text);
     return rc;
 }
@@ -41,7 +43,7 @@ static int source(void *context, int64_t i, struct prompt_item *item)
     struct talk *t = context;
 
     (void)i;
-    TRY(make_prompt(t, &item->sample));
+    TRY(make_prompt(t, &item->sample, NULL));
     if (item->sample.picture >= 0 && !(item->picture = strdup(t->image))) FAIL(CL_ENOMEM, "no memory for a path");
     if (t->set.slots) memcpy(item->coef, t->one.coef, (size_t)t->set.slots * sizeof *item->coef);
     token_stream_init(&t->stream, t->j->tok);
@@ -113,15 +115,17 @@ static int answer(struct talk *t, char *question)
     struct generator_limits lim = {
         .batch = 1, .max_new_tokens = t->j->cfg.eval.max_new_tokens, .slots = t->set.slots, .rank = t->set.rank};
     struct generator_ends ends = {t, source, token, sink};
+    char *routed = NULL;
 
     t->question = question, t->begun = false;
-    TRY(make_prompt(t, &s));
+    TRY(make_prompt(t, &s, &routed));
     lim.prompt_n = s.prompt_n;
-    TRY(job_route(t->j, question, &t->one));
+    TRY(job_route(t->j, routed, &t->one));
     TRY(generator_new(&g, t->j, &lim));
     TRY(generator_run(g, 1, t->set.slots ? &t->set : NULL, &ends));
     say_slots(t);
 done:
+    free(routed);
     sample_free(&s);
     generator_free(g);
     return rc;

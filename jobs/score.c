@@ -127,8 +127,7 @@ int command_score(const struct command_args *a)
     TRY(dataset_open(&s.ds, file,
                      &(struct dataset_options){.images = images ? images : images_of(&j.cfg, file),
                                                .use = DATASET_TRAIN,
-                                               .skip = !strcmp(j.cfg.data.on_error, "skip"),
-                                               .limit = j.cfg.data.limit}));
+                                               .skip = !strcmp(j.cfg.data.on_error, "skip")})); // limits are a run's
     for (int64_t i = 0; i < dataset_size(s.ds); i++) TRY(score_record(&s, i));
 done:
     if (s.ds) dataset_close(s.ds);

@@ -127,6 +127,38 @@ static void packs_equal_singles(void **state)
     close_fixture(&x);
 }
 
+/* Memory reserved for training suffices for a pass without gradients whatever the depth: with one layer nothing is kept
+ * from layer to layer, and the pass that keeps nothing is the larger one. */
+static void one_layer_evaluates(void **state)
+{
+    struct fixture x;
+    struct packed_batch all = {0};
+    char command[512], base[128];
+    float nll[256];
+    (void)state;
+    memset(&x, 0, sizeof x);
+    golden_temporary(x.dir);
+    snprintf(command, sizeof command,
+             "cp -r '%s/golden/b/base' '%s/base' && chmod -R u+w '%s/base' && "
+             "sed -i 's/\"num_hidden_layers\": 4/\"num_hidden_layers\": 1/' '%s/base/config.json'",
+             SOURCE_DIR, x.dir, x.dir, x.dir);
+    assert_int_equal(system(command), 0);
+    snprintf(base, sizeof base, "base=%s/base", x.dir);
+    golden_config(&x.j.cfg, x.dir, "b", "", (const char *[]){base}, 1);
+    OK(job_open(&x.j, JOB_MODEL | JOB_TRAIN));
+    OK(task_data_open(&x.data[0], &x.j, 0, false));
+    OK(batch_new(&all, 9, 1000));
+    pack(&x, &all, 0, 0, 9);
+    OK(lvlm_reserve(
+        x.j.lvlm,
+        &(struct lvlm_limits){.samples = 9, .tokens = all.n, .rows = all.rows, .slots = 4, .rank = 2, .train = true}));
+    OK(lvlm_forward(x.j.lvlm, &all, NULL, nll, 0));
+    batch_free(&all);
+    task_data_close(&x.data[0]);
+    job_close(&x.j);
+    golden_remove(x.dir);
+}
+
 /* ---- greedy generation */
 
 struct greedy {
@@ -318,7 +350,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forward_a),  cmocka_unit_test(forward_b),      cmocka_unit_test(packs_equal_singles),
         cmocka_unit_test(greedy_a),   cmocka_unit_test(greedy_b),       cmocka_unit_test(gradient_a),
-        cmocka_unit_test(gradient_b), cmocka_unit_test(memory_is_kept),
+        cmocka_unit_test(gradient_b), cmocka_unit_test(memory_is_kept), cmocka_unit_test(one_layer_evaluates),
     };
     return cmocka_run_group_tests_name("lvlm", tests, NULL, NULL);
 }
