@@ -38,10 +38,14 @@ broken 137 kill 60 x x.yaml --set checkpoint.keep=9 2>/dev/null
 diff <(sed 's/"selected":.*//' x/checkpoint-step0-eval-free/predictions/on0.jsonl) \
     <(sed 's/"selected":.*//' calm/predictions/afterzero-on0.jsonl) || fail 'an empty pool answers unlike the base'
 
-# On a signal.
+# On a signal, in a run that is long enough to be met.
+longer='stage2: {epochs: 20, batch: 3, micro_batch: 2, lr: 1e-2}'
+configuration b long "$longer" >long.yaml
+train 0 long.yaml
+configuration b x "$longer" >y.yaml
 for signal in TERM USR1 INT; do
     rm -rf x
-    env --default-signal=INT "$CLLAVA" train x.yaml >out 2>err </dev/null &
+    env --default-signal=INT "$CLLAVA" train y.yaml >out 2>err </dev/null &
     pid=$!
     until grep -qs '"event":"stage1"' x/log.jsonl || ! kill -0 $pid; do :; done
     kill -$signal $pid
@@ -49,9 +53,11 @@ for signal in TERM USR1 INT; do
     wait $pid || status=$?
     [[ $status == 75 ]] || fail "SIG$signal: status $status"
     grep -q "on SIG$signal" err || fail "SIG$signal: message"
-    train 0 x.yaml
-    same calm x
+    train 0 y.yaml
+    same long x
 done
+train 0 x.yaml --fresh --quiet
+rm -rf x.old-*
 
 # A finished run says so and stays as it is.
 cp -r x was
@@ -113,7 +119,7 @@ if [[ -x /usr/bin/time ]] && ! ldd "$CLLAVA" | grep -q libasan; then
     many=$(peak 60)
     ((many < few + few / 20)) || fail "peak memory grows with the steps: from $few to $many KiB"
 else
-    echo 'skipped: peak memory (no /usr/bin/time, or a sanitizer's memory in it)'
+    echo 'skipped: peak memory (no /usr/bin/time, or a sanitizer is built in)'
 fi
 
 # What processes that died left behind is swept up.
