@@ -87,7 +87,7 @@ static const struct type types[GENERATE_TASKS][TYPES] = {
                            {"which lung[| of the patient] has more lesions ?",
                             "on which side[| of the patient] are more nodules ?",
                             "are there more lesions in the left or the right lung[| of the patient] ?",
-                            "on which side[| of the patient] do you see more lesions ?"}},
+                            "in which lung[| of the patient] are more lesions ?"}},
                           {"count",
                            1,
                            {"how many lesions are in the {} lung[| of the patient] ?",
