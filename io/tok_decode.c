@@ -90,6 +90,7 @@ int tok_decoder_sentencepiece(struct tok_decoder *d, const struct tok_vocab *v, 
 
     TRY(start(d, v));
     d->begin = strip_all ? TOK_BEGIN_OUTPUT : TOK_BEGIN_SURFACE;
+    d->each_byte = true;
     for (int32_t id = 0; id < v->size; id++) {
         const char *s = tok_vocab_piece(v, id);
         size_t n = v->piece[id].n;
@@ -219,6 +220,7 @@ struct step {
 struct program {
     struct step step[16];
     size_t n;
+    bool byte_fallback;  // ByteFallback was there
     bool fused;          // Fuse was there: a later Strip means the whole text
     const char *leading; // that Strip's character, one of which the whole text loses; NULL: none
     size_t n_leading;
@@ -293,6 +295,7 @@ static int read_step(void *to, const char *type, const json_t *o)
         s->kind = BYTES;
     } else if (strcmp(type, "ByteFallback") == 0) {
         s->kind = BYTE_FALLBACK;
+        p->byte_fallback = true;
     } else if (strcmp(type, "Replace") == 0) {
         s->kind = REPLACE;
         TRY(tok_json_pattern(&s->find, o, "pattern"));
@@ -428,6 +431,7 @@ int tok_decoder_read(struct tok_decoder *d, const struct tok_vocab *v, const jso
     if (!decoder || json_is_null(decoder)) return read_wordpiece(d, v, "", 0, false);
     TRY(err_prefix(tok_json_steps(decoder, "decoders", read_step, &p), "decoder"));
     TRY(p.wordpiece ? read_wordpiece_json(d, v, p.wordpiece) : run_all(d, v, &p));
+    d->each_byte = p.byte_fallback;
     rc = CL_OK;
 done:
     for (size_t i = 0; i < p.n; i++) tok_pattern_free(&p.step[i].find);

@@ -2,9 +2,9 @@
  *
  * Every decoder that occurs gives each piece a fixed run of bytes (its surface), save that the begin of a text may lose a
  * blank. So surfaces are worked out once, at opening: one for a piece at the begin of the text, one for elsewhere. Decoding
- * joins them; bytes that form no UTF-8 become U+FFFD, one for each longest broken part (Python's errors="replace").
- * (Hugging Face's ByteFallback gives one U+FFFD per byte of a broken run instead, valid characters in it included: that
- * cannot be known while streaming.)
+ * joins them. Bytes that form no UTF-8 become U+FFFD: one for each longest broken part with byte-level BPE (Python's
+ * errors="replace"), one for each byte with SentencePiece (as its library does; Hugging Face's ByteFallback replaces the valid
+ * characters of a broken run too: that cannot be known while streaming).
  */
 #ifndef CLLAVA_IO_TOK_DECODE_H
 #define CLLAVA_IO_TOK_DECODE_H
@@ -26,6 +26,7 @@ struct tok_decoder {
     struct tok_surface *surface; // (vocab size)
     struct tok_buf text;
     enum tok_begin begin;
+    bool each_byte; // one U+FFFD for each broken byte
 };
 
 /* The member "decoder" of a tokenizer.json; NULL or null: pieces with blanks between, as the tokenizers library joins. */

@@ -265,6 +265,7 @@ static int give(struct token_stream *s, const char *bytes, size_t n, bool end, c
     s->n_held = 0;
     for (size_t i = 0; i < n; i += len) {
         enum tok_utf8 what = tok_utf8_next(bytes + i, n - i, &len);
+        size_t times = what == TOK_UTF8_CHAR || !s->t->decoder.each_byte ? 1 : len;
         const char *from = what == TOK_UTF8_CHAR ? bytes + i : replacement;
         size_t take = what == TOK_UTF8_CHAR ? len : 3;
 
@@ -273,10 +274,9 @@ static int give(struct token_stream *s, const char *bytes, size_t n, bool end, c
             s->n_held = len;
             return CL_OK;
         }
-        if (room - *given < take)
+        if (room - *given < times * take)
             return err_set(CL_EINTERNAL, "a room of %zu bytes is too small for decoded text", room);
-        memcpy(out + *given, from, take);
-        *given += take;
+        for (; times; times--, *given += take) memcpy(out + *given, from, take);
     }
     return CL_OK;
 }
