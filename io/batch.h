@@ -21,23 +21,24 @@ struct sample {
 };
 
 struct packed_batch {
-    int samples;   // S
-    int64_t n;     // tokens in all, cu[S]
-    int64_t *cu;   // (S + 1)
-    int32_t *id;   // (n)
-    int32_t *pos;  // (n) position within the sample, from 0
+    int samples;  // S
+    int64_t n;    // tokens in all, cu[S]
+    int64_t *cu;  // (S + 1)
+    int32_t *id;  // (n)
+    int32_t *pos; // (n) position within the sample, from 0
 
     int64_t rows;    // answer rows in all, cu_row[S]
     int64_t *cu_row; // (S + 1)
     int64_t *row;    // (rows) token index in the pack, ascending
     int32_t *target; // (rows) id that should follow
 
-    int pictures;            // samples that have one
-    int64_t *picture_at;     // (pictures) token index of the first picture position
-    const void **feature;    // (pictures) its vision features (patches, d_vision), set by the caller; type: the backend's act
-    int *picture_sample;     // (pictures) which sample of the pack it belongs to
+    int pictures;        // samples that have one
+    int64_t *picture_at; // (pictures) token index of the first picture position
+    const void *
+        *feature; // (pictures) its vision features (patches, d_vision), set by the caller; type: the backend's act
+    int *picture_sample; // (pictures) which sample of the pack it belongs to
 
-    int room_samples;        // capacities, fixed by batch_new
+    int room_samples; // capacities, fixed by batch_new
     int64_t room_n;
 };
 

@@ -13,26 +13,43 @@
 #include <stdio.h>
 
 struct task_config {
-    char *name;            // plain: letters, digits, - _ . ; used in file names
-    char *train, *test;    // task files; train may be NULL for eval-only streams
-    char *images;          // folder that records' image paths are relative to; NULL: each task file's own
-    char *metric;          // "exact"
-    char *prompt_suffix;   // text put behind every first question, or NULL
+    char *name;          // plain: letters, digits, - _ . ; used in file names
+    char *train, *test;  // task files; train may be NULL for eval-only streams
+    char *images;        // folder that records' image paths are relative to; NULL: each task file's own
+    char *metric;        // "exact"
+    char *prompt_suffix; // text put behind every first question, or NULL
 };
 
 struct config {
-    char *base, *encoder;  // directories; encoder may be "base"
+    char *base, *encoder; // directories; encoder may be "base"
     struct {
         char *name;
         struct task_config *task;
         int tasks;
     } stream;
-    char *method;          // "continual_llava"
-    struct { char *template_, *system; bool legacy; } prompt; // system NULL: the template's own
-    struct { char *aspect; bool exif; int64_t cache_mib; } image; // aspect NULL: what the base says
-    struct { int slots_per_task, rank, top_m, key_groups; double scale; char *a_init, *init; } pool;
-    struct { bool enabled; } context;
-    struct { int epochs, batch; double lr, weight_decay, lr_decay, clip; bool shuffle; } stage1;
+    char *method; // "continual_llava"
+    struct {
+        char *template_, *system;
+        bool legacy;
+    } prompt; // system NULL: the template's own
+    struct {
+        char *aspect;
+        bool exif;
+        int64_t cache_mib;
+    } image; // aspect NULL: what the base says
+    struct {
+        int slots_per_task, rank, top_m, key_groups;
+        double scale;
+        char *a_init, *init;
+    } pool;
+    struct {
+        bool enabled;
+    } context;
+    struct {
+        int epochs, batch;
+        double lr, weight_decay, lr_decay, clip;
+        bool shuffle;
+    } stage1;
     struct {
         int epochs, batch, micro_batch;
         double lr, weight_decay, warmup_ratio, clip, beta1, beta2, eps;
@@ -40,17 +57,38 @@ struct config {
         bool shuffle;
         int64_t max_length;
     } stage2;
-    struct { int rank; double alpha; char *a_init; } lora;      // sequential_lora, joint, replay; alpha 0: scale 1
-    struct { int budget; double ratio; } replay;  // samples kept per task; replayed per own sample of a step
-    struct { bool after_each_task, zero_shot, next_task; int max_new_tokens, batch; char *routing; int64_t limit; } eval;
-    struct { int tensor; char *coordinator; } parallel;
-    struct { int64_t every_steps; int keep; } checkpoint;
-    struct { char *on_error; int64_t limit; } data;             // stop, skip; train records per task, 0: all
+    struct {
+        int rank;
+        double alpha;
+        char *a_init;
+    } lora; // sequential_lora, joint, replay; alpha 0: scale 1
+    struct {
+        int budget;
+        double ratio;
+    } replay; // samples kept per task; replayed per own sample of a step
+    struct {
+        bool after_each_task, zero_shot, next_task;
+        int max_new_tokens, batch;
+        char *routing;
+        int64_t limit;
+    } eval;
+    struct {
+        int tensor;
+        char *coordinator;
+    } parallel;
+    struct {
+        int64_t every_steps;
+        int keep;
+    } checkpoint;
+    struct {
+        char *on_error;
+        int64_t limit;
+    } data;                   // stop, skip; train records per task, 0: all
     char *precision, *device; // bf16, f32; auto, cpu, cuda
     int threads;              // 0: all
     int64_t seed;
-    char *output;             // run directory
-    char *file;               // path of the YAML
+    char *output; // run directory
+    char *file;   // path of the YAML
     void *internal;
 };
 
@@ -60,7 +98,8 @@ enum config_need { NEED_BASE = 1, NEED_ENCODER = 2, NEED_STREAM = 4, NEED_TRAIN 
 /* sets: n strings "key=value" (dotted keys, YAML values), applied in order. */
 int config_load(struct config *c, const char *yaml_path, const char *const *sets, size_t n, unsigned needs);
 /* From resolved text (a checkpoint's config attribute, JSON) with sets on top; paths in it are absolute. */
-int config_load_text(struct config *c, const char *text, const char *name, const char *const *sets, size_t n, unsigned needs);
+int config_load_text(struct config *c, const char *text, const char *name, const char *const *sets, size_t n,
+                     unsigned needs);
 void config_free(struct config *c);
 
 /* For checks that only the caller can make (names of methods, metrics, templates): CL_ECONFIG with the file and line where

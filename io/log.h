@@ -26,7 +26,7 @@ void log_begin(struct log *l, const char *event);
 void log_int(struct log *l, const char *key, int64_t v);
 void log_num(struct log *l, const char *key, double v);
 void log_str(struct log *l, const char *key, const char *v);
-int log_end(struct log *l); // CL_EIO when the line could not be written
+int log_end(struct log *l);  // CL_EIO when the line could not be written
 int log_sync(struct log *l); // onto the disk: what a checkpoint counts on must not be lost before it
 
 /* Progress of one phase, e.g. ("task 1/4 chart: stage 2", 75 steps; total 0: unknown). The rate counts from the first

@@ -14,6 +14,7 @@ int path_print(char out[PATH_ROOM], const char *fmt, ...)
     va_start(ap, fmt);
     n = vsnprintf(out, PATH_ROOM, fmt, ap);
     va_end(ap);
-    if (n < 0 || n >= PATH_ROOM) return err_set(CL_EIO, "path of %d bytes (expected at most %d): %.200s..", n, PATH_ROOM - 1, out);
+    if (n < 0 || n >= PATH_ROOM)
+        return err_set(CL_EIO, "path of %d bytes (expected at most %d): %.200s..", n, PATH_ROOM - 1, out);
     return CL_OK;
 }

@@ -16,10 +16,10 @@
 
 /* How a conversation is written down. */
 struct prompt {
-    char *system;   // before the first turn, ends as it should (a blank); "" for none
-    char *turn;     // with {question}, e.g. "USER: {question} ASSISTANT:"
-    bool legacy;    // later turns get SentencePiece's dummy prefix (ids of `legacy: true`)
-    bool bos, eos;  // both true for every template but special ones
+    char *system;  // before the first turn, ends as it should (a blank); "" for none
+    char *turn;    // with {question}, e.g. "USER: {question} ASSISTANT:"
+    bool legacy;   // later turns get SentencePiece's dummy prefix (ids of `legacy: true`)
+    bool bos, eos; // both true for every template but special ones
 };
 
 /* template: vicuna_v1 (system prompt of Vicuna, "USER: {question} ASSISTANT:"), llava_hf ("USER: {question} ASSISTANT:"

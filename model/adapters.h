@@ -16,9 +16,9 @@ struct adapter_slot {
 };
 
 struct adapters {
-    int slots;   // in this set, e.g. 8 own + 24 of earlier tasks
-    int learned; // the first `learned` of them get gradients
-    int rank;    // R, the same for all
+    int slots;                       // in this set, e.g. 8 own + 24 of earlier tasks
+    int learned;                     // the first `learned` of them get gradients
+    int rank;                        // R, the same for all
     const struct adapter_slot *slot; // (slots)
     const float *coef;               // (samples of the batch, slots)
 };

@@ -67,14 +67,18 @@ struct backend {
     int (*embed)(struct tensor out, const struct weight *w, const int32_t *id);
 
     /* ---- plain products, for what is learned. c = op(a) op(b), or += with accumulate. Any of f32, bf16; strided views. */
-    int (*gemm)(struct tensor c, struct tensor a, bool a_transposed, struct tensor b, bool b_transposed, bool accumulate);
+    int (*gemm)(struct tensor c, struct tensor a, bool a_transposed, struct tensor b, bool b_transposed,
+                bool accumulate);
 
     /* ---- norms and activations, row by row. rstd (rows) f32 is kept for the backward pass; may be NULL. */
     int (*rmsnorm)(struct tensor out, float *rstd, struct tensor x, const float *gain, float eps);
-    int (*rmsnorm_back)(struct tensor dx, struct tensor dy, struct tensor x, const float *gain, const float *rstd); // dx +=
-    int (*layernorm)(struct tensor out, struct tensor x, const float *gain, const float *bias, float eps); // out may be x
-    int (*activate)(struct tensor x, enum activation kind);                                    // in place
-    int (*glu)(struct tensor out, struct tensor gate, struct tensor up, enum activation kind); // act(gate) * up; out may be gate
+    int (*rmsnorm_back)(struct tensor dx, struct tensor dy, struct tensor x, const float *gain,
+                        const float *rstd); // dx +=
+    int (*layernorm)(struct tensor out, struct tensor x, const float *gain, const float *bias,
+                     float eps);                            // out may be x
+    int (*activate)(struct tensor x, enum activation kind); // in place
+    int (*glu)(struct tensor out, struct tensor gate, struct tensor up,
+               enum activation kind); // act(gate) * up; out may be gate
     /* gate and up are overwritten by their gradients: dgate = dout * up * act'(gate), dup = dout * act(gate). */
     int (*glu_back)(struct tensor gate, struct tensor up, struct tensor dout, enum activation kind);
 

@@ -33,7 +33,7 @@ struct text_config {
     /* rope scaling: 0 none, 1 linear, 2 llama3 */
     int rope_scaling;
     double rope_factor, rope_low_freq, rope_high_freq;
-    int rope_original;                   // original_max_position_embeddings
+    int rope_original; // original_max_position_embeddings
     /* Type that the inverse frequencies were rounded to, mostly f32. A model that was built and then cast as a whole
      * (torch's .to(bfloat16), DeepSpeed's engine) has its frequencies cast with it; its config.json states the type at the
      * top alone. One that went through from_pretrained keeps them in f32, and its text_config states the type too. */

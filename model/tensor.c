@@ -10,8 +10,8 @@ enum { ALIGN = 64 }; // a cache line, and the width of an AVX-512 register
 
 size_t dtype_size(enum dtype t)
 {
-    static const size_t size[] = {[DT_F32] = 4, [DT_BF16] = 2, [DT_F16] = 2, [DT_I32] = 4,
-                                  [DT_I64] = 8, [DT_I8] = 1,   [DT_U8] = 1,  [DT_F64] = 8};
+    static const size_t size[] = {
+        [DT_F32] = 4, [DT_BF16] = 2, [DT_F16] = 2, [DT_I32] = 4, [DT_I64] = 8, [DT_I8] = 1, [DT_U8] = 1, [DT_F64] = 8};
     return size[t];
 }
 
@@ -49,8 +49,10 @@ float f16_to_f32(uint16_t h)
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 0x3ff, bits;
     float f;
 
-    if (exponent == 31) bits = sign | 0x7f800000 | fraction << 13;
-    else if (exponent) bits = sign | (exponent + 112) << 23 | fraction << 13;
+    if (exponent == 31)
+        bits = sign | 0x7f800000 | fraction << 13;
+    else if (exponent)
+        bits = sign | (exponent + 112) << 23 | fraction << 13;
     else { // zero or subnormal: fraction * 2^-24 is exact in f32
         f = (float)fraction * 0x1p-24f;
         return sign ? -f : f;
@@ -65,7 +67,7 @@ uint16_t f32_to_f16(float f)
 
     memcpy(&bits, &f, sizeof bits);
     sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
-    if (magnitude > 0x7f800000) return (uint16_t)(sign | 0x7e00);   // NaN
+    if (magnitude > 0x7f800000) return (uint16_t)(sign | 0x7e00);  // NaN
     if (magnitude >= 0x477ff000) return (uint16_t)(sign | 0x7c00); // rounds to infinity
     if (magnitude < 0x38800000) { // subnormal in f16: adding 0.5 leaves the rounded fraction in the low bits
         float shifted;
@@ -81,14 +83,16 @@ void convert_to_f32(float *dst, const void *src, enum dtype t, int64_t n)
 {
     const uint16_t *h = src;
 
-    if (t == DT_F32) memcpy(dst, src, (size_t)n * sizeof *dst);
+    if (t == DT_F32)
+        memcpy(dst, src, (size_t)n * sizeof *dst);
     else if (t == DT_BF16)
         for (int64_t i = 0; i < n; i++) dst[i] = bf16_to_f32(h[i]);
     else if (t == DT_F16)
         for (int64_t i = 0; i < n; i++) dst[i] = f16_to_f32(h[i]);
     else if (t == DT_F64)
         for (int64_t i = 0; i < n; i++) dst[i] = (float)((const double *)src)[i];
-    else abort(); // integers are never converted: a fault of the caller
+    else
+        abort(); // integers are never converted: a fault of the caller
 }
 
 static atomic_int guarded; // > 0 inside a step

@@ -44,7 +44,8 @@ void convert_to_f32(float *dst, const void *src, enum dtype t, int64_t n);
 
 /* Guarded host allocation for everything of this program that is larger than a message. 64-byte aligned, zeroed. */
 void *mem_new(size_t count, size_t size); // NULL when it cannot be had or count * size overflows
-void *mem_grow(void *p, size_t old_count, size_t new_count, size_t size); // contents kept, new part zeroed; p stays valid on NULL
+void *mem_grow(void *p, size_t old_count, size_t new_count,
+               size_t size); // contents kept, new part zeroed; p stays valid on NULL
 void mem_free(void *p);
 /* Between begin and end any mem_new of this process aborts in debug builds (CLLAVA_GUARD), with the call's size. */
 void mem_guard_begin(void);
@@ -56,7 +57,7 @@ struct arena {
     char *base;
     size_t size, used, peak; // bytes
 };
-void *arena_take(struct arena *a, size_t bytes);                                       // 64-byte aligned; NULL when full
+void *arena_take(struct arena *a, size_t bytes); // 64-byte aligned; NULL when full
 struct tensor arena_tensor(struct arena *a, enum dtype t, int64_t rows, int64_t cols); // data NULL when full
 static inline size_t arena_mark(const struct arena *a)
 {

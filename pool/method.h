@@ -21,10 +21,10 @@
 #include "model/adapters.h"
 
 struct method_shape {
-    int tasks;        // T of the whole stream
-    int layers;       // L, e.g. 32
-    int64_t H, D;     // input and output width of o_proj, e.g. 4096, 4096
-    int K;            // width of a question embedding, 0 when the method does not route
+    int tasks;    // T of the whole stream
+    int layers;   // L, e.g. 32
+    int64_t H, D; // input and output width of o_proj, e.g. 4096, 4096
+    int K;        // width of a question embedding, 0 when the method does not route
 };
 
 enum route_mode {
@@ -36,14 +36,14 @@ enum route_mode {
 
 /* Which increments each of n samples gets. Buffers belong to the method's caller (routing_new). */
 struct routing {
-    int n, room;      // samples, capacity
-    int max_slots;    // capacity for slots and N
-    int slots;        // slots of the adapter set that is active (method_adapters)
-    int N, M;         // slots of the whole pool, selected per sample
-    float *coef;      // (n, slots): what the model multiplies with
-    int32_t *selected;   // (n, M) pool slots by falling similarity; -1 where fewer
-    double *intrinsic;   // (n, N) coefficients of selected slots
-    double *context;     // (n, N) coefficients of earlier tasks' slots through w
+    int n, room;       // samples, capacity
+    int max_slots;     // capacity for slots and N
+    int slots;         // slots of the adapter set that is active (method_adapters)
+    int N, M;          // slots of the whole pool, selected per sample
+    float *coef;       // (n, slots): what the model multiplies with
+    int32_t *selected; // (n, M) pool slots by falling similarity; -1 where fewer
+    double *intrinsic; // (n, N) coefficients of selected slots
+    double *context;   // (n, N) coefficients of earlier tasks' slots through w
 };
 int routing_new(struct routing *r, int room, int max_slots, int M);
 void routing_free(struct routing *r);
@@ -61,9 +61,9 @@ struct method; // a method's own state begins with its ops pointer (methods.h ke
 
 struct method_ops {
     const char *name, *help;
-    bool routes;   // needs question embeddings (and stage 1)
-    bool trains;   // false: zero_shot
-    bool joint;    // all tasks are one training set
+    bool routes; // needs question embeddings (and stage 1)
+    bool trains; // false: zero_shot
+    bool joint;  // all tasks are one training set
     int (*open)(struct method **m, const struct config *cfg, const struct method_shape *shape);
     void (*close)(struct method *m);
 
@@ -84,8 +84,8 @@ struct method_ops {
     int (*adapters)(struct method *m, enum route_mode mode, int task, struct adapters *set);
     /* Coefficients of n samples for that set. embedding[i] (K), NULL pointers where the method does not route; sample[i]: a
      * number that identifies the sample (for ROUTE_RANDOM). */
-    int (*route)(struct method *m, enum route_mode mode, int task, const float *const *embedding, const uint64_t *sample,
-                 int n, struct routing *out);
+    int (*route)(struct method *m, enum route_mode mode, int task, const float *const *embedding,
+                 const uint64_t *sample, int n, struct routing *out);
 
     /* Gradients of one micro-batch's coefficients (n, slots) for what they are made of (w). May be NULL. */
     int (*learn)(struct method *m, int task, const struct routing *r, const double *dcoef);

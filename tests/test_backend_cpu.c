@@ -494,8 +494,9 @@ static void run_misfits(enum dtype act)
     }
 #define CASES(X)                                                                                                       \
     X(rows)                                                                                                            \
-    X(index) X(rmsnorm) X(rmsnorm_back) X(layernorm) X(activate) X(extremes) X(glu) X(glu_back) X(rope)                \
-        X(cross_entropy) X(argmax) X(adapter) X(threads) X(misfits)
+    X(index)                                                                                                           \
+    X(rmsnorm) X(rmsnorm_back) X(layernorm) X(activate) X(extremes) X(glu) X(glu_back) X(rope) X(cross_entropy)        \
+        X(argmax) X(adapter) X(threads) X(misfits)
 CASES(CASE)
 
 int main(void)
