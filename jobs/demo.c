@@ -90,7 +90,7 @@ static int copy_base(const char *from, const char *to)
     int rc = CL_OK;
     char source[PATH_ROOM], target[PATH_ROOM];
 
-    if (mkdir(to, 0777) && errno != EEXIST) FAIL(CL_EIO, "cannot make folder %s: %s", to, strerror(errno));
+    TRY(run_dir_make_folders(to));
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         TRY(path_print(source, "%s/%s", from, files[i]));
         TRY(path_print(target, "%s/%s", to, files[i]));
@@ -139,7 +139,7 @@ static int prepare(const struct command_args *a, const char *dir)
                                  (int)args_int(a, "test", DEMO_TEST), (uint64_t)args_int(a, "seed", 0)};
 
     if (!given) TRY(demo_base_folder(base, sizeof base));
-    if (mkdir(dir, 0777) && errno != EEXIST) FAIL(CL_EIO, "cannot make folder %s: %s", dir, strerror(errno));
+    TRY(run_dir_make_folders(dir));
     TRY(path_print(path, "%s/base", dir));
     TRY(copy_base(given ? given : base, path));
     TRY(path_print(path, "%s/stream", dir));

@@ -2,6 +2,7 @@
 #include "jobs/run_dir.h"
 
 #include "io/err.h"
+#include "io/path.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -27,17 +28,23 @@ static char *joined(const char *fmt, ...)
     return s;
 }
 
-static int make_folders(char *path)
+int run_dir_make_folders(const char *path)
 {
-    for (char *p = path + 1;; p++) {
+    int rc = CL_OK;
+    char copy[PATH_ROOM];
+
+    TRY(path_print(copy, "%s", path));
+    for (char *p = copy + 1;; p++) {
         char kept = *p;
         if (kept && kept != '/') continue;
         *p = 0;
-        if (mkdir(path, 0777) && errno != EEXIST)
-            return err_set(CL_EIO, "cannot make folder %s: %s", path, strerror(errno));
+        if (mkdir(copy, 0777) && errno != EEXIST)
+            return err_set(CL_EIO, "cannot make folder %s: %s", copy, strerror(errno));
         *p = kept;
-        if (!kept) return CL_OK;
+        if (!kept) break;
     }
+done:
+    return rc;
 }
 
 int run_dir_make(const char *dir)
@@ -46,7 +53,7 @@ int run_dir_make(const char *dir)
     char *sub = joined("%s/predictions", dir);
 
     if (!sub) FAIL(CL_ENOMEM, "no memory for a path");
-    TRY(make_folders(sub));
+    TRY(run_dir_make_folders(sub));
     if (access(dir, W_OK) || access(sub, W_OK))
         FAIL(CL_EIO, "output folder %s cannot be written to: %s; hint: set output to a folder of yours", dir,
              strerror(errno));

@@ -10,6 +10,8 @@
 
 #include "jobs/state.h"
 
+/* Makes a folder and those above it, as mkdir -p; one that is there is fine. CL_EIO. */
+int run_dir_make_folders(const char *path);
 /* Makes the folder and predictions/ in it. CL_EIO when it cannot be written to. */
 int run_dir_make(const char *dir);
 /* Takes the folder for this process until *lock is closed; the kernel gives it back when the process dies. CL_EIO when
