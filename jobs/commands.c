@@ -51,7 +51,7 @@ static const struct cli_option export_options[] = {
 static const struct cli_option demo_options[] = {
     OPTION_SET,
     OPTION_FILE("base", "DIR", "another base than the embedded one"),
-    OPTION_INT("train", 1, 99999, "training records per task; default 800"),
+    OPTION_INT("train", 1, 99999, "training records per task; default 1000"),
     OPTION_INT("test", 1, 99999, "test records per task; default 200"),
     OPTION_INT("seed", 0, INT64_MAX, "of stream and training; default 0"),
     OPTION_FLAG("write-only", "writes base, stream and configurations, trains nothing"),

@@ -28,14 +28,14 @@ static const struct demo_method {
 } methods[] = {
     {"sequential_lora", "sequential LoRA",
      "lora: {rank: 32}\n"
-     "stage2: {epochs: 3, batch: 32, micro_batch: 32, lr: 5e-3, beta2: 0.99, warmup_ratio: 0.05}\n"},
+     "stage2: {epochs: 4, batch: 32, micro_batch: 32, lr: 5e-3, beta2: 0.99, warmup_ratio: 0.05}\n"},
     {"replay", "replay, 50 stored per task",
      "lora: {rank: 32}\nreplay: {budget: 50, ratio: 0.25}\n"
-     "stage2: {epochs: 3, batch: 32, micro_batch: 32, lr: 5e-3, beta2: 0.99, warmup_ratio: 0.05}\n"},
+     "stage2: {epochs: 4, batch: 32, micro_batch: 32, lr: 5e-3, beta2: 0.99, warmup_ratio: 0.05}\n"},
     {"continual_llava", "Continual LLaVA",
      "pool: {slots_per_task: 8, rank: 8, top_m: 4}\n"
      "stage1: {epochs: 3, batch: 32, lr: 1e-2, lr_decay: 1.0, clip: 0.0}\n"
-     "stage2: {epochs: 3, batch: 32, micro_batch: 32, lr: 1e-2, beta2: 0.99, warmup_ratio: 0.05}\n"},
+     "stage2: {epochs: 4, batch: 32, micro_batch: 32, lr: 1e-2, beta2: 0.99, warmup_ratio: 0.05}\n"},
 };
 enum { METHODS = sizeof methods / sizeof *methods };
 

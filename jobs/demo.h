@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DEMO_TRAIN = 800, DEMO_TEST = 200 }; // records per task
+enum { DEMO_TRAIN = 1000, DEMO_TEST = 200 }; // records per task
 
 /* The folder of the base that comes with the program: in the source tree, or where it was installed. CL_EIO. */
 int demo_base_folder(char *out, size_t room);
