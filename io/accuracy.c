@@ -1,15 +1,13 @@
 /* accuracy.c - summary numbers and text forms of the accuracy matrix. */
 #include "io/accuracy.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "io/err.h"
+#include "io/whole.h"
 
 int accuracy_new(struct accuracy *m, int T, const char *const *tasks)
 {
@@ -372,40 +370,9 @@ void accuracy_svg(struct text *t, const struct accuracy *const *m, const char *c
 
 /* ---- files */
 
-static int write_all(int fd, const char *bytes, size_t n)
+static int save_text(const char *dir, const char *name, const struct text *t)
 {
-    while (n > 0) {
-        ssize_t wrote = write(fd, bytes, n);
-        if (wrote < 0 && errno == EINTR) continue;
-        if (wrote < 0) return -1;
-        bytes += wrote;
-        n -= (size_t)wrote;
-    }
-    return 0;
-}
-
-/* dir/name with these bytes, whole or as it was. */
-static int save_text(const char *dir, const char *name, struct text *t)
-{
-    char *path = NULL, *temp = NULL;
-    int fd = -1, rc;
-
-    if (t->failed || asprintf(&path, "%s/%s", dir, name) < 0 ||
-        asprintf(&temp, "%s/.%s.tmp-%ld", dir, name, (long)getpid()) < 0)
-        FAIL(CL_ENOMEM, "no memory for %s", name);
-    fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0 || write_all(fd, t->s, t->len) || fsync(fd) || rename(temp, path)) {
-        rc = err_set(CL_EIO, "cannot write %s: %s; hint: check free space and permissions of the folder", path,
-                     strerror(errno));
-        if (fd >= 0) unlink(temp);
-        goto done;
-    }
-    rc = CL_OK;
-done:
-    if (fd >= 0) close(fd);
-    free(path);
-    free(temp);
-    return rc;
+    return t->failed ? err_set(CL_ENOMEM, "no memory for %s", name) : whole_write(dir, name, t->s, t->len);
 }
 
 int accuracy_save(const char *dir, const struct accuracy *m, const struct accuracy_run *run)

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "io/clock.h"
 #include "io/err.h"
 #include "io/text.h"
 
@@ -193,14 +194,6 @@ int log_sync(struct log *l)
 
 /* ---- stderr ---- */
 
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* What stderr does not take is nobody's loss. */
 static void say(const char *s, size_t n)
 {
@@ -311,7 +304,7 @@ void progress_begin(struct log *l, const char *what, int64_t total, const char *
     if (!l) return;
     progress_end(l);
     struct phase *p = &l->phase;
-    *p = (struct phase){.on = true, .total = total, .first = -1, .begun = now()};
+    *p = (struct phase){.on = true, .total = total, .first = -1, .begun = clock_seconds()};
     p->shown = p->begun;
     snprintf(p->what, sizeof p->what, "%s", what);
     snprintf(p->unit, sizeof p->unit, "%s", unit);
@@ -322,7 +315,7 @@ void progress_step(struct log *l, int64_t done, const char *note)
 {
     if (!l || !l->phase.on) return;
     struct phase *p = &l->phase;
-    double at = now();
+    double at = clock_seconds();
     p->done = done;
     snprintf(p->note, sizeof p->note, "%s", note ? note : "");
     if (p->first < 0) {
@@ -345,7 +338,7 @@ void progress_end(struct log *l)
 
     if (!l || !l->phase.on) return;
     struct phase *p = &l->phase;
-    double at = now();
+    double at = clock_seconds();
     if (p->drawn) piece(s, sizeof s, &len, "\r\033[K");
     piece(s, sizeof s, &len, "%s: %" PRId64 " %s in ", p->what, p->done, p->unit);
     piece_time(s, sizeof s, &len, at - p->begun);
@@ -368,7 +361,7 @@ static void message(struct log *l, const char *before, const char *fmt, va_list 
     if (n > 0) len += (size_t)n < sizeof s - 1 - len ? (size_t)n : sizeof s - 2 - len;
     s[len++] = '\n'; // the byte kept free above
     say(s, len);
-    if (bar) draw(l, now());
+    if (bar) draw(l, clock_seconds());
 }
 
 void log_say(struct log *l, const char *fmt, ...)

@@ -5,6 +5,7 @@
  */
 #include "io/accuracy.h"
 #include "io/err.h"
+#include "io/whole.h"
 #include "io/signal.h"
 #include "io/path.h"
 #include "jobs/commands.h"
@@ -124,7 +125,7 @@ int demo_write_config(const char *dir, const char *name, const char *method, con
             name);
     if (fclose(f)) FAIL(CL_ENOMEM, "no memory for a configuration");
     snprintf(file, sizeof file, "%s.yaml", name);
-    TRY(run_dir_write(dir, file, text));
+    TRY(whole_write(dir, file, text, size));
 done:
     free(text);
     return rc;
@@ -163,7 +164,7 @@ static int draw(const char *dir, int T, char **names, struct train_result *r, co
     for (int i = 0; i < METHODS; i++) m[i] = (struct accuracy){T, names, r[i].accuracy}, all[i] = &m[i];
     accuracy_svg(&svg, all, label, METHODS);
     if (svg.failed) FAIL(CL_ENOMEM, "no memory for a picture");
-    TRY(run_dir_write(dir, "accuracy.svg", svg.s));
+    TRY(whole_write(dir, "accuracy.svg", svg.s, svg.len));
 done:
     text_free(&svg);
     return rc;

@@ -1,7 +1,9 @@
 /* evaluate.c - questions of one task's test side to answers, answers to scores, all of it to a predictions file. */
 #include "jobs/evaluate.h"
 
+#include "io/clock.h"
 #include "io/err.h"
+#include "io/whole.h"
 #include "io/path.h"
 #include "io/metric.h"
 #include "io/signal.h"
@@ -128,7 +130,7 @@ static int write_lines(char *const *line, int64_t n, const char *path)
     *slash = 0;
     for (int64_t i = 0; i < n; i++) text_add(&t, "%s\n", line[i]);
     if (t.failed) FAIL(CL_ENOMEM, "no memory for %lld predictions", (long long)n);
-    TRY(run_dir_write(folder, slash + 1, t.s));
+    TRY(whole_write(folder, slash + 1, t.s, t.len));
 done:
     text_free(&t);
     return rc;
@@ -149,19 +151,11 @@ enum route_mode evaluate_mode(const char *word)
     return !strcmp(word, "oracle") ? ROUTE_ORACLE : !strcmp(word, "random") ? ROUTE_RANDOM : ROUTE_FREE;
 }
 
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, enum route_mode mode, bool adapters,
                   const char *predictions)
 {
     int rc;
-    double begun = now();
+    double begun = clock_seconds();
     struct adapters set = {0};
     struct generator *g = NULL;
     struct cell c = {
@@ -190,7 +184,7 @@ int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, e
                                 .format_free = 100 * c.format_free / (double)d->n,
                                 .routed = c.set && d->embedding ? 100 * c.routed / (double)d->n : NAN,
                                 .tokens = c.tokens,
-                                .seconds = now() - begun};
+                                .seconds = clock_seconds() - begun};
 done:
     if (rc == CL_ENUM) name_unanswered(&c);
     generator_free(g);

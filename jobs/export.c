@@ -5,16 +5,15 @@
  * is r. A LoRA cannot route, so a task's export is the mean increment over its own training samples (learned_mixture).
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "io/err.h"
 #include "io/safetensors.h"
 #include "io/text.h"
+#include "io/whole.h"
 #include "jobs/commands.h"
 #include "jobs/learned.h"
 #include "model/tensor.h"
@@ -140,8 +139,6 @@ static char *base_of(const struct learned *l)
 static int write_config(const char *dir, const struct lora_export *e, const char *base)
 {
     struct text t = {0};
-    char *path = NULL, *temp = NULL;
-    FILE *f = NULL;
     int rc;
 
     text_add(&t, "{\n  \"alpha_pattern\": {},\n  \"auto_mapping\": null,\n  \"base_model_name_or_path\": ");
@@ -157,21 +154,8 @@ static int write_config(const char *dir, const struct lora_export *e, const char
         "  \"r\": %lld,\n  \"rank_pattern\": {},\n  \"revision\": null,\n  \"target_modules\": [\"o_proj\"],\n"
         "  \"task_type\": \"CAUSAL_LM\",\n  \"use_dora\": false,\n  \"use_rslora\": false\n}\n",
         (long long)e->rank, (long long)e->rank);
-    if (t.failed || asprintf(&path, "%s/adapter_config.json", dir) < 0 ||
-        asprintf(&temp, "%s.tmp-%ld", path, (long)getpid()) < 0)
-        FAIL(CL_ENOMEM, "no memory for adapter_config.json");
-    f = fopen(temp, "we");
-    if (!f) FAIL(CL_EIO, "cannot write %s: %s; hint: check permissions of the folder", path, strerror(errno));
-    if (fwrite(t.s, 1, t.len, f) != t.len || fflush(f) || fsync(fileno(f)) || rename(temp, path)) {
-        rc = err_set(CL_EIO, "cannot write %s: %s; hint: check free space", path, strerror(errno));
-        unlink(temp);
-        goto done;
-    }
-    rc = CL_OK;
-done:
-    if (f) fclose(f);
-    free(path);
-    free(temp);
+    rc = t.failed ? err_set(CL_ENOMEM, "no memory for adapter_config.json")
+                  : whole_write(dir, "adapter_config.json", t.s, t.len);
     text_free(&t);
     return rc;
 }

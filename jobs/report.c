@@ -3,6 +3,7 @@
 
 #include "io/accuracy.h"
 #include "io/err.h"
+#include "io/whole.h"
 #include "io/text.h"
 #include "jobs/run_dir.h"
 
@@ -111,7 +112,8 @@ static int write_picture(const struct config *f, const struct accuracy *const *m
     struct text svg = {0};
 
     accuracy_svg(&svg, m, titles, 2);
-    rc = svg.failed ? err_set(CL_ENOMEM, "no memory for a picture") : run_dir_write(f->output, "accuracy.svg", svg.s);
+    rc = svg.failed ? err_set(CL_ENOMEM, "no memory for a picture")
+                    : whole_write(f->output, "accuracy.svg", svg.s, svg.len);
     text_free(&svg);
     return rc;
 }

@@ -158,53 +158,6 @@ done:
 
 /* ---- small files */
 
-static int write_all(int fd, const char *text, size_t n)
-{
-    while (n) {
-        ssize_t k = write(fd, text, n);
-        if (k < 0 && errno == EINTR) continue;
-        if (k < 0) return -1;
-        text += k, n -= (size_t)k;
-    }
-    return 0;
-}
-
-/* A name is only safe from a power cut when its folder is on the disk. */
-static int sync_folder(const char *dir)
-{
-    int rc = CL_OK, fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd < 0 || (fsync(fd) && errno != EINVAL)) // EINVAL: cannot
-        rc = err_set(CL_EIO, "cannot write folder %s: %s", dir, strerror(errno));
-    if (fd >= 0) close(fd);
-    return rc;
-}
-
-int run_dir_write(const char *dir, const char *name, const char *text)
-{
-    int rc, fd = -1;
-    char *path = joined("%s/%s", dir, name), *temporary = joined("%s/.%s.tmp-%ld", dir, name, (long)getpid());
-
-    if (!path || !temporary) FAIL(CL_ENOMEM, "no memory for a path");
-    fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0 || write_all(fd, text, strlen(text)) || fsync(fd)) {
-        int why = errno;
-        unlink(temporary);
-        FAIL(CL_EIO, "cannot write %s: %s", path, strerror(why));
-    }
-    if (rename(temporary, path)) {
-        int why = errno;
-        unlink(temporary);
-        FAIL(CL_EIO, "cannot rename to %s: %s", path, strerror(why));
-    }
-    rc = sync_folder(dir);
-done:
-    if (fd >= 0) close(fd);
-    free(path);
-    free(temporary);
-    return rc;
-}
-
 char *run_dir_task_checkpoint(const struct config *cfg, int task)
 {
     return joined("%s/checkpoint-task%d-%s.h5", cfg->output, task, cfg->stream.task[task].name);

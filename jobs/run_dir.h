@@ -22,8 +22,6 @@ int run_dir_clean(const char *dir, bool locked);
 /* A run that the folder holds goes to DIR.old-TIME, nothing of it is lost. A folder without a run stays. CL_EIO when the
  * run is still going on. */
 int run_dir_move_aside(const char *dir);
-/* Puts text under a name inside the folder: temporary name, fsync, rename. */
-int run_dir_write(const char *dir, const char *name, const char *text);
 /* Paths; malloc'ed, NULL without memory. */
 char *run_dir_task_checkpoint(const struct config *cfg, int task);
 char *run_dir_step_checkpoint(const struct config *cfg, int64_t step);

@@ -2,7 +2,9 @@
 #include "jobs/train.h"
 
 #include "io/accuracy.h"
+#include "io/clock.h"
 #include "io/err.h"
+#include "io/whole.h"
 #include "io/path.h"
 #include "io/signal.h"
 #include "jobs/evaluate.h"
@@ -32,14 +34,6 @@ struct run {
     int recalled;                   // row of the matrix of which cells came out of the log, or NO_ROW
     bool worked;                    // this process has trained or measured something
 };
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void stamp(char out[32])
 {
@@ -169,7 +163,7 @@ static int run_stage(struct run *r, int stage)
     progress_begin(r->job.log, what, total, "steps");
     while (s->step < total) {
         struct step_report out = {0};
-        double lr, begun = now();
+        double lr, begun = clock_seconds();
         TRY(stage == 1 ? stage1_step(&r->trainer, s->step, &lr, &out) : stage2_step(&r->trainer, s->step, &lr, &out));
         if (!isfinite(out.loss) || !isfinite(out.grad_norm))
             FAIL(CL_ENUM, "loss or gradient norm is not finite (%g, %g)", out.loss, out.grad_norm);
@@ -177,8 +171,8 @@ static int run_stage(struct run *r, int stage)
             TRY(state_add_loss(h, out.loss));
             h->steps++, h->tokens += r->trainer.tokens;
         }
-        h->seconds += now() - begun;
-        TRY(after_step(r, stage, lr, &out, now() - begun));
+        h->seconds += clock_seconds() - begun;
+        TRY(after_step(r, stage, lr, &out, clock_seconds() - begun));
     }
 done:
     progress_end(r->job.log);
@@ -421,7 +415,7 @@ static int open_run_dir(struct run *r)
     TRY(run_dir_clean(j->cfg.output, r->lock >= 0));
     TRY(resume(r, &resumed));
     TRY(config_yaml(&j->cfg, &yaml));
-    TRY(run_dir_write(j->cfg.output, "config.yaml", yaml));
+    TRY(whole_write(j->cfg.output, "config.yaml", yaml, strlen(yaml)));
     TRY(path_print(path, "%s/log.jsonl", j->cfg.output));
     TRY(log_open(&l, path, resumed ? r->state.log_offset : 0));
     log_close(j->log);
