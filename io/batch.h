@@ -20,6 +20,8 @@ struct sample {
     int64_t picture;  // index of the first picture token, -1: no picture
 };
 
+struct feature; // model/lvlm.h
+
 struct packed_batch {
     int samples;  // S
     int64_t n;    // tokens in all, cu[S]
@@ -32,11 +34,10 @@ struct packed_batch {
     int64_t *row;    // (rows) token index in the pack, ascending
     int32_t *target; // (rows) id that should follow
 
-    int pictures;        // samples that have one
-    int64_t *picture_at; // (pictures) token index of the first picture position
-    const void *
-        *feature; // (pictures) its vision features (patches, d_vision), set by the caller; type: the backend's act
-    int *picture_sample; // (pictures) which sample of the pack it belongs to
+    int pictures;                   // samples that have one
+    int64_t *picture_at;            // (pictures) token index of the first picture position
+    const struct feature **feature; // (pictures) its vision features (lvlm_see), set by the caller
+    int *picture_sample;            // (pictures) which sample of the pack it belongs to
 
     int room_samples; // capacities, fixed by batch_new
     int64_t room_n;

@@ -25,7 +25,7 @@ struct step {
     struct adapters set;
     float *numbers; // A and B of every slot
     float *pixels;  // of MOST_BATCH pictures
-    void *features;
+    struct feature *feature[MOST_BATCH];
     float *nll;
     double dcoef[MOST_BATCH * SLOTS];
     struct kv_cache *kv;
@@ -70,7 +70,7 @@ static int make_pack(struct step *t, struct packed_batch *b, bool prompts)
     batch_clear(b);
     for (int i = 0; i < t->batch; i++) {
         TRY(batch_add(b, &one, prompts));
-        b->feature[i] = (const char *)t->features + (size_t)i * lvlm_feature_bytes(t->m);
+        b->feature[i] = t->feature[i];
     }
 done:
     mem_free(one.id), mem_free(one.label);
@@ -88,10 +88,10 @@ static int step_open(struct step *t)
     TRY(lvlm_open(&t->m, t->dir, t->be, NULL, true));
     TRY(bench_add(t->b, "loading", 0, bench_now(t->b) - begun, "s", YARD_NONE));
     t->pixels = mem_new(MOST_BATCH * picture, sizeof *t->pixels);
-    t->features = t->be->alloc(MOST_BATCH * lvlm_feature_bytes(t->m));
     t->nll = mem_new(MOST_BATCH * (size_t)s->answer, sizeof *t->nll);
-    if (!t->pixels || !t->features || !t->nll) FAIL(CL_ENOMEM, "no memory for a batch");
+    if (!t->pixels || !t->nll) FAIL(CL_ENOMEM, "no memory for a batch");
     for (size_t i = 0; i < MOST_BATCH * picture; i++) t->pixels[i] = (float)(i * 7919 % 1021) / 255 - 2;
+    TRY(lvlm_see(t->m, t->feature, t->pixels, MOST_BATCH));
     TRY(make_slots(t));
     TRY(batch_new(&t->pack, MOST_BATCH, MOST_BATCH * n));
     TRY(batch_new(&t->prompts, MOST_BATCH, MOST_BATCH * n));
@@ -100,13 +100,18 @@ done:
     return rc;
 }
 
+static void let_features_go(struct step *t, int n)
+{
+    for (int i = 0; i < n; i++) lvlm_feature_free(t->m, t->feature[i]), t->feature[i] = NULL;
+}
+
 static void step_close(struct step *t)
 {
     lvlm_kv_free(t->kv);
     batch_free(&t->pack);
     batch_free(&t->prompts);
     mem_free(t->numbers), mem_free(t->pixels), mem_free(t->nll);
-    if (t->features) t->be->free(t->features);
+    let_features_go(t, MOST_BATCH);
     lvlm_close(t->m);
 }
 
@@ -114,8 +119,14 @@ static void step_close(struct step *t)
 
 static int see(void *x)
 {
+    int rc;
     struct step *t = x;
-    return lvlm_see(t->m, t->features, t->pixels, t->batch);
+
+    let_features_go(t, t->batch);
+    TRY(lvlm_see(t->m, t->feature, t->pixels, t->batch));
+    for (int i = 0; i < t->batch; i++) t->pack.feature[i] = t->prompts.feature[i] = t->feature[i];
+done:
+    return rc;
 }
 
 static int train(void *x)

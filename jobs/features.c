@@ -12,19 +12,18 @@ enum { TOGETHER = 4, BUCKETS = 1 << 14 }; // pictures decoded and run at once
 struct entry {
     struct entry *next_in_bucket, *newer, *older;
     char *path;
-    void *feature; // device memory, NULL until computed
-    uint64_t used; // call that last asked for it
+    struct feature *feature; // NULL until computed
+    uint64_t used;           // call that last asked for it
 };
 
 struct features {
     struct lvlm *m;
-    const struct backend *be;
     const struct image_spec *spec;
     size_t budget, held; // bytes
     uint64_t call;
     struct entry **bucket, *newest, *oldest;
-    float *pixels;  // (TOGETHER, 3, size, size)
-    void *together; // features of TOGETHER pictures
+    float *pixels;          // (TOGETHER, 3, size, size)
+    struct feature *single; // of features_of_image
     struct features_stats stats;
 };
 
@@ -33,17 +32,15 @@ static size_t picture_floats(const struct features *f)
     return 3 * (size_t)f->spec->size * (size_t)f->spec->size;
 }
 
-int features_new(struct features **out, struct lvlm *m, const struct backend *be, const struct image_spec *spec,
-                 size_t budget)
+int features_new(struct features **out, struct lvlm *m, const struct image_spec *spec, size_t budget)
 {
     int rc;
     struct features *f = mem_new(1, sizeof *f);
 
     if (!f) return err_set(CL_ENOMEM, "no memory for picture features");
-    *f = (struct features){.m = m, .be = be, .spec = spec, .budget = budget};
+    *f = (struct features){.m = m, .spec = spec, .budget = budget};
     if (!(f->bucket = mem_new(BUCKETS, sizeof *f->bucket)) ||
-        !(f->pixels = mem_new(TOGETHER * picture_floats(f), sizeof *f->pixels)) ||
-        !(f->together = be->alloc(TOGETHER * lvlm_feature_bytes(m) + 1)))
+        !(f->pixels = mem_new(TOGETHER * picture_floats(f), sizeof *f->pixels)))
         FAIL(CL_ENOMEM, "no memory for picture features");
     *out = f;
     return CL_OK;
@@ -82,7 +79,7 @@ static void drop(struct features *f, struct entry *e)
     while (*at != e) at = &(*at)->next_in_bucket;
     *at = e->next_in_bucket;
     unlink_use(f, e);
-    if (e->feature) f->be->free(e->feature), f->held -= lvlm_feature_bytes(f->m);
+    if (e->feature) lvlm_feature_free(f->m, e->feature), f->held -= lvlm_feature_bytes(f->m);
     free(e->path);
     mem_free(e);
 }
@@ -93,7 +90,7 @@ void features_free(struct features *f)
     while (f->oldest) drop(f, f->oldest);
     mem_free(f->bucket);
     mem_free(f->pixels);
-    if (f->together) f->be->free(f->together);
+    lvlm_feature_free(f->m, f->single);
     mem_free(f);
 }
 
@@ -133,8 +130,7 @@ static int compute(struct features *f, struct entry *const *e, int n)
 {
     int rc, failed[TOGETHER] = {0};
     char text[TOGETHER][1024];
-    size_t bytes = lvlm_feature_bytes(f->m);
-    int64_t numbers = (int64_t)(bytes / dtype_size(f->be->act));
+    struct feature *made[TOGETHER];
 
 #pragma omp parallel for schedule(dynamic, 1) if (n > 1)
     for (int i = 0; i < n; i++) // error texts are per thread: carried over by hand
@@ -142,20 +138,15 @@ static int compute(struct features *f, struct entry *const *e, int n)
             snprintf(text[i], sizeof text[i], "%s", err_text());
     for (int i = 0; i < n; i++)
         if (failed[i]) FAIL(failed[i], "%s", text[i]);
-    TRY(lvlm_see(f->m, f->together, f->pixels, n));
-    for (int i = 0; i < n; i++) {
-        struct tensor from = tensor_of((char *)f->together + (size_t)i * bytes, f->be->act, 1, numbers);
-        if (!(e[i]->feature = f->be->alloc(bytes)))
-            FAIL(CL_ENOMEM, "no memory for the features of %s; hint: lower image.cache_mib", e[i]->path);
-        f->held += bytes;
-        TRY(f->be->copy(tensor_of(e[i]->feature, f->be->act, 1, numbers), from));
-    }
+    TRY(lvlm_see(f->m, made, f->pixels, n));
+    for (int i = 0; i < n; i++) e[i]->feature = made[i];
+    f->held += (size_t)n * lvlm_feature_bytes(f->m);
     f->stats.computed += n;
 done:
     return rc;
 }
 
-int features_get(struct features *f, const char *const *path, int n, const void **out)
+int features_get(struct features *f, const char *const *path, int n, const struct feature **out)
 {
     int rc = CL_OK, todo = 0;
     struct entry *e, *missing[TOGETHER];
@@ -181,13 +172,15 @@ done:
     return rc;
 }
 
-int features_of_image(struct features *f, const struct image *im, const void **out)
+int features_of_image(struct features *f, const struct image *im, const struct feature **out)
 {
     int rc;
 
     TRY(image_prepare(f->pixels, im, f->spec));
-    TRY(lvlm_see(f->m, f->together, f->pixels, 1));
-    *out = f->together;
+    lvlm_feature_free(f->m, f->single);
+    f->single = NULL;
+    TRY(lvlm_see(f->m, &f->single, f->pixels, 1));
+    *out = f->single;
 done:
     return rc;
 }

@@ -11,16 +11,15 @@
 
 struct features;
 
-/* lvlm, be, spec are borrowed. */
-int features_new(struct features **f, struct lvlm *m, const struct backend *be, const struct image_spec *spec,
-                 size_t budget);
+/* lvlm, spec are borrowed. */
+int features_new(struct features **f, struct lvlm *m, const struct image_spec *spec, size_t budget);
 void features_free(struct features *f);
 
 /* out[i] := features of picture path[i] (a path may stand several times). Valid until the next call. CL_EDATA / CL_EIO name
  * the picture. Not inside a step. */
-int features_get(struct features *f, const char *const *path, int n, const void **out);
+int features_get(struct features *f, const char *const *path, int n, const struct feature **out);
 /* The same for one picture that is already decoded (nothing is kept). */
-int features_of_image(struct features *f, const struct image *im, const void **out);
+int features_of_image(struct features *f, const struct image *im, const struct feature **out);
 
 struct features_stats {
     int64_t asked, computed; // pictures asked for, run through the tower

@@ -28,7 +28,7 @@ struct generator {
     int32_t *token, *next;
     float *coef; // (batch, slots)
     char **picture;
-    const void **feature;
+    const struct feature **feature;
     struct prompt_item waiting; // taken from the source, did not fit into the last pack
     bool has_waiting;
 };

@@ -10,10 +10,10 @@
 #include "jobs/job.h"
 
 struct prompt_item {
-    struct sample sample; // its prompt_n first tokens; freed by the generator
-    char *picture;        // path or NULL; freed by the generator
-    const void *feature;  // set instead of picture: features already there (one prompt at a time then)
-    float *coef;          // (slots of the set) filled in place by the source; NULL without adapters
+    struct sample sample;          // its prompt_n first tokens; freed by the generator
+    char *picture;                 // path or NULL; freed by the generator
+    const struct feature *feature; // set instead of picture: features already there (one prompt at a time then)
+    float *coef;                   // (slots of the set) filled in place by the source; NULL without adapters
 };
 
 struct generator_ends {

@@ -93,7 +93,7 @@ static int open_model(struct job *j, bool train)
                                   c->image_token,
                                   c->has_vision ? c->vision.tokens : 0,
                                   f->stage2.max_length};
-    TRY(features_new(&j->features, j->lvlm, j->be, &j->image, (size_t)f->image.cache_mib << 20));
+    TRY(features_new(&j->features, j->lvlm, &j->image, (size_t)f->image.cache_mib << 20));
     rc = CL_OK;
 done:
     return rc;

@@ -111,7 +111,7 @@ static int embed_batch(struct lvlm *m, const struct pass *p)
         struct tensor y = arena_tensor(&m->arena, DT_F32, b->pictures * P, m->D);
         for (int i = 0; i < b->pictures; i++)
             TRY(m->be->copy(tensor_rows(f, i * P, P),
-                            tensor_of((void *)(uintptr_t)b->feature[i], m->be->act, P, m->c.vision.hidden)));
+                            tensor_of(b->feature[i] ? b->feature[i]->data : NULL, m->be->act, P, m->c.vision.hidden)));
         if (m->vision) TRY(vision_project(m->vision, y, f)); // absent while measuring
         for (int i = 0; i < b->pictures; i++)
             TRY(m->be->copy(tensor_rows(x, b->picture_at[i], P), tensor_rows(y, i * P, P)));

@@ -218,10 +218,64 @@ size_t lvlm_feature_bytes(const struct lvlm *m)
     return (size_t)m->c.vision.tokens * (size_t)m->c.vision.hidden * dtype_size(m->be->act);
 }
 
-int lvlm_see(struct lvlm *m, void *features, const float *pixels, int n)
+static int feature_new(struct lvlm *m, struct feature **f)
+{
+    *f = mem_new(1, sizeof **f);
+    if (*f && ((*f)->data = m->be->alloc(lvlm_feature_bytes(m)))) return CL_OK;
+    mem_free(*f);
+    *f = NULL;
+    return err_set(CL_ENOMEM, "no memory for the features of a picture; hint: lower image.cache_mib");
+}
+
+int lvlm_see(struct lvlm *m, struct feature **feature, const float *pixels, int n)
 {
     const struct vision_config *v = &m->c.vision;
+    size_t numbers = (size_t)3 * (size_t)v->image_size * (size_t)v->image_size;
+    int rc = CL_OK, made = 0;
 
     if (!m->vision) return err_set(CL_EMISMATCH, "the base has no vision tower, but a sample has a picture");
-    return vision_tower(m->vision, tensor_of(features, m->be->act, (int64_t)n * v->tokens, v->hidden), pixels, n);
+    for (; made < n; made++) TRY(feature_new(m, &feature[made]));
+    for (int i = 0; i < n; i++)
+        TRY(vision_tower(m->vision, tensor_of(feature[i]->data, m->be->act, v->tokens, v->hidden),
+                         pixels + (size_t)i * numbers, 1));
+done:
+    for (int i = 0; rc && i < made; i++) lvlm_feature_free(m, feature[i]), feature[i] = NULL;
+    return rc;
+}
+
+void lvlm_feature_free(struct lvlm *m, struct feature *f)
+{
+    if (!f) return;
+    m->be->free(f->data);
+    mem_free(f);
+}
+
+int lvlm_load(struct lvlm *m, const struct adapters *ad)
+{
+    return bank_load(m, ad);
+}
+
+int lvlm_coef_reduce(struct lvlm *m, double *dcoef, int64_t n)
+{
+    (void)m, (void)dcoef, (void)n;
+    return CL_OK;
+}
+
+int lvlm_follow(const struct tp *tp)
+{
+    (void)tp;
+    return CL_OK;
+}
+
+int lvlm_release(const struct tp *tp)
+{
+    (void)tp;
+    return CL_OK;
+}
+
+int lvlm_find_nonfinite(struct lvlm *m, char *text, size_t room)
+{
+    (void)m, (void)room;
+    *text = 0;
+    return CL_OK;
 }

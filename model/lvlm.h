@@ -7,6 +7,10 @@
  * loss down to the lowest o_proj and adds up what A, B and the coefficients get. The base has no gradients.
  * lvlm_prefill and lvlm_decode are the same decoder with a KV cache. Weights, increments and scratch are held here;
  * nothing inside a step allocates.
+ *
+ * Under tensor parallelism the group's first rank, its leader, calls these functions; the other ranks, its members, sit in
+ * lvlm_follow and do the same on their shards. What the leader passes in (batch, coefficients, increments, pixels) reaches them
+ * from here, and what members compute comes back here, so nobody above this header knows how many ranks a model has.
  */
 #ifndef CLLAVA_MODEL_LVLM_H
 #define CLLAVA_MODEL_LVLM_H
@@ -44,10 +48,20 @@ int lvlm_reserve(struct lvlm *m, const struct lvlm_limits *limits);
 /* Bytes of activations and scratch that such a step takes. */
 size_t lvlm_step_bytes(struct lvlm *m, const struct lvlm_limits *limits);
 
-/* features (n * tokens, d_vision) of type backend.act, host or device as the backend allocates, from n pictures' pixels
- * (n, 3, size, size) f32 host. */
-int lvlm_see(struct lvlm *m, void *features, const float *pixels, int n);
-size_t lvlm_feature_bytes(const struct lvlm *m); // of one picture
+/* Vision features of one picture, kept on every rank of the group until freed. */
+struct feature {
+    void *data; // (tokens, d_vision) of type backend.act, on this rank's device
+    int64_t id; // the same on all ranks of the group
+};
+/* feature[i] := new features of picture i, from n pictures' pixels (n, 3, size, size) f32 host. */
+int lvlm_see(struct lvlm *m, struct feature **feature, const float *pixels, int n);
+void lvlm_feature_free(struct lvlm *m, struct feature *f); // NULL is fine
+size_t lvlm_feature_bytes(const struct lvlm *m);           // of one picture, on each rank
+
+/* Brings the increments to the device (and to the members: A by columns) where their version is another than the one that is
+ * loaded in that place. lvlm_forward and the others do it by themselves; a caller that has a slot's values only for a while
+ * calls this, and may pass NULL for A and B of slots that are loaded already. coef is not looked at. */
+int lvlm_load(struct lvlm *m, const struct adapters *ad);
 
 /* nll (batch rows) host: negative log-likelihood of each answer row. grad_scale: 0 for evaluation, else d loss / d nll of
  * every row (1 / answer tokens of the whole optimizer step). ad NULL: the base alone. Collective over tp. */
@@ -56,13 +70,18 @@ int lvlm_forward(struct lvlm *m, const struct packed_batch *b, const struct adap
 int lvlm_logits(struct lvlm *m, float *logits, int64_t rows);
 
 /* After lvlm_forward with grad_scale != 0, same b and ad: adds to the gradient sums of the learned slots;
- * dcoef (samples, slots) host double: d loss / d coef of this batch, overwritten. Collective over tp. */
+ * dcoef (samples, slots) host double: d loss / d coef of this batch, overwritten. Under tensor parallelism it is this rank's
+ * part: lvlm_coef_reduce makes it whole, once per step for all batches together. */
 int lvlm_backward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, double *dcoef);
 
-/* The gradient sums of the learned slots: cleared at the start of an optimizer step, read once at its end.
- * dA (learned, L, R, H), dB (learned, L, D, R) host. Collective over tp (the one reduction of a step). */
+/* The gradient sums of the learned slots: cleared at the start of an optimizer step, read once at its end: that is when dA's
+ * columns are gathered and dB's partial sums reduced. dA (learned, L, R, H), dB (learned, L, D, R) host. */
 int lvlm_grads_clear(struct lvlm *m);
 int lvlm_grads_read(struct lvlm *m, float *dA, float *dB, int learned, int rank);
+
+/* dcoef (n) := sum over the ranks of the group, of what the last lvlm_backward calls gave: n numbers, appended in the order of
+ * the calls since lvlm_grads_clear. */
+int lvlm_coef_reduce(struct lvlm *m, double *dcoef, int64_t n);
 
 /* ---- generation */
 struct kv_cache;
@@ -76,5 +95,15 @@ int lvlm_prefill(struct lvlm *m, struct kv_cache *kv, const int *seq, const stru
 /* One token for each of n sequences; token[i] is appended to seq[i]. ad->coef has n rows. */
 int lvlm_decode(struct lvlm *m, struct kv_cache *kv, int n, const int *seq, const int32_t *token,
                 const struct adapters *ad, const uint8_t *allowed, int32_t *next);
+
+/* ---- the other ranks of the group
+ * A member's life: does on its shard what the leader does, until the leader calls lvlm_release (a leader may open and close
+ * several models before that). An error is the member's own: the leader waits for it in vain and must be told another way
+ * (watch_fail). */
+int lvlm_follow(const struct tp *tp);
+int lvlm_release(const struct tp *tp); // NULL or a group of one: nothing
+/* What went over the wire, of this rank, and where numbers first were not finite: "rank 1 (node7), in tp_reduce"; "" when all
+ * were finite. Asks all members. */
+int lvlm_find_nonfinite(struct lvlm *m, char *text, size_t room);
 
 #endif

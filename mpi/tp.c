@@ -1,4 +1,4 @@
-/* tp.c - tensor parallelism of one process: a group of one has nothing to exchange. */
+/* tp.c - the operators of tensor parallelism, in terms of comm.h. */
 #include "mpi/tp.h"
 
 #include "io/err.h"
@@ -11,21 +11,36 @@ void tp_shard(int64_t *first, int64_t *n, int64_t count, const struct tp *tp)
     *first = count / size * rank + (rank < more ? rank : more);
 }
 
-static int group_sum(const struct tp *tp, const char *what)
+static int group_sum(const struct tp *tp, struct tensor t, const char *what)
 {
-    if (!tp || tp->size == 1) return CL_OK;
-    return err_set(CL_EMPI, "%s over %d ranks (this program was built for one process); hint: start it without mpirun",
-                   what, tp->size);
+    if (!tp || tp->size == 1 || !tp->comm || !t.rows) return CL_OK;
+    if (t.type != DT_F32 || t.ld != t.cols)
+        return err_set(CL_EINTERNAL, "%s of %s, rows %lld of %lld apart (expected f32 without gaps)", what,
+                       dtype_name(t.type), (long long)t.ld, (long long)t.cols);
+    return comm_sum(tp->comm, t.data, t.rows * t.cols, tp->wire);
 }
 
 int tp_reduce(const struct tp *tp, struct tensor t)
 {
-    (void)t;
-    return group_sum(tp, "tp_reduce");
+    return group_sum(tp, t, "tp_reduce");
 }
 
 int tp_copy_back(const struct tp *tp, struct tensor dt)
 {
-    (void)dt;
-    return group_sum(tp, "tp_copy_back");
+    return group_sum(tp, dt, "tp_copy_back");
+}
+
+int tp_gather_rows(const struct tp *tp, struct tensor t)
+{
+    enum { MOST = 1024 };
+    size_t offset[MOST], bytes[MOST], row = (size_t)t.cols * dtype_size(t.type);
+
+    if (!tp || tp->size == 1 || !tp->comm || !t.rows) return CL_OK;
+    if (t.ld != t.cols || tp->size > MOST) return err_set(CL_EINTERNAL, "tp_gather_rows of rows with gaps");
+    for (int r = 0; r < tp->size; r++) {
+        int64_t first, n;
+        tp_shard(&first, &n, t.rows, &(struct tp){.rank = r, .size = tp->size});
+        offset[r] = (size_t)first * row, bytes[r] = (size_t)n * row;
+    }
+    return comm_gather_blocks(tp->comm, t.data, offset, bytes);
 }

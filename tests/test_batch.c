@@ -50,7 +50,7 @@ static void packs_whole_samples(void **state)
         assert_int_equal(p.picture_sample[0], 1);
         assert_int_equal(p.picture_sample[1], 2);
         assert_null(p.feature[0]);
-        p.feature[0] = &p;
+        p.feature[0] = (const struct feature *)&p;
         batch_clear(&p);
         assert_true(p.samples == 0 && p.n == 0 && p.rows == 0 && p.pictures == 0);
     }

@@ -40,18 +40,18 @@ static void small_budget(void **state)
     struct fixture x;
     struct features *f;
     char *first[PICTURES];
-    const void *out[PICTURES];
+    const struct feature *out[PICTURES];
     (void)state;
     open_fixture(&x);
-    OK(features_new(&f, x.j.lvlm, x.j.be, &x.j.image, 2 * x.bytes));
+    OK(features_new(&f, x.j.lvlm, &x.j.image, 2 * x.bytes));
     for (int round = 0; round < 2; round++)
         for (int i = 0; i < PICTURES; i++) {
             const char *path = x.path[i];
             OK(features_get(f, &path, 1, out));
             if (round == 0)
-                first[i] = memcpy(malloc(x.bytes), out[0], x.bytes);
+                first[i] = memcpy(malloc(x.bytes), out[0]->data, x.bytes);
             else
-                assert_memory_equal(first[i], out[0], x.bytes);
+                assert_memory_equal(first[i], out[0]->data, x.bytes);
         }
     assert_int_equal(features_get_stats(f).computed, 2 * PICTURES);
     const char *last[2] = {x.path[PICTURES - 1], x.path[PICTURES - 2]}; // these two are still there
@@ -68,19 +68,19 @@ static void one_call_many(void **state)
     struct fixture x;
     struct features *f;
     const char *path[PICTURES + 2];
-    const void *out[PICTURES + 2], *alone;
+    const struct feature *out[PICTURES + 2], *alone;
     (void)state;
     open_fixture(&x);
-    OK(features_new(&f, x.j.lvlm, x.j.be, &x.j.image, 0));
+    OK(features_new(&f, x.j.lvlm, &x.j.image, 0));
     for (int i = 0; i < PICTURES; i++) path[i] = x.path[i];
     path[PICTURES] = x.path[0], path[PICTURES + 1] = x.path[3];
     OK(features_get(f, path, PICTURES + 2, out));
     assert_ptr_equal(out[PICTURES], out[0]);
     assert_ptr_equal(out[PICTURES + 1], out[3]);
     assert_int_equal(features_get_stats(f).computed, PICTURES);
-    char *kept = memcpy(malloc(x.bytes), out[5], x.bytes);
+    char *kept = memcpy(malloc(x.bytes), out[5]->data, x.bytes);
     OK(features_get(f, &path[5], 1, &alone));
-    assert_memory_equal(kept, alone, x.bytes); // four at once or one alone: the same
+    assert_memory_equal(kept, alone->data, x.bytes); // four at once or one alone: the same
     free(kept);
     features_free(f);
     close_fixture(&x);
@@ -90,7 +90,7 @@ static void broken_picture(void **state)
 {
     struct fixture x;
     char broken[128];
-    const void *out[2];
+    const struct feature *out[2];
     (void)state;
     open_fixture(&x);
     snprintf(broken, sizeof broken, "%s/broken.png", x.dir);
