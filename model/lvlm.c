@@ -31,7 +31,9 @@ static int share(struct lvlm *m)
     return CL_OK;
 }
 
-int lvlm_open(struct lvlm **out, const char *dir, const struct backend *be, const struct tp *tp, bool train)
+/* weights: of the folder, or NULL: zeros of the type. */
+static int open_model(struct lvlm **out, const char *dir, const char *weights, enum dtype type,
+                      const struct backend *be, const struct tp *tp, bool train)
 {
     int rc;
     struct lvlm *m = mem_new(1, sizeof *m);
@@ -39,7 +41,7 @@ int lvlm_open(struct lvlm **out, const char *dir, const struct backend *be, cons
     if (!m) return err_set(CL_ENOMEM, "no memory for a model");
     m->be = be, m->tp = tp, m->train = train;
     TRY(lvlm_config_read(&m->c, dir));
-    TRY(safetensors_open(&m->st, dir));
+    TRY(weights ? safetensors_open(&m->st, weights) : safetensors_blank(&m->st, type));
     TRY(share(m));
     if (!(m->act = mem_new((size_t)m->c.text.layers + 1, sizeof *m->act))) FAIL(CL_ENOMEM, "no memory for a model");
     TRY(weights_load(m));
@@ -49,6 +51,17 @@ int lvlm_open(struct lvlm **out, const char *dir, const struct backend *be, cons
 done:
     lvlm_close(m);
     return err_prefix(rc, "base %s", dir);
+}
+
+int lvlm_open(struct lvlm **m, const char *dir, const struct backend *be, const struct tp *tp, bool train)
+{
+    return open_model(m, dir, dir, DT_F32, be, tp, train);
+}
+
+int lvlm_open_blank(struct lvlm **m, const char *dir, enum dtype type, const struct backend *be, const struct tp *tp,
+                    bool train)
+{
+    return open_model(m, dir, NULL, type, be, tp, train);
 }
 
 void lvlm_close(struct lvlm *m)
