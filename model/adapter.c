@@ -168,11 +168,12 @@ int bank_check(const struct lvlm *m, const struct adapters *ad)
     if (ad->slots > k->room || ad->rank != k->room_rank)
         return err_set(CL_EINTERNAL, "adapter set of %d slots of rank %d (reserved: %d of rank %d)", ad->slots,
                        ad->rank, k->room, k->room_rank);
-    for (int i = 0; i < ad->slots; i++)
-        if ((ad->slots != k->slots || k->version[i] != ad->slot[i].version) && (!ad->slot[i].A || !ad->slot[i].B) &&
-            (!m->tp || !m->tp->rank))
+    for (int i = 0; i < ad->slots && !is_member(m); i++) {
+        const uint64_t loaded = ad->slots == k->slots ? k->version[i] : 0; // another width: nothing is in place
+        if (loaded != ad->slot[i].version && (!ad->slot[i].A || !ad->slot[i].B))
             return err_set(CL_EINTERNAL, "slot %d of a set of %d has no values, and none of this version are loaded", i,
                            ad->slots);
+    }
     return CL_OK;
 }
 
@@ -180,7 +181,6 @@ int bank_load(struct lvlm *m, const struct adapters *ad)
 {
     int rc;
     struct adapter_bank *k = &m->bank;
-    const bool member = m->tp && m->tp->rank;
 
     if (!ad || !ad->slots) {
         k->slots = k->learned = 0;
@@ -197,7 +197,7 @@ int bank_load(struct lvlm *m, const struct adapters *ad)
     k->learned = ad->learned, k->rank = ad->rank;
     for (int i = 0; i < ad->slots; i++) {
         if (k->version[i] == ad->slot[i].version) continue;
-        TRY(member ? receive_slot(m, i, ad->rank) : load_slot(m, i, &ad->slot[i], ad->rank));
+        TRY(is_member(m) ? receive_slot(m, i, ad->rank) : load_slot(m, i, &ad->slot[i], ad->rank));
         k->version[i] = ad->slot[i].version;
     }
     rc = CL_OK;

@@ -13,9 +13,14 @@
 
 enum { LOGIT_CHUNK = 128 }; // rows; 128 x 32064 f32 = 16 MB
 
+int64_t head_chunk_of(int ranks)
+{
+    return (int64_t)LOGIT_CHUNK * ranks;
+}
+
 int64_t head_chunk(const struct lvlm *m)
 {
-    return LOGIT_CHUNK * (m->tp ? m->tp->size : 1);
+    return head_chunk_of(m->tp ? m->tp->size : 1);
 }
 
 int head_reserve(struct lvlm *m, int64_t rows)
@@ -145,7 +150,7 @@ done:
 /* The members have done their part by then: nobody is out of step. */
 static int check_choices(struct lvlm *m, const int32_t *id, int64_t n)
 {
-    if (m->tp->rank) return CL_OK;
+    if (is_member(m) || !comm_of(m)) return CL_OK;
     for (int64_t r = 0; r < n; r++) {
         if (id[r] >= 0) continue;
         follow_done(m, CL_OK);
@@ -186,7 +191,7 @@ static int collect(struct lvlm *m, float *logits, float *block, int64_t rows)
     struct comm *c = comm_of(m);
     int64_t V = m->c.text.vocab, first, n;
 
-    if (m->tp && m->tp->rank) return comm_send(c, block, (size_t)(rows * m->own.V) * sizeof *block, 0);
+    if (is_member(m)) return comm_send(c, block, (size_t)(rows * m->own.V) * sizeof *block, 0);
     put_columns(logits, V, block, rows, m->own.V0, m->own.V);
     for (int r = 1; r < comm_size(c); r++) {
         tp_shard(&first, &n, V, &(struct tp){.rank = r, .size = m->tp->size});

@@ -9,8 +9,6 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { PICTURES_AT_ONCE = 4 }; // through the tower: enough rows to fill the cores, little scratch
-
 /* What needs no weight: config.json, this rank's share, the tables of layers. */
 static int open_shape(struct lvlm *m, const struct lvlm_config *c)
 {

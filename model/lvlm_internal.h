@@ -132,10 +132,17 @@ static inline bool is_shared(const struct lvlm *m)
 {
     return m->tp && m->tp->size > 1;
 }
+/* One that is told what to do. */
+static inline bool is_member(const struct lvlm *m)
+{
+    return m->tp && m->tp->comm && m->tp->rank > 0;
+}
 static inline struct comm *comm_of(const struct lvlm *m)
 {
     return m->tp ? m->tp->comm : NULL;
 }
+
+enum { PICTURES_AT_ONCE = 4 }; // through the tower: enough rows to fill the cores, little scratch
 
 /* One pass over a batch. */
 struct pass {
@@ -180,7 +187,8 @@ int as_activation(struct lvlm *m, struct tensor *out, struct tensor t);
 int decoder_backward(struct lvlm *m, const struct pass *p, double *dcoef);
 
 /* head.c. Collective over tp. */
-int64_t head_chunk(const struct lvlm *m); // rows whose logits are held at once
+int64_t head_chunk_of(int ranks);         // rows whose logits are held at once
+int64_t head_chunk(const struct lvlm *m); // the same of m's ranks
 int head_reserve(struct lvlm *m, int64_t rows);
 void head_free(struct lvlm *m);
 /* nll (rows) host or NULL, and with grad_scale != 0 this rank's part of the gradient at final_h (dfinal). */

@@ -37,11 +37,19 @@ static void split_heads(struct share *s, const struct text_config *c, const stru
     s->head0 = (int)first * (c->heads / c->kv_heads), s->heads = (int)n * (c->heads / c->kv_heads);
 }
 
+void share_of_tower(struct share *s, const struct vision_config *c, const struct tp *tp)
+{
+    int64_t first, n;
+
+    tp_shard(&first, &n, c->heads, tp);
+    s->vision_head0 = (int)first, s->vision_heads = (int)n;
+    tp_shard(&s->vision_F0, &s->vision_F, c->ffn, tp);
+}
+
 int share_of(struct share *s, const struct lvlm_config *c, const struct tp *tp)
 {
     int rc;
     const struct text_config *t = &c->text;
-    int64_t first, n;
 
     *s = (struct share){0};
     TRY(check_size(t, tp ? tp->size : 1));
@@ -52,10 +60,7 @@ int share_of(struct share *s, const struct lvlm_config *c, const struct tp *tp)
     s->H = (int64_t)s->heads * t->head_dim, s->KV = (int64_t)s->kv_heads * t->head_dim;
     tp_shard(&s->F0, &s->F, t->ffn, tp);
     tp_shard(&s->V0, &s->V, t->vocab, tp);
-    if (!c->has_vision) return CL_OK;
-    tp_shard(&first, &n, c->vision.heads, tp);
-    s->vision_head0 = (int)first, s->vision_heads = (int)n;
-    tp_shard(&s->vision_F0, &s->vision_F, c->vision.ffn, tp);
+    if (c->has_vision) share_of_tower(s, &c->vision, tp);
     rc = CL_OK;
 done:
     return rc;

@@ -23,5 +23,7 @@ struct share {
 
 /* CL_ECONFIG, on every rank alike: more ranks than heads; names parallel.tensor and the most that works. Not collective. */
 int share_of(struct share *s, const struct lvlm_config *c, const struct tp *tp);
+/* The tower's part of it alone: any number of ranks. Not collective. */
+void share_of_tower(struct share *s, const struct vision_config *c, const struct tp *tp);
 
 #endif

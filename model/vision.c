@@ -163,7 +163,7 @@ int vision_open(struct vision **out, const struct safetensors *st, const struct 
     v->rows = v->c.tokens + !v->c.keep_cls;
     v->unfold = 3 * v->c.patch * v->c.patch;
     if (!c->has_vision) FAIL(CL_EINTERNAL, "a base without a vision tower was asked for it");
-    TRY(share_of(&v->own, c, tp));
+    share_of_tower(&v->own, &v->c, tp);
     v->attention = (int64_t)v->own.vision_heads * (v->c.hidden / v->c.heads);
     TRY(load_tower(v, &from));
     TRY(load_projector(v, &from, c));
