@@ -102,7 +102,7 @@ enum plan_role { PLAN_COORDINATOR, PLAN_LEADER, PLAN_MEMBER };
 struct plan_work {
     double flop;                                   // of products and attention
     double seconds;                                // on this rank's cores
-    double sums, sum_bytes, gathers, gather_bytes; // collectives of its group; bytes that this rank sends
+    struct traffic traffic; // of its group
 };
 
 /* The model on one rank of a group. */

@@ -90,13 +90,13 @@ static int tower_bytes(struct opened *o, double *bytes)
     int rc = CL_OK;
     struct safetensors *st = NULL;
     struct vision *v = NULL;
-    size_t before = backend_measured().own;
+    struct measured before = backend_measured();
 
     *bytes = 0;
     if (!o->p->base.has_vision) return CL_OK;
     TRY(safetensors_blank(&st, o->p->weights));
-    TRY(vision_open(&v, st, &o->p->base, o->be));
-    *bytes = (double)(backend_measured().own - before);
+    TRY(vision_open(&v, st, &o->p->base, o->be, o->group));
+    *bytes = (double)(backend_measured().own - before.own);
 done:
     vision_close(v);
     safetensors_close(st);
@@ -182,7 +182,7 @@ static int run_micro(struct opened *o, struct plan_work *w)
     TRY(lvlm_forward(o->m, &b, &o->set, nll, 1));
     TRY(lvlm_backward(o->m, &b, &o->set, dcoef));
     *w = look(o);
-    plan_work_add(w, traffic_forward(&o->p->base, o->l->tensor, b.n, b.rows, b.pictures, o->tp.wire));
+    plan_work_add(w, traffic_forward(&o->p->base, o->l->tensor, b.n, b.rows, o->tp.wire));
     plan_work_add(w, traffic_backward(&o->p->base, o->l->tensor, b.n, b.rows, o->tp.wire));
 done:
     batch_free(&b);
@@ -207,7 +207,7 @@ static int run_answers(struct opened *o, struct plan_model *out)
     TRY(fill(o, &b, out->prompts, d->prompt, 1, true));
     TRY(lvlm_prefill(o->m, o->kv, seq, &b, &o->set, NULL, token));
     out->prefill = look(o);
-    plan_work_add(&out->prefill, traffic_forward(&o->p->base, o->l->tensor, b.n, b.rows, b.pictures, o->tp.wire));
+    plan_work_add(&out->prefill, traffic_prefill(&o->p->base, o->l->tensor, b.n, b.rows, o->tp.wire));
     for (int i = 0; i < out->sequences; i += out->prompts) { // so that every sequence has its prompt behind it
         int now = out->sequences - i < out->prompts ? out->sequences - i : out->prompts;
         batch_free(&b);
@@ -218,8 +218,7 @@ static int run_answers(struct opened *o, struct plan_model *out)
     memset(token, 0, (size_t)out->sequences * sizeof *token);
     TRY(lvlm_decode(o->m, o->kv, out->sequences, seq, token, &o->set, NULL, token));
     out->decode = look(o);
-    plan_work_add(&out->decode,
-                  traffic_forward(&o->p->base, o->l->tensor, out->sequences, out->sequences, 0, o->tp.wire));
+    plan_work_add(&out->decode, traffic_decode(&o->p->base, o->l->tensor, out->sequences, o->tp.wire));
 done:
     batch_free(&b);
     mem_free(seq), mem_free(token);

@@ -71,23 +71,35 @@ struct plan_work plan_work_of(const struct plan *p, const struct plan_layout *l,
 
 void plan_work_add(struct plan_work *w, struct traffic t)
 {
-    w->sums += (double)t.sums, w->sum_bytes += (double)t.sum_bytes;
-    w->gathers += (double)t.gathers, w->gather_bytes += (double)t.gather_bytes;
+    w->traffic.sums += t.sums, w->traffic.sum_bytes += t.sum_bytes;
+    w->traffic.gathers += t.gathers, w->traffic.gather_bytes += t.gather_bytes;
+    w->traffic.messages += t.messages, w->traffic.message_bytes += t.message_bytes;
+    w->traffic.broadcasts += t.broadcasts, w->traffic.broadcast_bytes += t.broadcast_bytes;
 }
 
-/* Seconds of a pass: its operations and the collectives of its group. Ranks of a group are neighbours, so a group that fits
- * a node stays there. */
-static double exchange_of(const struct plan *p, const struct plan_layout *l, const struct plan_work *w)
+static double bytes_of(const struct traffic *t)
+{
+    return (double)(t->sum_bytes + t->gather_bytes + t->message_bytes + t->broadcast_bytes);
+}
+
+/* Seconds of a pass's collectives. Ranks of a group are neighbours, so a group that fits a node stays there. A broadcast runs
+ * down a tree: what its root sends to all in the end is received once by each. */
+static double exchange_of(const struct plan *p, const struct plan_layout *l, const struct traffic *t)
 {
     const bool nodes = l->tensor > plan_ranks_of_node(p, l);
+    const struct machine *m = &p->machine;
 
-    return machine_collective(&p->machine, LINK_SUM, l->tensor, nodes, w->sums, w->sum_bytes) +
-           machine_collective(&p->machine, LINK_GATHER, l->tensor, nodes, w->gathers, w->gather_bytes);
+    if (l->tensor < 2) return 0;
+    return machine_collective(m, LINK_SUM, l->tensor, nodes, (double)t->sums, (double)t->sum_bytes) +
+           machine_collective(m, LINK_GATHER, l->tensor, nodes, (double)t->gathers, (double)t->gather_bytes) +
+           machine_collective(m, LINK_BROADCAST, 2, nodes, (double)t->messages, (double)t->message_bytes) +
+           machine_collective(m, LINK_BROADCAST, l->tensor, nodes, (double)t->broadcasts,
+                              (double)t->broadcast_bytes / (l->tensor - 1));
 }
 
 static double pass(const struct plan *p, const struct plan_layout *l, const struct plan_work *w)
 {
-    return w->seconds + exchange_of(p, l, w);
+    return w->seconds + exchange_of(p, l, &w->traffic);
 }
 
 /* Numbers of one task's A and B. */
@@ -102,24 +114,22 @@ static double learned_numbers(const struct plan *p)
 static double crew_seconds(struct plan_time *t, const struct plan *p, const struct plan_layout *l)
 {
     const struct machine *m = &p->machine;
+    const struct plan_method *k = &p->method;
     const double bytes = learned_numbers(p) * sizeof(float);
     const int crew = l->groups + l->dedicated;
-    const bool nodes = l->ranks > plan_ranks_of_node(p, l), group_nodes = l->tensor > plan_ranks_of_node(p, l);
+    const bool nodes = l->ranks > plan_ranks_of_node(p, l);
     struct plan_work inside = {0};
     double s = 0;
 
     if (crew > 1) {
         t->increments = t->gradients = bytes;
-        s += machine_collective(m, LINK_BROADCAST, crew, nodes, 2.0 * p->method.learned, bytes);
-        s += machine_collective(m, LINK_SUM, crew, nodes, 2, bytes * (crew - 1) / crew);
+        s += machine_collective(m, LINK_BROADCAST, crew, nodes, 2.0 * k->learned, bytes);
+        s += machine_collective(m, LINK_SUM, crew, nodes, 2, 2 * bytes * (crew - 1) / crew);
     }
-    if (l->tensor > 1) {
-        plan_work_add(&inside, traffic_gradients(&p->base, l->tensor, p->method.learned, p->method.rank));
-        t->wire += inside.sum_bytes + inside.gather_bytes;
-        s += exchange_of(p, l, &inside);
-        s += machine_collective(m, LINK_BROADCAST, l->tensor, group_nodes, 2.0 * p->method.learned, bytes);
-    }
-    return s;
+    plan_work_add(&inside, traffic_load(&p->base, l->tensor, k->learned, k->rank));
+    plan_work_add(&inside, traffic_gradients(&p->base, l->tensor, k->learned, k->rank));
+    t->wire += bytes_of(&inside.traffic);
+    return s + exchange_of(p, l, &inside.traffic);
 }
 
 /* A of the learned slots, B, their gradients and moments: seven passes in f32. */
@@ -137,9 +147,8 @@ static void time_step(struct plan_time *t, const struct plan *p, const struct pl
 
     t->flop = whole * batch;
     t->compute = shares * m->micro.seconds + pictures * m->see.seconds;
-    t->exchange = shares * exchange_of(p, l, &m->micro) + pictures * exchange_of(p, l, &m->see);
-    t->wire =
-        shares * (m->micro.sum_bytes + m->micro.gather_bytes) + pictures * (m->see.sum_bytes + m->see.gather_bytes);
+    t->exchange = shares * exchange_of(p, l, &m->micro.traffic) + pictures * exchange_of(p, l, &m->see.traffic);
+    t->wire = shares * bytes_of(&m->micro.traffic) + pictures * bytes_of(&m->see.traffic);
     t->exchange += crew_seconds(t, p, l);
     t->update = update_seconds(p, l);
     t->step = t->compute + t->exchange + t->update;

@@ -117,6 +117,8 @@ void backend_measured_clear(void)
     X(scatter, TT, const int64_t *r)                                                                                   \
     X(scatter_add, TT, const int64_t *r)                                                                               \
     X(cross_entropy, float *n, T, const int32_t *g, float s)                                                           \
+    X(softmax_part, struct softmax_part *p, T, const int32_t *g, int64_t f)                                            \
+    X(softmax_grad, T, const struct softmax_part *p, const int32_t *g, int64_t f, float s)                             \
     X(adapter_scale, T, const float *c, const int64_t *u, int s, int m, int r)                                         \
     X(adapter_coef_back, double *d, TT, const int64_t *u, int s, int m, int r)
 #define TTT1 struct tensor q, struct tensor k, struct tensor v
@@ -141,9 +143,10 @@ static int no_attention_back(TTT, struct tensor d, struct tensor e, struct tenso
 }
 
 /* Somebody looks at what was chosen. */
-static int no_argmax(int32_t *id, struct tensor logits, const uint8_t *allowed)
+static int no_argmax(int32_t *id, float *top, struct tensor logits, const uint8_t *allowed)
 {
     for (int64_t i = 0; i < logits.rows; i++) id[i] = 0;
+    for (int64_t i = 0; top && i < logits.rows; i++) top[i] = 0;
     return CL_OK;
 }
 
