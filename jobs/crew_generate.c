@@ -80,11 +80,17 @@ done:
 
 /* ---- other groups */
 
+/* A group without prompts gets the increments like all others, so it makes room for them. */
 static int say_prompts_come(struct dealing *d, int g, const struct generator_limits *lim)
 {
     const struct share *s = &d->share[g];
     struct message *m = &d->c->out;
 
+    if (!s->n) {
+        crew_begin_message(m, CREW_RESERVE);
+        crew_put_limits(m, &(struct lvlm_limits){1, 1, 1, d->slots, lim->rank, false});
+        return crew_tell(d->c, g);
+    }
     crew_begin_message(m, CREW_GENERATE);
     message_put_text(m, d->c->at);
     message_put_int(m, d->slots > 0), message_put_int(m, d->ends->token != NULL);
@@ -265,8 +271,7 @@ static int answer_all(struct dealing *d, const struct adapters *set, const struc
 {
     int rc;
 
-    for (int g = -1; crew_next(d->c, &g);)
-        if (d->share[g].n) TRY(say_prompts_come(d, g, lim));
+    for (int g = -1; crew_next(d->c, &g);) TRY(say_prompts_come(d, g, lim));
     crew_expect_room(d->c, d->slots, lim->rank);
     TRY(crew_load(d->c, set));
     TRY(serve(d));

@@ -157,16 +157,22 @@ done:
     return rc;
 }
 
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 static int reserve(struct leader *l)
 {
     int rc;
-    struct lvlm_limits lim;
+    struct lvlm_limits lim, *own = &l->limits;
 
     crew_take_limits(&l->in, &lim);
     TRY(message_check(&l->in, "about limits"));
     TRY(hand_reserve(&l->hand, &lim));
     free_micros(l);
-    l->limits = lim;
+    own->samples = (int)larger(own->samples, lim.samples), own->slots = (int)larger(own->slots, lim.slots);
+    own->tokens = larger(own->tokens, lim.tokens);
 done:
     return rc;
 }
