@@ -8,10 +8,10 @@
 #include "io/clock.h"
 #include "io/err.h"
 #include "mpi/check.h"
+#include "mpi/comm_internal.h"
 #include "mpi/fault.h"
 #include "mpi/watch.h"
 
-enum { TAG_MESSAGE = 16 };
 static const double PATIENCE = 2e-3;            // s of looking without a pause
 static const struct timespec NAP = {0, 100000}; // then 0.1 ms at a time
 
