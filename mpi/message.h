@@ -50,7 +50,7 @@ int message_sent(struct message *m);
 bool message_more(const struct message *m);
 /* Whether one has arrived (from -1: from anyone). Not collective, does not wait. */
 int message_waiting(struct comm *c, int from, bool *arrived);
-/* Rank 0's message to all. */
+/* Rank 0's message to all; it may be read there too. */
 int message_broadcast(struct message *m, struct comm *c);
 
 #endif
