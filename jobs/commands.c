@@ -68,6 +68,7 @@ static const struct cli_option plan_options[] = {
     OPTION_INT("answers", 1, 10000000, "answer tokens of a sample; default 32, or a quarter of a short one"),
     OPTION_INT("samples", 1, INT64_MAX, "training records of a task; default 10000 (and a tenth of it questions)"),
     OPTION_INT("tasks", 1, 4096, "tasks of the stream; default: as configured, else 4"),
+    OPTION_FLAG("eval", "what `cllava eval` takes, not `cllava train`"),
     OPTION_FLAG("scaling", "weak and strong scaling to 512 ranks instead, as Markdown"),
     OPTION_FILE("svg", "FILE", "with --scaling: a picture of it"),
     OPTION_JSON,

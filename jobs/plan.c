@@ -14,7 +14,8 @@
 
 enum { MOST_RANKS = 1 << 16, MOST_COUNTS = 64 };
 
-static int describe_method(struct plan *p)
+/* evaluation: `cllava eval` of what was learned. */
+static int describe_method(struct plan *p, bool evaluation)
 {
     const struct config *c = &p->cfg;
     const struct text_config *t = &p->base.text;
@@ -24,6 +25,7 @@ static int describe_method(struct plan *p)
     if (!ops) return err_set(CL_ECONFIG, "method: %s (expected one of: %s)", c->method, method_names());
     *m = (struct plan_method){.routes = ops->routes, .trains = ops->trains};
     if (!m->trains) return CL_OK;
+    m->trains = !evaluation;
     m->learned = m->routes ? c->pool.slots_per_task : 1;
     m->slots = m->routes ? p->data.tasks * c->pool.slots_per_task : 1;
     m->rank = m->routes ? c->pool.rank : c->lora.rank;
@@ -121,7 +123,7 @@ static int open_plan(struct plan *p, const struct command_args *a)
     TRY(plan_base(p));
     TRY(plan_data(p, args_int(a, "tokens", 0), args_int(a, "answers", 0), args_int(a, "samples", 0),
                   (int)args_int(a, "tasks", 0)));
-    TRY(describe_method(p));
+    TRY(describe_method(p, args_flag(a, "eval")));
     TRY(plan_encoder(p));
 done:
     return rc;

@@ -10,7 +10,6 @@
 #include "jobs/distinct.h"
 #include "jobs/plan.h"
 #include "jobs/task_data.h"
-#include "model/backend_measuring.h"
 
 static bool readable(const char *path)
 {
@@ -82,28 +81,6 @@ done:
     return rc;
 }
 
-/* Records as a run would read them, over a model that is not there. */
-static int open_reader(struct job *j, const struct plan *p)
-{
-    int rc;
-    const struct lvlm_config *c = &p->base;
-    const struct config *f = &j->cfg;
-
-    TRY(log_open(&j->log, NULL, -1));
-    TRY(tokenizer_open(&j->tok, f->base));
-    TRY(prompt_make(&j->prompt, f->prompt.template_, f->prompt.system, f->prompt.legacy));
-    TRY(lvlm_open_blank(&j->lvlm, f->base, DT_BF16, backend_measuring(DT_F32), NULL, false));
-    j->sampler = (struct sampler){j->tok,
-                                  &j->prompt,
-                                  c->bos,
-                                  c->eos[0],
-                                  c->image_token,
-                                  c->has_vision ? c->vision.tokens : 0,
-                                  f->stage2.max_length};
-done:
-    return rc;
-}
-
 static int measure(struct plan *p)
 {
     int rc;
@@ -111,7 +88,7 @@ static int measure(struct plan *p)
     struct sums s = {0};
     struct job j = {.cfg = p->cfg};
 
-    TRY(open_reader(&j, p));
+    TRY(job_open(&j, JOB_RULES)); // records as a run would read them
     for (int t = 0; t < d->tasks; t++) {
         TRY(measure_side(d, &s, &j, t, false));
         TRY(measure_side(d, &s, &j, t, true));

@@ -14,7 +14,7 @@
 
 /* Measured on x86-64 Debian 12 as what is left of a small run's memory when everything else here is taken off: libraries,
  * tokenizer, code that oneDNN compiles for products, allocator. The second: what MPI adds, rising with the ranks. */
-static const double PROGRAM = 24 << 20, PROGRAM_MPI = 24 << 20, PROGRAM_PEER = 64 << 10;
+static const double PROGRAM = 46 << 20, PROGRAM_MPI = 24 << 20, PROGRAM_PEER = 64 << 10;
 
 enum { QUESTION_TOKENS = 2048 }; // run at once by the encoder (model/text_encoder.c)
 
@@ -66,6 +66,7 @@ static double pool_bytes(const struct plan *p)
     const struct plan_method *k = &p->method;
     const double keys = k->slots * (double)p->encoder.width * sizeof(float);
 
+    if (!k->trains) return slots_bytes(p, k->slots) + keys;
     return slots_bytes(p, k->slots) + 3 * slots_bytes(p, k->learned) + keys +
            slots_bytes(p, k->slots - k->learned) / 2 + k->learned * 20.0 * p->encoder.width;
 }

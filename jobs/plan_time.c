@@ -22,8 +22,7 @@ int plan_threads(const struct plan *p, const struct plan_layout *l)
 
 enum dtype plan_wire(const struct plan *p)
 {
-    (void)p;
-    return DT_F32;
+    return strcmp(p->cfg.parallel.wire, "bf16") ? DT_F32 : DT_BF16;
 }
 
 /* Passes over memory of an operation that is no product: read and written. */
