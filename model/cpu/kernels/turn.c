@@ -76,19 +76,19 @@ static void turn_columns(uint16_t *dst, const uint16_t *src, int64_t rows, int64
     const int64_t down = first / PACKED_ROWS, at = block * (PACKED_COLS / PACKED_ROWS);
     const int64_t tall = dst_blocks - at < 2 ? 1 : 2; // row blocks of dst
 
-    for (int64_t b = 0; b < blocks_of(n, PACKED_COLS) * 2;
-         b++) { // each is 32 rows of src, half the columns of a block of dst
+    // each b is 32 rows of src: half the columns of a block of dst
+    for (int64_t b = 0; b < blocks_of(n, PACKED_COLS) * 2; b++) {
         const uint16_t *from = src + (block * src_blocks + down + b) * BLOCK;
         uint16_t *to = dst + (b / 2 * dst_blocks + at) * BLOCK + b % 2 * PAIRS / 2;
         for (int64_t tile = 0; tile < tall * 2; tile++) {
             uint16_t *place = to + tile / 2 * BLOCK + tile % 2 * (TILE_COLS / 2) * PAIRS;
             if (down + b < src_blocks) {
-                for (int i = 0; i < 16;
-                     i++) // of the next columns a quarter of the block: not those that this tile needs
+                for (int i = 0; i < 16; i++) // a quarter of the same rows' next columns, in the order of memory
                     __builtin_prefetch(from + src_blocks * BLOCK + (tile * 16 + i) * 32, 0, 2);
                 turn_tile(place, from + tile * 2 * TILE_COLS);
-            } else
+            } else { // dst is wider than src is high
                 for (int i = 0; i < TILE_COLS / 2; i++) memset(place + i * PAIRS, 0, PAIRS / 2 * sizeof *place);
+            }
         }
     }
 }
