@@ -351,19 +351,19 @@ static void run_argmax(enum dtype act)
         for (int r = 0; r < 2; r++)
             for (int64_t c = 0; c < n; c++)
                 if (get(x.t, r, c) > get(x.t, r, want[r])) want[r] = (int32_t)c;
-        OK(be->argmax(id, x.t, NULL));
+        OK(be->argmax(id, NULL, x.t, NULL));
         assert_memory_equal(id, want, sizeof id);
-        assert_int_equal(be->argmax(id, x.t, allowed), CL_EINTERNAL);
+        assert_int_equal(be->argmax(id, NULL, x.t, allowed), CL_EINTERNAL);
         allowed[n / 3] = allowed[n - 1] = 1;
         row[n / 3] = row[n - 1] = -INFINITY; // equal: the lower one
-        OK(be->argmax(id, x.t, allowed));
+        OK(be->argmax(id, NULL, x.t, allowed));
         assert_int_equal(id[0], n / 3);
         row[want[0]] = INFINITY;
-        OK(be->argmax(id, x.t, NULL));
+        OK(be->argmax(id, NULL, x.t, NULL));
         assert_int_equal(id[0], want[0]);
         for (int64_t c = n / 2; c < n; c += n - n / 2) { // NaN anywhere in the row
             row[c] = NAN;
-            assert_int_equal(be->argmax(id, x.t, NULL), CL_ENUM);
+            assert_int_equal(be->argmax(id, NULL, x.t, NULL), CL_ENUM);
             row[c] = 0;
         }
         drop(&x);
@@ -427,7 +427,7 @@ static void every_op(struct tensor a, struct tensor b, struct tensor c, struct t
     OK(be->rope(a, 10, 96, pos, angle, angle, false));
     OK(be->adapter_coef_back(dcoef, a, b, cu, 2, 2, 480));
     OK(be->adapter_scale(a, coef, cu, 2, 2, 480));
-    OK(be->argmax(id, logits, NULL));
+    OK(be->argmax(id, NULL, logits, NULL));
     OK(be->cross_entropy(nll, logits, id, 1));
 }
 

@@ -1,0 +1,148 @@
+/* traffic.c - see traffic.h. The order of the calls here is that of the passes: decoder.c, decoder_back.c, head.c. */
+#include "model/traffic.h"
+
+#include "model/lvlm_internal.h"
+
+/* Of the rank that sends most, rank 0: it adds up the largest part. */
+static int64_t sum_bytes(int ranks, int64_t n, enum dtype wire)
+{
+    enum { PANEL = 1 << 18, FEW = 4096 };
+    int64_t bytes = 0;
+
+    if (n <= FEW && wire == DT_F32) return n * (int64_t)sizeof(float) * (ranks - 1);
+    for (int64_t at = 0; at < n; at += PANEL) {
+        int64_t now = n - at < PANEL ? n - at : PANEL, part = (now + ranks - 1) / ranks;
+        bytes += (now - part + part * (ranks - 1)) * (int64_t)dtype_size(wire);
+    }
+    return bytes;
+}
+
+static void add_sum(struct traffic *t, int tensor, int64_t n, enum dtype wire)
+{
+    if (tensor == 1 || !n) return;
+    t->sums++;
+    t->sum_bytes += sum_bytes(tensor, n, wire);
+}
+
+static void add_gather(struct traffic *t, int tensor, int64_t bytes)
+{
+    if (tensor == 1) return;
+    t->gathers++;
+    t->gather_bytes += bytes * (tensor - 1);
+}
+
+/* What every row of a head's chunks costs: `bytes` of each rank. */
+static void add_head(struct traffic *t, int tensor, int64_t rows, int64_t bytes)
+{
+    const int64_t chunk = head_chunk_of(tensor);
+
+    for (int64_t i = 0; i < rows; i += chunk) add_gather(t, tensor, (rows - i < chunk ? rows - i : chunk) * bytes);
+}
+
+/* Embedding and layers; the last layer's rows apart. */
+static void add_layers(struct traffic *t, const struct lvlm_config *c, int tensor, int64_t n, int64_t last,
+                       enum dtype wire)
+{
+    const int64_t D = c->text.hidden;
+
+    add_sum(t, tensor, n * D, wire);
+    for (int l = 0; l < c->text.layers; l++)
+        for (int k = 0; k < 2; k++) add_sum(t, tensor, (l == c->text.layers - 1 ? last : n) * D, wire);
+}
+
+struct traffic traffic_forward(const struct lvlm_config *c, int tensor, int64_t n, int64_t rows, enum dtype wire)
+{
+    struct traffic t = {0};
+
+    add_layers(&t, c, tensor, n, rows, wire);
+    add_head(&t, tensor, rows, sizeof(struct softmax_part));
+    return t;
+}
+
+struct traffic traffic_backward(const struct lvlm_config *c, int tensor, int64_t n, int64_t rows, enum dtype wire)
+{
+    struct traffic t = {0};
+    const int64_t D = c->text.hidden;
+
+    add_sum(&t, tensor, rows * D, wire); // from lm_head
+    for (int l = c->text.layers - 1; l >= 0; l--) {
+        add_sum(&t, tensor, (l == c->text.layers - 1 ? rows : n) * D, wire); // in front of the MLP
+        if (l) add_sum(&t, tensor, n * D, wire);                             // of q, k, v: keys come from all tokens
+    }
+    return t;
+}
+
+struct traffic traffic_prefill(const struct lvlm_config *c, int tensor, int64_t n, int64_t prompts, enum dtype wire)
+{
+    struct traffic t = {0};
+
+    add_layers(&t, c, tensor, n, prompts, wire);
+    add_head(&t, tensor, prompts, sizeof(struct choice));
+    return t;
+}
+
+struct traffic traffic_decode(const struct lvlm_config *c, int tensor, int64_t n, enum dtype wire)
+{
+    return traffic_prefill(c, tensor, n, n, wire);
+}
+
+struct traffic traffic_see(const struct lvlm_config *c, int tensor, int pictures, enum dtype wire)
+{
+    struct traffic t = {0};
+    const struct vision_config *v = &c->vision;
+    const int64_t rows = v->tokens + !v->keep_cls;
+
+    if (tensor == 1 || !pictures) return t;
+    t.broadcasts = 1;
+    t.broadcast_bytes = (int64_t)pictures * 3 * v->image_size * v->image_size * (int64_t)sizeof(float) * (tensor - 1);
+    for (int i = 0; i < pictures; i += PICTURES_AT_ONCE) {
+        int now = pictures - i < PICTURES_AT_ONCE ? pictures - i : PICTURES_AT_ONCE;
+        for (int l = 0; l < 2 * v->feature_layers; l++) add_sum(&t, tensor, now * rows * v->hidden, wire);
+    }
+    return t;
+}
+
+/* Width of o_proj's input that a rank has. */
+static int64_t width_of(const struct lvlm_config *c, int rank, int tensor)
+{
+    struct share s = {0};
+
+    share_of(&s, c, &(struct tp){.rank = rank, .size = tensor});
+    return s.H;
+}
+
+struct traffic traffic_load(const struct lvlm_config *c, int tensor, int slots, int rank)
+{
+    struct traffic t = {0};
+    const int64_t per_layer = (int64_t)slots * c->text.layers * rank * (int64_t)sizeof(float),
+                  H = (int64_t)c->text.heads * c->text.head_dim;
+
+    if (tensor == 1) return t;
+    t.messages = (int64_t)slots * (tensor - 1);
+    t.message_bytes = per_layer * (H - width_of(c, 0, tensor));
+    t.broadcasts = slots;
+    t.broadcast_bytes = per_layer * c->text.hidden * (tensor - 1);
+    return t;
+}
+
+struct traffic traffic_gradients(const struct lvlm_config *c, int tensor, int learned, int rank)
+{
+    struct traffic t = {0};
+    const int64_t L = c->text.layers, per_layer = (int64_t)learned * rank * (int64_t)sizeof(float);
+
+    if (tensor == 1) return t;
+    t.messages = L; // of rank 1, which has as much as any other that sends
+    t.message_bytes = L * per_layer * width_of(c, 1, tensor);
+    t.sums = L;
+    t.sum_bytes =
+        L * per_layer * c->text.hidden; // a member: its shares of the others' parts, its own part to the leader
+    return t;
+}
+
+struct traffic traffic_coefs(int tensor, int64_t n)
+{
+    struct traffic t = {0};
+
+    if (n) add_gather(&t, tensor, n * (int64_t)sizeof(double));
+    return t;
+}
