@@ -129,10 +129,13 @@ struct traffic traffic_gradients(const struct lvlm_config *c, int tensor, int le
 {
     struct traffic t = {0};
     const int64_t L = c->text.layers, per_layer = (int64_t)learned * rank * (int64_t)sizeof(float);
+    int64_t widest = 0;
 
     if (tensor == 1) return t;
-    t.messages = L; // of rank 1, which has as much as any other that sends
-    t.message_bytes = L * per_layer * width_of(c, 1, tensor);
+    for (int r = 1; r < tensor; r++) // the leader keeps its own
+        if (width_of(c, r, tensor) > widest) widest = width_of(c, r, tensor);
+    t.messages = L;
+    t.message_bytes = L * per_layer * widest;
     t.sums = L;
     t.sum_bytes =
         L * per_layer * c->text.hidden; // a member: its shares of the others' parts, its own part to the leader

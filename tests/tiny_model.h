@@ -20,6 +20,7 @@ struct tiny {
     bool tied, attention_bias, mlp_bias;
     int vision; // width of the tower; 0: none
     int vision_heads, vision_F;
+    int image_token; // 0: the last but one id
 };
 enum { TINY_IMAGE = 12, TINY_PATCH = 4, TINY_PATCHES = 9, TINY_TOWER_LAYERS = 3, TINY_MOST = 160 };
 
@@ -117,6 +118,11 @@ TINY_FN void tiny_tower(struct tiny_file *f, const struct tiny *t)
     tiny_linear(f, t->D, t->D, true, "multi_modal_projector.linear_2");
 }
 
+TINY_FN int32_t tiny_image_token(const struct tiny *t)
+{
+    return t->image_token ? t->image_token : t->vocab - 2;
+}
+
 TINY_FN void tiny_config(FILE *f, const struct tiny *t)
 {
     static const char *const no_yes[] = {"false", "true"};
@@ -129,7 +135,7 @@ TINY_FN void tiny_config(FILE *f, const struct tiny *t)
             " \"vision_config\": {\"model_type\": \"clip_vision_model\", \"hidden_size\": %d, "
             "\"intermediate_size\": %d, \"num_hidden_layers\": %d, \"num_attention_heads\": %d, \"image_size\": %d, "
             "\"patch_size\": %d},\n \"tie_word_embeddings\": %s, \"text_config\": ",
-            t->vocab - 2, t->vision, t->vision_F, TINY_TOWER_LAYERS, t->vision_heads, TINY_IMAGE, TINY_PATCH,
+            tiny_image_token(t), t->vision, t->vision_F, TINY_TOWER_LAYERS, t->vision_heads, TINY_IMAGE, TINY_PATCH,
             no_yes[t->tied]);
         end = "}";
     }
@@ -187,7 +193,8 @@ TINY_FN void tiny_sample(struct packed_batch *b, const struct tiny *t, int lengt
     s.prompt_n = length - answers;
     for (int i = 0; i < length; i++) {
         id[i] = (int32_t)((tiny_noise(seed) + 1) / 2 * (float)(t->vocab - 3));
-        if (s.picture == 1 && i >= 1 && i <= TINY_PATCHES) id[i] = t->vocab - 2;
+        if (id[i] == tiny_image_token(t)) id[i]--;
+        if (s.picture == 1 && i >= 1 && i <= TINY_PATCHES) id[i] = tiny_image_token(t);
         label[i] = i >= length - answers ? id[i] : -100;
     }
     if (batch_add(b, &s, prompt_only)) fail_msg("%s", err_text());
