@@ -3,25 +3,11 @@
 
 #include "model/lvlm_internal.h"
 
-/* Of the rank that sends most, rank 0: it adds up the largest part. */
-static int64_t sum_bytes(int ranks, int64_t n, enum dtype wire)
-{
-    enum { PANEL = 1 << 18, FEW = 4096 };
-    int64_t bytes = 0;
-
-    if (n <= FEW && wire == DT_F32) return n * (int64_t)sizeof(float) * (ranks - 1);
-    for (int64_t at = 0; at < n; at += PANEL) {
-        int64_t now = n - at < PANEL ? n - at : PANEL, part = (now + ranks - 1) / ranks;
-        bytes += (now - part + part * (ranks - 1)) * (int64_t)dtype_size(wire);
-    }
-    return bytes;
-}
-
 static void add_sum(struct traffic *t, int tensor, int64_t n, enum dtype wire)
 {
     if (tensor == 1 || !n) return;
     t->sums++;
-    t->sum_bytes += sum_bytes(tensor, n, wire);
+    t->sum_bytes += comm_sum_bytes(n, wire, tensor, 0); // rank 0 adds up the largest part
 }
 
 static void add_gather(struct traffic *t, int tensor, int64_t bytes)

@@ -183,8 +183,7 @@ int ranks_layout(int tensor, bool dedicated, enum dtype wire)
     me.now.tensor = tensor, me.now.groups = (me.now.size - dedicated) / tensor;
     me.now.dedicated = dedicated;
     me.now.group = place < 0 ? -1 : place / tensor;
-    TRY(comm_split(&me.tp.comm, MPI_COMM_WORLD, place < 0 || tensor == 1 ? -1 : place / tensor, me.now.rank,
-                   "tp_reduce"));
+    TRY(comm_split(&me.tp.comm, MPI_COMM_WORLD, place < 0 || tensor == 1 ? -1 : place / tensor, me.now.rank, "tp"));
     me.tp.rank = comm_rank(me.tp.comm), me.tp.size = place < 0 ? 1 : tensor, me.tp.wire = wire;
     if (me.tp.comm) me.now.tp = &me.tp;
     bool crew = me.now.rank == 0 || (place >= 0 && place % tensor == 0);

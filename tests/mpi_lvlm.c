@@ -928,7 +928,7 @@ static void traffic_is_as_predicted(void)
     if (ranks_size() == 1) return;
     count_all(&wide, DT_F32);
     count_all(&wide, DT_BF16);
-    count_all(&models[0], DT_F32);
+    count_all(&models[2], DT_F32);
 }
 
 /* ---- texts */
