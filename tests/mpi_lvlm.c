@@ -874,7 +874,8 @@ static void same_traffic(struct traffic got, struct traffic want)
     check_int(got.sums, want.sums), check_int(got.sum_bytes, want.sum_bytes);
     check_int(got.gathers, want.gathers), check_int(got.gather_bytes, want.gather_bytes);
     check_int(got.messages, want.messages), check_int(got.message_bytes, want.message_bytes);
-    check_int(got.broadcasts, want.broadcasts), check_int(got.broadcast_bytes, want.broadcast_bytes);
+    check(got.broadcasts >= want.broadcasts && got.broadcast_bytes >= want.broadcast_bytes); // and the orders
+    check(got.broadcast_bytes - want.broadcast_bytes < 2048 * (ranks_size() - 1));
 }
 
 static struct traffic both(struct traffic a, struct traffic b)
