@@ -200,6 +200,8 @@ int head_choose(struct lvlm *m, int64_t n, const uint8_t *allowed, int32_t *next
 enum sum_place { SUM_EMBEDDING, SUM_ATTENTION, SUM_MLP, SUM_LOSS_BACK, SUM_MLP_BACK, SUM_ATTENTION_BACK, SUM_TOWER };
 int group_reduce(struct lvlm *m, struct tensor t, enum sum_place place, int layer);
 int group_copy_back(struct lvlm *m, struct tensor dt, enum sum_place place, int layer);
+/* Debug builds: CL_EINTERNAL when t (rows without gaps) is not the same on all ranks. Not inside a step. */
+int group_check_alike(struct lvlm *m, struct tensor t, const char *name);
 void group_look(struct lvlm *m, enum sum_place place, int layer); // after sums that others made
 
 /* lvlm.c: tables of RoPE up to that position; grows only. */
