@@ -1,11 +1,17 @@
-/* main.c - cllava: parse, dispatch, say once what went wrong, exit with the status that err.h gives it. */
+/* main.c - cllava: parse, dispatch, say once what went wrong, exit with the status that err.h gives it.
+ *
+ * Of several ranks the first does so; the others serve it until it ends, and exit with its status.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "io/err.h"
 #include "jobs/commands.h"
+#include "jobs/crew.h"
 #include "mpi/launch.h"
+#include "mpi/ranks.h"
+#include "mpi/watch.h"
 
 /* What a pipe or a full disk did not take is a failure, even when everything else went well. */
 static int flush_results(void)
@@ -14,12 +20,21 @@ static int flush_results(void)
     return err_set(CL_EIO, "standard output cannot be written: %s", strerror(errno));
 }
 
+static int serve(void)
+{
+    int rc = crew_serve();
+
+    if (rc) watch_fail(err_status(rc), err_text());
+    return ranks_end(0);
+}
+
 int main(int argc, char **argv)
 {
     int rc;
     struct command_args *args = NULL;
 
-    TRY(launch_check());
+    TRY(ranks_begin(argc, argv));
+    if (ranks_rank() > 0) return serve();
     if (argc < 2) cli_help(stderr, commands);
     TRY(cli_parse(&args, commands, argc, argv));
     TRY(cli_run(args));
@@ -27,5 +42,5 @@ int main(int argc, char **argv)
 done:
     if (rc && launch_speaks()) fprintf(stderr, "cllava: %s%s\n", rc == CL_ESTOP ? "" : "error: ", err_text());
     cli_free(args);
-    return err_status(rc);
+    return ranks_end(err_status(rc));
 }

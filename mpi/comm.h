@@ -1,9 +1,8 @@
 /* comm.h - some ranks that talk: bytes from one to another, to all, and sums of what all hold.
  *
  * Sums are made by the program itself, in rank order, so that equal runs give equal bits whatever algorithm the MPI library
- * would choose: each rank owns a part of the numbers, gets every other rank's share of that part, adds them up from rank 0 on,
- * and gives the result to all. That moves 2 (P - 1) / P of the numbers per rank, the least there is. Long arrays go panel by
- * panel, so no count outgrows an int and scratch stays small. On the wire numbers are f32, or bf16 (summed in f32).
+ * would choose (sum.c). They move 2 (P - 1) / P of the numbers per rank, the least there is. Long arrays go panel by panel,
+ * so no count outgrows an int and scratch stays small. On the wire numbers are f32, or bf16 (summed in f32).
  *
  * A NULL communicator is one rank alone: nothing is exchanged. Every function that takes one is collective over it unless
  * its comment says otherwise, and gives CL_EMPI with the failing call's text. Buffers are host memory.
@@ -32,21 +31,38 @@ int comm_size(const struct comm *c); // 1 for NULL
 /* Rank in MPI_COMM_WORLD of rank r of c. */
 int comm_world_rank(const struct comm *c, int r);
 
-/* Room for sums of up to n numbers, gathers of up to n numbers per rank: afterwards they allocate nothing. Not collective. */
+/* Room for sums of up to n numbers: afterwards nothing of this header allocates. Not collective. */
 int comm_reserve(struct comm *c, int64_t n);
-/* Numbers per panel (tests make it small); 0: the default. The same on all ranks. Not collective. */
+/* Numbers per panel of a sum, bytes of one MPI call (tests make them small); 0: the default. The same on all ranks. Not
+ * collective. */
 void comm_set_panel(struct comm *c, int64_t numbers);
+void comm_set_longest(struct comm *c, size_t bytes);
 
-/* x (n) := sum over the ranks, in rank order, on every rank. wire DT_F32 or DT_BF16. */
-int comm_sum(struct comm *c, float *x, int64_t n, enum dtype wire);
-/* The same to rank 0 alone; ranks below `first` contribute nothing (their x is not read, but rank 0's is written). */
+/* x (n) := sum over the ranks, in rank order, on every rank. wire DT_F32 or DT_BF16: what the shares are rounded to, and the
+ * sum when it travels too; every rank has the same. name: static text, what the watchdog calls it ("tp_reduce"). */
+int comm_sum_named(struct comm *c, const char *name, float *x, int64_t n, enum dtype wire);
+int comm_sum(struct comm *c, float *x, int64_t n, enum dtype wire); // "sum"
+/* The same to rank 0 alone; the other ranks' x is undefined afterwards. Ranks below `first` (0: none) contribute nothing:
+ * their x is not read. */
 int comm_sum_to_root(struct comm *c, float *x, int64_t n, int first);
 /* x (n), few: gathered and summed in rank order on every rank. */
 int comm_sum_double(struct comm *c, double *x, int64_t n);
+/* Bytes that rank `rank` of `size` sends for comm_sum of n numbers. */
+int64_t comm_sum_bytes(int64_t n, enum dtype wire, int size, int rank);
+
+/* A sum beside other work: begin, now and then comm_progress (or comm_sum_test), end. x is not to be touched meanwhile. At most
+ * two at the same time, begun in the same order on all ranks; *sum stays valid until its end, NULL is a sum that is done.
+ * Begin and end are collective. The same bits as comm_sum. */
+struct comm_sum;
+int comm_sum_begin(struct comm_sum **sum, struct comm *c, const char *name, float *x, int64_t n, enum dtype wire);
+int comm_sum_test(struct comm_sum *sum, bool *done); // takes it further; not collective
+int comm_sum_end(struct comm_sum *sum);              // waits
+int comm_progress(struct comm *c);                   // takes further whatever has begun; not collective
+
 /* all (ranks, bytes): every rank's `mine`, by rank. all may hold mine in place (mine NULL). */
 int comm_gather(struct comm *c, void *all, const void *mine, size_t bytes);
 /* Blocks of different sizes: rank r's block of bytes[r] stands at all + offset[r]; own block is there already. */
-int comm_gather_blocks(struct comm *c, void *all, const size_t *offset, const size_t *bytes);
+int comm_gather_blocks(struct comm *c, const char *name, void *all, const size_t *offset, const size_t *bytes);
 int comm_broadcast(struct comm *c, void *data, size_t bytes, int root);
 int comm_barrier(struct comm *c);
 
@@ -54,9 +70,15 @@ int comm_barrier(struct comm *c);
 int comm_send(struct comm *c, const void *data, size_t bytes, int to);
 int comm_receive(struct comm *c, void *data, size_t bytes, int from);
 
-/* The lowest rank whose contribution to a sum of this process was not finite since the last call, or -1; what: the watch's
- * name of that sum. Not collective. */
+/* The rank of c whose contribution to a sum of this process was not finite first (of several in the same sum the lowest) since
+ * the last call, or -1; what: the name of that sum. Each rank sees only what it adds up itself. Not collective. */
 int comm_first_nonfinite(struct comm *c, char *what, size_t room);
+/* The same over all ranks of c: the earliest sum counts, so that the rank is named where it began. Collective. */
+int comm_find_nonfinite(struct comm *c, int *rank, char *what, size_t room);
+
+/* Debug builds (CLLAVA_GUARD, or without NDEBUG): CL_EINTERNAL, on every rank, when not all have the same value; names the first
+ * rank that differs. Else nothing. Collective. */
+int comm_check_equal(struct comm *c, const char *name, uint64_t value);
 
 MPI_Comm comm_mpi(struct comm *c); // for mpi/ alone
 

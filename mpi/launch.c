@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/err.h"
-
 /* Variables of Open MPI, of launchers that speak PMI, and of a step of srun. A batch script has SLURM_NTASKS and
  * SLURM_PROCID too, but is one process: only steps have SLURM_STEP_NUM_TASKS. */
 static const char *const sizes[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};
@@ -36,15 +34,4 @@ int launch_rank(void)
 bool launch_speaks(void)
 {
     return launch_rank() == 0;
-}
-
-int launch_check(void)
-{
-    int n = launch_size();
-
-    if (n == 1) return CL_OK;
-    return err_set(CL_EUSAGE,
-                   "started as several processes (got %d, expected 1); hint: this build works in one process, start "
-                   "cllava without mpirun or with srun -n 1",
-                   n);
 }

@@ -11,7 +11,4 @@ int launch_size(void);    // processes of this start, 1 when alone
 int launch_rank(void);    // this one's number, 0 when alone
 bool launch_speaks(void); // messages to the user come from this process
 
-/* CL_EUSAGE when several processes were started: this build works in one. */
-int launch_check(void);
-
 #endif

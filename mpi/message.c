@@ -1,6 +1,7 @@
 /* message.c - values in a row, every field aligned to 8 bytes. */
 #include "mpi/message.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -8,10 +9,10 @@
 #include "io/clock.h"
 #include "io/err.h"
 #include "mpi/check.h"
+#include "mpi/comm_internal.h"
 #include "mpi/fault.h"
 #include "mpi/watch.h"
 
-enum { TAG_MESSAGE = 16 };
 static const double PATIENCE = 2e-3;            // s of looking without a pause
 static const struct timespec NAP = {0, 100000}; // then 0.1 ms at a time
 
@@ -105,12 +106,12 @@ double message_double(struct message *m)
 const void *message_bytes(struct message *m, size_t *n, size_t each)
 {
     int64_t bytes = message_int(m);
+    const void *p = NULL;
 
-    *n = 0;
     if (bytes < 0 || (each && (size_t)bytes % each)) m->failed = true;
-    if (m->failed) return NULL;
-    *n = (size_t)bytes;
-    return get(m, (size_t)bytes);
+    if (!m->failed) p = get(m, (size_t)bytes);
+    *n = p ? (size_t)bytes : 0;
+    return p;
 }
 
 void message_copy(struct message *m, void *p, size_t n)
@@ -141,15 +142,22 @@ int message_check(const struct message *m, const char *what)
 
 /* ---- on the way */
 
+/* A message longer than one call goes in pieces: a piece of full length says that another follows, perhaps an empty one. */
 int message_send(struct message *m, struct comm *c, int to)
 {
-    int rc;
+    int rc, n;
+    size_t at = 0;
 
     TRY(message_check(m, "to be sent"));
-    if (m->used >> 30) FAIL(CL_EMPI, "message of %zu bytes (expected less than 1 GiB)", m->used);
     TRY(fault_meet("message", NULL, 0));
     watch_collective("message");
-    MPI_TRY(MPI_Send(m->data, (int)m->used, MPI_BYTE, to, TAG_MESSAGE, comm_mpi(c)));
+    do {
+        n = (int)(m->used - at < c->longest ? m->used - at : c->longest);
+        MPI_TRY(MPI_Send(m->data + at, n, MPI_BYTE, to, TAG_MESSAGE, c->mpi));
+        at += (size_t)n;
+    } while ((size_t)n == c->longest);
+    c->counts.messages++;
+    c->counts.message_bytes += (int64_t)m->used;
     rc = CL_OK;
 done:
     watch_collective(NULL);
@@ -160,76 +168,109 @@ int message_waiting(struct comm *c, int from, bool *arrived)
 {
     int rc, flag = 0;
 
-    MPI_TRY(MPI_Iprobe(from < 0 ? MPI_ANY_SOURCE : from, TAG_MESSAGE, comm_mpi(c), &flag, MPI_STATUS_IGNORE));
+    MPI_TRY(MPI_Iprobe(from < 0 ? MPI_ANY_SOURCE : from, TAG_MESSAGE, c->mpi, &flag, MPI_STATUS_IGNORE));
     *arrived = flag;
     rc = CL_OK;
 done:
     return rc;
 }
 
-/* A pause that grows the idler one has been. */
-static void rest(double since)
+/* Between two looks: the processor is offered to others, and left to them once nothing has come for a while. */
+static void rest(double *since)
 {
-    if (clock_seconds() - since > PATIENCE) nanosleep(&NAP, NULL);
+    if (*since == 0) *since = clock_seconds();
+    if (clock_seconds() - *since > PATIENCE)
+        nanosleep(&NAP, NULL);
+    else
+        sched_yield();
+}
+
+/* The next piece of a message, behind what m holds. */
+static int receive_piece(struct message *m, struct comm *c, int from, int *n, int *who)
+{
+    int rc, flag = 0;
+    double since = 0;
+    MPI_Message mpi;
+    MPI_Status status;
+
+    while (!flag) {
+        MPI_TRY(MPI_Improbe(from, TAG_MESSAGE, c->mpi, &flag, &mpi, &status));
+        if (!flag) rest(&since);
+    }
+    MPI_TRY(MPI_Get_count(&status, MPI_BYTE, n));
+    if (!make_room(m, (size_t)*n)) FAIL(CL_ENOMEM, "no memory for a message of %zu bytes", m->used + (size_t)*n);
+    MPI_TRY(MPI_Mrecv(m->data + m->used, *n, MPI_BYTE, &mpi, MPI_STATUS_IGNORE));
+    m->used += (size_t)*n;
+    *who = status.MPI_SOURCE;
+    rc = CL_OK;
+done:
+    return rc;
 }
 
 int message_receive(struct message *m, struct comm *c, int from, int *who)
 {
-    int rc, flag = 0, n;
-    double since = clock_seconds();
-    MPI_Message mpi;
-    MPI_Status status;
+    int rc, n, source = from < 0 ? MPI_ANY_SOURCE : from;
 
     message_clear(m);
-    while (!flag) {
-        MPI_TRY(MPI_Improbe(from < 0 ? MPI_ANY_SOURCE : from, TAG_MESSAGE, comm_mpi(c), &flag, &mpi, &status));
-        if (!flag) rest(since);
-    }
-    MPI_TRY(MPI_Get_count(&status, MPI_BYTE, &n));
-    if (!make_room(m, (size_t)n)) FAIL(CL_ENOMEM, "no memory for a message of %d bytes", n);
-    MPI_TRY(MPI_Mrecv(m->data, n, MPI_BYTE, &mpi, MPI_STATUS_IGNORE));
-    m->used = (size_t)n;
-    if (who) *who = status.MPI_SOURCE;
-    rc = CL_OK;
+    TRY(fault_meet("message", NULL, 0));
+    watch_collective("message");
+    do TRY(receive_piece(m, c, source, &n, &source));
+    while ((size_t)n == c->longest);
+    if (who) *who = source;
 done:
+    watch_collective(NULL);
     return rc;
 }
 
-static int broadcast_politely(void *data, int n, struct comm *c)
+static int broadcast_politely(void *data, size_t bytes, struct comm *c)
 {
     int rc, flag = 0;
-    double since = clock_seconds();
+    double since = 0;
     MPI_Request q;
 
-    MPI_TRY(MPI_Ibcast(data, n, MPI_BYTE, 0, comm_mpi(c), &q));
+    MPI_TRY(MPI_Ibcast(data, (int)bytes, MPI_BYTE, 0, c->mpi, &q));
     while (!flag) {
         MPI_TRY(MPI_Test(&q, &flag, MPI_STATUS_IGNORE));
-        if (!flag) rest(since);
+        if (!flag) rest(&since);
     }
     rc = CL_OK;
 done:
     return rc;
 }
 
+/* Short messages go at once with their length, the rest of longer ones follows. */
 int message_broadcast(struct message *m, struct comm *c)
 {
+    struct {
+        int64_t bytes;
+        char first[504];
+    } head = {0};
     int rc;
-    int64_t n = (int64_t)m->used;
+    size_t now;
 
-    if (comm_size(c) == 1) {
-        m->at = 0;
-        return CL_OK;
-    }
-    if (comm_rank(c) == 0) {
-        TRY(message_check(m, "to be sent"));
-        if (n >> 30) FAIL(CL_EMPI, "message of %lld bytes (expected less than 1 GiB)", (long long)n);
-    } else
+    m->at = 0;
+    if (comm_alone(c)) return message_check(m, "to be sent");
+    if (c->rank)
         message_clear(m);
-    TRY(broadcast_politely(&n, sizeof n, c));
-    if (!make_room(m, (size_t)n - m->used)) FAIL(CL_ENOMEM, "no memory for a message of %lld bytes", (long long)n);
-    m->used = (size_t)n, m->at = 0;
-    TRY(broadcast_politely(m->data, (int)n, c));
-    rc = CL_OK;
+    else {
+        TRY(message_check(m, "to be sent"));
+        head.bytes = (int64_t)m->used;
+        memcpy(head.first, m->data, m->used < sizeof head.first ? m->used : sizeof head.first);
+    }
+    TRY(fault_meet("message", NULL, 0));
+    watch_collective("message");
+    TRY(broadcast_politely(&head, sizeof head, c));
+    if (!make_room(m, (size_t)head.bytes - m->used))
+        FAIL(CL_ENOMEM, "no memory for a message of %lld bytes", (long long)head.bytes);
+    m->used = (size_t)head.bytes;
+    if (c->rank) memcpy(m->data, head.first, m->used < sizeof head.first ? m->used : sizeof head.first);
+    for (size_t at = sizeof head.first; at < m->used; at += now) {
+        now = m->used - at < c->longest ? m->used - at : c->longest;
+        TRY(broadcast_politely(m->data + at, now, c));
+    }
+    c->counts.broadcasts++;
+    if (!c->rank) c->counts.broadcast_bytes += (int64_t)m->used * (c->size - 1);
 done:
+    watch_collective(NULL);
     return rc;
 }

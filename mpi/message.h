@@ -42,7 +42,7 @@ int message_send(struct message *m, struct comm *c, int to);
 int message_receive(struct message *m, struct comm *c, int from, int *who);
 /* Whether one has arrived (from -1: from anyone). Not collective, does not wait. */
 int message_waiting(struct comm *c, int from, bool *arrived);
-/* Rank 0's message to all. */
+/* Rank 0's message to all; it may be read there too. */
 int message_broadcast(struct message *m, struct comm *c);
 
 #endif

@@ -22,6 +22,8 @@ static struct {
     int busy;
     int threads;
     bool started; // MPI runs
+    bool ended;   // rank 0 has said so
+    int status;   // of rank 0
 } me = {.now = {.size = 1, .tensor = 1, .groups = 1}};
 
 int ranks_rank(void)
@@ -91,12 +93,59 @@ static void forget_layout(void)
     me.now.dedicated = false;
 }
 
-void ranks_end(int status)
+/* What rank 0 tells: op and, of RANKS_END, its status. */
+static int tell(enum ranks_op op, int status)
 {
-    if (!me.started) return;
+    int rc;
+    struct message m = {0};
+
+    message_put_int(&m, op), message_put_int(&m, status);
+    rc = message_broadcast(&m, me.now.world);
+    message_free(&m);
+    return rc;
+}
+
+int ranks_tell(struct message *m)
+{
+    int rc;
+
+    if (me.now.size == 1) return CL_OK;
+    TRY(tell(RANKS_WORK, 0));
+    TRY(message_broadcast(m, me.now.world));
+done:
+    return rc;
+}
+
+int ranks_listen(struct message *m, enum ranks_op *op)
+{
+    int rc;
+
+    TRY(message_broadcast(m, me.now.world));
+    *op = (enum ranks_op)message_int(m);
+    me.status = (int)message_int(m);
+    TRY(message_check(m, "of rank 0"));
+    if (*op == RANKS_END) me.ended = true;
+    if (*op == RANKS_WORK) TRY(message_broadcast(m, me.now.world));
+done:
+    return rc;
+}
+
+int ranks_end(int status)
+{
+    struct message m = {0};
+    enum ranks_op op = RANKS_WORK;
+
+    if (!me.started) return status;
     if (status && me.busy) {
         fflush(stdout), fflush(stderr);
         watch_leave(status);
+    }
+    if (me.now.rank == 0)
+        tell(RANKS_END, status);
+    else {
+        while (!me.ended && !ranks_listen(&m, &op)) {}
+        message_free(&m);
+        status = me.status;
     }
     forget_layout();
     watch_stop();
@@ -104,6 +153,7 @@ void ranks_end(int status)
     mem_free(me.host);
     MPI_Finalize();
     me.started = false;
+    return status;
 }
 
 static int check_layout(int tensor, bool dedicated)
@@ -133,8 +183,7 @@ int ranks_layout(int tensor, bool dedicated, enum dtype wire)
     me.now.tensor = tensor, me.now.groups = (me.now.size - dedicated) / tensor;
     me.now.dedicated = dedicated;
     me.now.group = place < 0 ? -1 : place / tensor;
-    TRY(comm_split(&me.tp.comm, MPI_COMM_WORLD, place < 0 || tensor == 1 ? -1 : place / tensor, me.now.rank,
-                   "tp_reduce"));
+    TRY(comm_split(&me.tp.comm, MPI_COMM_WORLD, place < 0 || tensor == 1 ? -1 : place / tensor, me.now.rank, "tp"));
     me.tp.rank = comm_rank(me.tp.comm), me.tp.size = place < 0 ? 1 : tensor, me.tp.wire = wire;
     if (me.tp.comm) me.now.tp = &me.tp;
     bool crew = me.now.rank == 0 || (place >= 0 && place % tensor == 0);

@@ -12,6 +12,7 @@
 #define CLLAVA_MPI_RANKS_H
 
 #include "mpi/comm.h"
+#include "mpi/message.h"
 #include "mpi/tp.h"
 
 struct ranks {
@@ -27,9 +28,10 @@ struct ranks {
 /* Starts MPI when the program was started as several processes (else nothing), checks that all are the same program with the
  * same arguments (CL_EUSAGE names the rank that differs), starts the watchdog. Collective. */
 int ranks_begin(int argc, char **argv);
-/* Ends MPI, or at once the whole job when others may be in the middle of something (ranks_busy). Does not return on a failure
- * of several processes: exits with status. Collective when nobody is busy. */
-void ranks_end(int status);
+/* Ends MPI and gives the status that every rank shall exit with: rank 0's. The others are in ranks_listen then, or have left it
+ * with RANKS_END; rank 0 tells them. When they are in the middle of something (ranks_busy) a status other than 0 ends the whole
+ * job at once: does not return then. Also to be called when ranks_begin failed. */
+int ranks_end(int status);
 
 int ranks_rank(void);
 int ranks_size(void);
@@ -38,6 +40,19 @@ const char *ranks_host(int rank); // "node7"
 /* Between these two other ranks are in the middle of an operation that rank 0 began: a failure must end the job hard. */
 void ranks_busy_begin(void);
 void ranks_busy_end(void);
+
+/* Rank 0 runs the program; the others wait in ranks_listen until it tells them something:
+ *
+ *     RANKS_WORK   a message of ranks_tell follows: take part in what it says (collectives over the world or a layout), then
+ *                  listen again
+ *     RANKS_END    rank 0 is in ranks_end: leave, call ranks_end
+ */
+enum ranks_op { RANKS_END = 1, RANKS_WORK = 2 };
+/* Rank 0's message to all that listen. One process: does nothing. */
+int ranks_tell(struct message *m);
+/* Waits for it, as long as it takes, and leaves the processor to others meanwhile. m is ready to be read on RANKS_WORK. Collective
+ * over the world, as ranks_tell. */
+int ranks_listen(struct message *m, enum ranks_op *op);
 
 /* Splits the ranks into groups of `tensor` for a job; the earlier layout is given up. CL_ECONFIG, on every rank alike, when the
  * ranks cannot be split so: names parallel.tensor with the sizes that work. wire: of tp's sums. Collective over the world. */

@@ -17,7 +17,7 @@ static int group_sum(const struct tp *tp, struct tensor t, const char *what)
     if (t.type != DT_F32 || t.ld != t.cols)
         return err_set(CL_EINTERNAL, "%s of %s, rows %lld of %lld apart (expected f32 without gaps)", what,
                        dtype_name(t.type), (long long)t.ld, (long long)t.cols);
-    return comm_sum(tp->comm, t.data, t.rows * t.cols, tp->wire);
+    return comm_sum_named(tp->comm, what, t.data, t.rows * t.cols, tp->wire);
 }
 
 int tp_reduce(const struct tp *tp, struct tensor t)
@@ -42,5 +42,5 @@ int tp_gather_rows(const struct tp *tp, struct tensor t)
         tp_shard(&first, &n, t.rows, &(struct tp){.rank = r, .size = tp->size});
         offset[r] = (size_t)first * row, bytes[r] = (size_t)n * row;
     }
-    return comm_gather_blocks(tp->comm, t.data, offset, bytes);
+    return comm_gather_blocks(tp->comm, "tp_gather_rows", t.data, offset, bytes);
 }

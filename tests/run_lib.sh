@@ -89,3 +89,15 @@ error() {
     grep '^cllava: error: ' err | grep -qE -- "$words" || fail "$*: no '$words' in the error message"
     [[ ! -s out ]] || fail "$*: something on stdout"
 }
+
+# ranks N COMMAND..: as N ranks, on a small machine over loopback. tests/CMakeLists.txt says the same for programs.
+ranks() {
+    local n=$1
+    shift
+    [[ -x ${MPIRUN-} ]] || skip 'no mpirun (package openmpi-bin)'
+    env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 \
+        OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl=self,vader,tcp OMPI_MCA_btl_tcp_if_include=lo \
+        OMPI_MCA_oob_tcp_if_include=lo OMPI_MCA_btl_vader_single_copy_mechanism=none OMP_WAIT_POLICY=passive \
+        ASAN_OPTIONS="detect_leaks=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}" \
+        timeout -k 5 "${RANKS_LIMIT:-120}" "$MPIRUN" -q --bind-to none -n "$n" "$@"
+}
