@@ -739,6 +739,46 @@ static void nan_logits(void)
     on_base(&models[0], spoil_head, refuses_nan);
 }
 
+/* All logits 0. */
+static void clear_head(struct tiny_file *f)
+{
+    int64_t cols;
+    float *head = tiny_tensor(f, "lm_head.weight", &cols);
+
+    for (int64_t i = 0; i < 50 * cols; i++) head[i] = 0;
+}
+
+static void chooses_lower(const struct tp *tp, void *context)
+{
+    struct lvlm *m = open_model(tp);
+    struct packed_batch b = {0};
+    struct kv_cache *kv;
+    uint32_t seed = 1;
+    int32_t next;
+    const int seq = 0;
+    uint8_t allowed[50] = {0};
+
+    check_ok(batch_new(&b, 1, TOKENS));
+    check_ok(lvlm_kv_new(&kv, m, 1, TOKENS));
+    tiny_sample(&b, context, 9, 1, false, true, &seed);
+    check_ok(lvlm_prefill(m, kv, &seq, &b, NULL, NULL, &next));
+    check_int(next, 0);
+    for (int first = 49; first >= 0; first--) {
+        allowed[first] = 1;
+        check_ok(lvlm_prefill(m, kv, &seq, &b, NULL, allowed, &next));
+        check_int(next, first);
+    }
+    lvlm_kv_free(kv);
+    batch_free(&b);
+    lvlm_close(m);
+}
+
+/* Whichever ranks have them. */
+static void equal_logits(void)
+{
+    on_base(&models[0], clear_head, chooses_lower);
+}
+
 /* ---- bytes of the files */
 
 /* What every rank reads: norms; of the tower patches, positions, norms, biases behind sums; the projector. */
@@ -1020,6 +1060,7 @@ int main(int argc, char **argv)
         CASE(more_ranks_than_heads),
         CASE(where_nonfinite),
         CASE(nan_logits),
+        CASE(equal_logits),
         CASE(reads_its_share),
         CASE(traffic_is_as_predicted),
         CASE(texts_are_spread),
