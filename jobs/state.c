@@ -124,12 +124,13 @@ done:
     return rc;
 }
 
-int state_save(const struct run_state *s, struct job *j, const char *path, bool resume, const int64_t *order, int64_t n)
+int state_save(const struct run_state *s, struct job *j, const char *path, bool resume, bool later,
+               const int64_t *order, int64_t n)
 {
     int rc;
     struct ckpt *c = NULL;
 
-    TRY(ckpt_create(&c, path));
+    TRY(later ? ckpt_create_deferred(&c, path) : ckpt_create(&c, path));
     TRY(save_root(j, c));
     TRY(save_progress(s, j, c));
     TRY(j->method->ops->save(j->method, c, resume));
