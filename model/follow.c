@@ -20,8 +20,9 @@
     X(close)                                                                                                           \
     X(reserve)                                                                                                         \
     X(see)                                                                                                             \
-    X(feature_free) X(load) X(forward) X(backward) X(grads_clear) X(grads_read) X(coef_reduce) X(logits) X(kv_new)     \
-        X(kv_free) X(prefill) X(decode) X(nonfinite) X(embed)
+    X(feature_free)                                                                                                    \
+    X(load) X(forward) X(backward) X(grads_clear) X(grads_read) X(coef_reduce) X(logits) X(kv_new) X(kv_free)          \
+        X(prefill) X(decode) X(nonfinite) X(embed)
 
 enum order {
 #define X(name) ORDER_##name,

@@ -95,7 +95,8 @@ struct lvlm {
 
     struct share own;               // of this rank
     int64_t D;                      // width of the residual stream, whole on every rank
-    int64_t read;                   // bytes of the files that loading took
+    int64_t read;                   // bytes of the files that loading took here
+    int64_t *read_by;               // (ranks) the same of every rank of the group
     struct layer_weights *layer;    // (L)
     struct weight *embed, *lm_head; // lm_head == embed when tied
     float *final_norm;              // (D)

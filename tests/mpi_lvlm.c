@@ -14,6 +14,7 @@
 #include "golden_file.h"
 #include "model/follow.h"
 #include "model/lvlm.h"
+#include "model/share.h"
 #include "model/traffic.h"
 #include "tiny_model.h"
 
@@ -738,45 +739,102 @@ static void nan_logits(void)
     on_base(&models[0], spoil_head, refuses_nan);
 }
 
-/* ---- bytes of the files */
-
-static void opens(const struct tp *tp, void *context)
+/* All logits 0. */
+static void clear_head(struct tiny_file *f)
 {
-    const struct backend *be;
-    struct lvlm *m;
+    int64_t cols;
+    float *head = tiny_tensor(f, "lm_head.weight", &cols);
 
-    check_ok(backend_cpu(&be, DT_F32));
-    check_ok(lvlm_open(&m, base, be, tp, false));
-    *(int64_t *)context = lvlm_read_bytes(m);
+    for (int64_t i = 0; i < 50 * cols; i++) head[i] = 0;
+}
+
+static void chooses_lower(const struct tp *tp, void *context)
+{
+    struct lvlm *m = open_model(tp);
+    struct packed_batch b = {0};
+    struct kv_cache *kv;
+    uint32_t seed = 1;
+    int32_t next;
+    const int seq = 0;
+    uint8_t allowed[50] = {0};
+
+    check_ok(batch_new(&b, 1, TOKENS));
+    check_ok(lvlm_kv_new(&kv, m, 1, TOKENS));
+    tiny_sample(&b, context, 9, 1, false, true, &seed);
+    check_ok(lvlm_prefill(m, kv, &seq, &b, NULL, NULL, &next));
+    check_int(next, 0);
+    for (int first = 49; first >= 0; first--) {
+        allowed[first] = 1;
+        check_ok(lvlm_prefill(m, kv, &seq, &b, NULL, allowed, &next));
+        check_int(next, first);
+    }
+    lvlm_kv_free(kv);
+    batch_free(&b);
     lvlm_close(m);
 }
 
-/* The leader's share; its members' are as large or smaller, since the first ranks hold more. */
+/* Whichever ranks have them. */
+static void equal_logits(void)
+{
+    on_base(&models[0], clear_head, chooses_lower);
+}
+
+/* ---- bytes of the files */
+
+/* What every rank reads: norms; of the tower patches, positions, norms, biases behind sums; the projector. */
+static int64_t read_by_all(const struct tiny *t)
+{
+    const int64_t D = t->D, h = t->vision, blocks = TINY_TOWER_LAYERS - 1;
+    int64_t n = D * (2 * t->L + 1);
+
+    if (h)
+        n += h * 3 * TINY_PATCH * TINY_PATCH + h * (TINY_PATCHES + 2) + 2 * h + blocks * 4 * h + D * h + D + D * D + D;
+    return n * (int64_t)sizeof(float);
+}
+
+static void opens(const struct tp *tp, void *context)
+{
+    const struct tiny *t = context;
+    const int P = tp ? tp->size : 1;
+    const int64_t all = read_by_all(t), head = 2LL * t->head_dim * t->D * t->L * (int64_t)sizeof(float); // k and v
+    const struct backend *be;
+    struct lvlm *m, *alone;
+    int64_t sum = 0, whole, copies = 0, most;
+
+    check_ok(backend_cpu(&be, DT_F32));
+    check_ok(lvlm_open(&alone, base, be, NULL, false));
+    check_ok(lvlm_open(&m, base, be, tp, false));
+    whole = lvlm_read_bytes(alone, 0);
+    // whole heads make the largest share uneven; a row of each kind more than the even part
+    most = all + (whole - all) * ((t->heads + P - 1) / P) / t->heads + head + 4 * (t->D + 3) * 4 * t->L;
+    for (int r = 0; r < P; r++) {
+        struct share s;
+        check_ok(share_of(&s, lvlm_get_config(m), &(struct tp){.rank = r, .size = P}));
+        sum += lvlm_read_bytes(m, r), copies += s.kv_heads;
+        check(lvlm_read_bytes(m, r) <= most);
+    }
+    // one copy, what all have, key/value heads that several ranks have
+    check_int(sum, whole + (P - 1) * all + (copies - t->kv_heads) * head);
+    lvlm_close(m), lvlm_close(alone);
+}
+
 static void reads_its_share(void)
 {
-    const struct tiny t = {.D = 64,
-                           .heads = 8,
-                           .kv_heads = 8,
-                           .head_dim = 8,
-                           .F = 128,
-                           .L = 4,
-                           .vocab = 256,
-                           .vision = 32,
-                           .vision_heads = 4,
-                           .vision_F = 64};
-    int64_t mine = 0, whole = 0, replicated;
+    static const struct tiny wide = {.D = 64,
+                                     .heads = 8,
+                                     .kv_heads = 8,
+                                     .head_dim = 8,
+                                     .F = 128,
+                                     .L = 4,
+                                     .vocab = 256,
+                                     .vision = 32,
+                                     .vision_heads = 4,
+                                     .vision_F = 64};
+    static const struct tiny grouped = {
+        .D = 64, .heads = 8, .kv_heads = 2, .head_dim = 8, .F = 100, .L = 3, .vocab = 201};
 
-    write_base(&t, NULL);
-    together(opens, &mine);
-    if (ranks_rank() == 0) {
-        opens(NULL, &whole);
-        // norms; of the tower patches, positions, norms, biases of sums; the projector
-        replicated = 4 * (64 * (2 * 4 + 1) + 32 * 3 * 16 + 32 * (10 + 1) + 2 * 32 + 2 * (4 * 32 + 2 * 32) +
-                          (64 * 32 + 64) + (64 * 64 + 64));
-        check_int((mine - replicated) * ranks_size(), ranks_size() % 3 ? whole - replicated : (mine - replicated) * 3);
-        check(mine < whole || ranks_size() == 1);
-    }
-    remove_base();
+    on_base(&wide, NULL, opens);
+    on_base(&grouped, NULL, opens);
 }
 
 /* ---- bytes on the wire */
@@ -1002,6 +1060,7 @@ int main(int argc, char **argv)
         CASE(more_ranks_than_heads),
         CASE(where_nonfinite),
         CASE(nan_logits),
+        CASE(equal_logits),
         CASE(reads_its_share),
         CASE(traffic_is_as_predicted),
         CASE(texts_are_spread),
