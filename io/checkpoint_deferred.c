@@ -10,7 +10,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "io/background.h"
 
@@ -35,15 +34,6 @@ struct deferred {
 
 /* ---- keeping */
 
-/* The pages of a large copy are new: in large pieces they cost the caller less. A kernel without them does without. */
-static void ask_for_large_pages(const char *from, size_t n)
-{
-    const uintptr_t large = (uintptr_t)2 << 20;
-    uintptr_t begin = ((uintptr_t)from + large - 1) / large * large, end = ((uintptr_t)from + n) / large * large;
-
-    if (begin < end) madvise((void *)begin, end - begin, MADV_HUGEPAGE);
-}
-
 /* Appends a call with room for n bytes of data; NULL without memory. Its object has no name of its own where name is "". */
 static struct call *add(struct ckpt *c, enum kind kind, const char *object, const char *name, size_t n)
 {
@@ -58,7 +48,6 @@ static struct call *add(struct ckpt *c, enum kind kind, const char *object, cons
         return NULL;
     }
     *k = (struct call){.kind = kind, .object = k->data + n, .name = k->data + n + object_room};
-    ask_for_large_pages(k->data, n);
     memcpy(k->object, object, object_room);
     memcpy(k->name, name, name_room);
     *c->deferred->end = k;

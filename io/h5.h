@@ -1,4 +1,4 @@
-/* h5.h - checked HDF5 calls: what checkpoint_write.c and checkpoint_read.c share.
+/* h5.h - checked HDF5 calls: what the files of checkpoint.h share.
  *
  * HDF5 keeps an error stack per thread and prints it unless told otherwise. h5_begin at the entry of every public function
  * silences that; H5TRY turns a failed call's stack into the text of io/err.h, with the file, the object and, where the
@@ -65,6 +65,24 @@ hid_t h5_string_type(void);
 /* File access properties of every open, to be closed: no locks of HDF5's own (cluster file systems refuse them; a
  * reader only ever sees whole files), newest metadata format, with checksums. */
 hid_t h5_access(void);
+
+/* ---- reading, for checkpoint_read.c and checkpoint_text.c. Identifiers that come back are to be closed. CL_EFORMAT where the
+ * file is not what it should be. */
+int h5_open_object(struct ckpt *c, const char *name, hid_t *id);
+/* A dataset whose data lies in this file. */
+int h5_open_set(struct ckpt *c, const char *name, hid_t *set);
+/* Shape of an open dataset, its numbers and their bytes held against what is stored. dims 0: a scalar. */
+int h5_set_shape(struct ckpt *c, const char *name, hid_t set, int *dims, int64_t *shape, int64_t *count);
+/* May numbers of the stored type id be read as `type`? */
+int h5_check_class(struct ckpt *c, const char *name, hid_t id, enum ckpt_type type);
+/* Numbers of an open dataset; memory, stored: dataspaces, or H5S_ALL. */
+int h5_read_space(struct ckpt *c, const char *name, hid_t set, enum ckpt_type type, hid_t memory, hid_t stored,
+                  void *data);
+/* Rows [first, first + n) of an open dataset of this shape. */
+int h5_read_rows(struct ckpt *c, const char *name, hid_t set, enum ckpt_type type, int dims, const int64_t *shape,
+                 int64_t first, int64_t n, void *data);
+/* The attribute H5_HEAPS; free. */
+int h5_read_heaps(struct ckpt *c, int64_t (**heaps)[3], int64_t *n);
 
 /* ---- a deferred writer's half of checkpoint.h: what the functions of the same names do there */
 int deferred_group(struct ckpt *c, const char *name);

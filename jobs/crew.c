@@ -422,7 +422,7 @@ static int embed_some(struct crew *c, float *out, const char *const *text, size_
         TRY(message_send(&c->out, c->comm, r));
     }
     texts_of(c, 0, now, &first, &count);
-    TRY(text_encoder_embed(c->j->encoder, out, text, count));
+    TRY(hand_embed(&c->hand, out, text, count));
     for (int r = 1; r < comm_size(c->comm); r++) {
         texts_of(c, r, now, &first, &count);
         TRY(crew_hear_leader(c, r - c->first, &w));

@@ -463,7 +463,7 @@ static int embed(struct leader *l)
     for (int64_t i = 0; i < n; i++)
         if (!(text[i] = message_text(&l->in))) l->in.failed = true;
     TRY(message_check(&l->in, "with texts"));
-    TRY(text_encoder_embed(l->j.encoder, out, text, (size_t)n));
+    TRY(hand_embed(&l->hand, out, text, (size_t)n));
     crew_begin_message(&l->out, CREW_EMBEDDED);
     message_put_bytes(&l->out, out, (size_t)n * K * sizeof *out);
     TRY(answer(l));

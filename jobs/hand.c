@@ -6,6 +6,8 @@
 
 #include "io/err.h"
 #include "jobs/job.h"
+#include "model/follow.h"
+#include "mpi/ranks.h"
 
 void hand_free(struct hand *h)
 {
@@ -89,4 +91,11 @@ int hand_run(struct hand *h, struct crew_micro *m, int n, int first, int stride,
     }
 done:
     return rc;
+}
+
+int hand_embed(struct hand *h, float *out, const char *const *text, size_t n)
+{
+    const struct config *f = &h->j->cfg;
+
+    return follow_embed(ranks_now()->tp, h->j->encoder, f->encoder, f->base, out, text, n);
 }

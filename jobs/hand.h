@@ -20,4 +20,7 @@ void hand_free(struct hand *h);
 int hand_run(struct hand *h, struct crew_micro *m, int n, int first, int stride, const struct adapters *set,
              float grad_scale, int *odd);
 
+/* out (n, K) := embeddings of n texts, which the ranks of the group share out. */
+int hand_embed(struct hand *h, float *out, const char *const *text, size_t n);
+
 #endif

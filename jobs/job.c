@@ -3,6 +3,7 @@
 
 #include "io/err.h"
 #include "io/safetensors.h"
+#include "model/share.h"
 #include "mpi/ranks.h"
 
 #include <omp.h>
@@ -121,11 +122,13 @@ static int open_model(struct job *j, unsigned parts)
 {
     int rc;
     const struct method_ops *ops = method_find(j->cfg.method);
+    struct share unused;
     unsigned theirs = parts & (JOB_MODEL | JOB_TRAIN | JOB_ENCODER);
 
     if (parts & JOB_METHOD && ops && ops->routes) theirs |= JOB_ENCODER;
     TRY(open_backend(j));
     TRY(open_rules(j));
+    TRY(share_of(&unused, &j->base, &(struct tp){.size = j->cfg.parallel.tensor})); // more ranks than heads
     if (ranks_rank() == 0) TRY(crew_open(&j->crew, j, theirs));
     TRY(open_weights(j, parts & JOB_TRAIN));
     if (j->crew) TRY(crew_opened(j->crew));

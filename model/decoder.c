@@ -327,6 +327,7 @@ int lvlm_forward(struct lvlm *m, const struct packed_batch *b, const struct adap
     if (!rc) rc = decoder_run(m, &p);
     if (!rc) rc = head_loss(m, b, nll, grad_scale);
     mem_guard_end();
+    if (!rc) rc = group_check_alike(m, m->final_h, "the last hidden states");
 done:
     return follow_done(m, rc);
 }

@@ -18,8 +18,11 @@
     X(release)                                                                                                         \
     X(open)                                                                                                            \
     X(close)                                                                                                           \
-    X(reserve) X(see) X(feature_free) X(load) X(forward) X(backward) X(grads_clear) X(grads_read) X(coef_reduce)       \
-        X(logits) X(kv_new) X(kv_free) X(prefill) X(decode) X(nonfinite) X(embed)
+    X(reserve)                                                                                                         \
+    X(see)                                                                                                             \
+    X(feature_free)                                                                                                    \
+    X(load) X(forward) X(backward) X(grads_clear) X(grads_read) X(coef_reduce) X(logits) X(kv_new) X(kv_free)          \
+        X(prefill) X(decode) X(nonfinite) X(embed)
 
 enum order {
 #define X(name) ORDER_##name,
@@ -184,13 +187,19 @@ done:
     return rc;
 }
 
-/* Versions alone: values follow where they are new (bank_load). Coefficients of `samples` samples. */
-static void put_set(struct message *out, const struct adapters *ad, int samples)
+/* Versions alone, unless they are those that are loaded: values follow where they are new (bank_load). Coefficients of
+ * `samples` samples. */
+static void put_set(struct lvlm *m, const struct adapters *ad, int samples)
 {
+    struct message *out = &m->say;
+    bool loaded = ad && ad->slots == m->bank.slots;
+
     message_put_int(out, ad ? ad->slots : 0);
     if (!ad || !ad->slots) return;
     message_put_int(out, ad->learned), message_put_int(out, ad->rank);
-    for (int i = 0; i < ad->slots; i++) message_put_int(out, (int64_t)ad->slot[i].version);
+    for (int i = 0; loaded && i < ad->slots; i++) loaded = m->bank.version[i] == ad->slot[i].version;
+    message_put_int(out, loaded);
+    for (int i = 0; !loaded && i < ad->slots; i++) message_put_int(out, (int64_t)ad->slot[i].version);
     message_put_bytes(out, ad->coef, (size_t)samples * (size_t)ad->slots * sizeof *ad->coef);
 }
 
@@ -199,13 +208,17 @@ static int get_set(struct member *s, int samples)
     int rc;
     struct message *in = &s->in;
     struct adapters *ad = &s->set;
+    bool loaded;
 
     *ad = (struct adapters){.slots = (int)message_int(in)};
     if (!ad->slots) return message_check(in, "of an adapter set");
-    ad->learned = (int)message_int(in), ad->rank = (int)message_int(in);
+    ad->learned = (int)message_int(in), ad->rank = (int)message_int(in), loaded = message_int(in);
     TRY(message_check(in, "of an adapter set"));
+    if (loaded && ad->slots != s->m->bank.slots)
+        FAIL(CL_EMPI, "an order uses %d loaded slots, here are %d", ad->slots, s->m->bank.slots);
     TRY(grow(&s->slot, &s->slot_room, ad->slots, sizeof *s->slot));
-    for (int i = 0; i < ad->slots; i++) s->slot[i] = (struct adapter_slot){.version = (uint64_t)message_int(in)};
+    for (int i = 0; i < ad->slots; i++)
+        s->slot[i] = (struct adapter_slot){.version = loaded ? s->m->bank.version[i] : (uint64_t)message_int(in)};
     ad->slot = s->slot;
     ad->coef = values(in, (int64_t)samples * ad->slots, sizeof *ad->coef);
     TRY(message_check(in, "of an adapter set"));
@@ -360,7 +373,7 @@ int follow_load(struct lvlm *m, const struct adapters *ad)
 {
     if (!leads(m->tp)) return CL_OK;
     begin(m, ORDER_load);
-    put_set(&m->say, ad, 0);
+    put_set(m, ad, 0);
     return send(m);
 }
 
@@ -380,7 +393,7 @@ int follow_forward(struct lvlm *m, const struct packed_batch *b, const struct ad
     if (!leads(m->tp)) return CL_OK;
     begin(m, ORDER_forward);
     put_batch(&m->say, b);
-    put_set(&m->say, ad, b->samples);
+    put_set(m, ad, b->samples);
     message_put_double(&m->say, (double)grad_scale);
     return send(m);
 }
@@ -405,7 +418,7 @@ int follow_backward(struct lvlm *m, const struct packed_batch *b, const struct a
     if (!leads(m->tp)) return CL_OK;
     begin(m, ORDER_backward);
     put_batch(&m->say, b);
-    put_set(&m->say, ad, b->samples);
+    put_set(m, ad, b->samples);
     return send(m);
 }
 
@@ -525,7 +538,7 @@ int follow_prefill(struct lvlm *m, const struct kv_cache *kv, const int *seq, co
     message_put_int(&m->say, kv_number(kv));
     put_batch(&m->say, b);
     message_put_bytes(&m->say, seq, (size_t)b->samples * sizeof *seq);
-    put_set(&m->say, ad, b->samples);
+    put_set(m, ad, b->samples);
     TRY(put_allowed(m, allowed));
     TRY(send(m));
 done:
@@ -562,7 +575,7 @@ int follow_decode(struct lvlm *m, const struct kv_cache *kv, int n, const int *s
     message_put_int(&m->say, n);
     message_put_bytes(&m->say, seq, (size_t)n * sizeof *seq);
     message_put_bytes(&m->say, token, (size_t)n * sizeof *token);
-    put_set(&m->say, ad, n);
+    put_set(m, ad, n);
     TRY(put_allowed(m, allowed));
     TRY(send(m));
 done:

@@ -35,6 +35,26 @@ int group_copy_back(struct lvlm *m, struct tensor dt, enum sum_place place, int 
     return rc;
 }
 
+int group_check_alike(struct lvlm *m, struct tensor t, const char *name)
+{
+#if defined(CLLAVA_GUARD) || !defined(NDEBUG)
+    int rc;
+    const size_t bytes = (size_t)(t.rows * t.cols) * dtype_size(t.type);
+    void *host = NULL;
+
+    if (!comm_of(m)) return CL_OK;
+    if (!(host = mem_new(bytes, 1))) FAIL(CL_ENOMEM, "no memory to compare %s", name);
+    TRY(m->be->download(host, t.data, bytes));
+    TRY(comm_check_equal(comm_of(m), name, safetensors_hash_bytes(0, host, bytes)));
+done:
+    mem_free(host);
+    return rc;
+#else
+    (void)m, (void)t, (void)name;
+    return CL_OK;
+#endif
+}
+
 /* "rank 1 (node7), in tp_reduce behind the MLP of layer 3" */
 static void describe(const struct lvlm *m, const struct odd_sum *odd, char *text, size_t room)
 {

@@ -30,8 +30,11 @@ static int load(struct lvlm *m)
 
     TRY(weights_load(m));
     if (m->c.has_vision) TRY(vision_open(&m->vision, m->st, &m->c, m->be, m->tp));
-    // the first collective: a rank that cannot read its share is missed here, not in the middle of a step
-    TRY(comm_barrier(comm_of(m)));
+    if (m->vision) m->read += vision_read_bytes(m->vision);
+    if (!(m->read_by = mem_new((size_t)(m->tp ? m->tp->size : 1), sizeof *m->read_by)))
+        FAIL(CL_ENOMEM, "no memory for a model");
+    // the first exchange: a rank that cannot read its share is missed here, not in the middle of a step
+    TRY(comm_gather(comm_of(m), m->read_by, &m->read, sizeof m->read));
 done:
     return rc;
 }
@@ -85,7 +88,7 @@ void lvlm_close(struct lvlm *m)
     mem_free(m->act), mem_free(m->layer);
     mem_free(m->id), mem_free(m->row_pos);
     mem_free(m->features.at), mem_free(m->caches.at);
-    mem_free(m->dcoef), mem_free(m->allowed);
+    mem_free(m->dcoef), mem_free(m->allowed), mem_free(m->read_by);
     message_free(&m->say);
     mem_free(m);
 }
@@ -163,9 +166,9 @@ done:
     return rc;
 }
 
-int64_t lvlm_read_bytes(const struct lvlm *m)
+int64_t lvlm_read_bytes(const struct lvlm *m, int rank)
 {
-    return m->read + (m->vision ? vision_read_bytes(m->vision) : 0);
+    return m->read_by[rank];
 }
 
 static void widen(struct lvlm_limits *l, const struct lvlm_limits *want)

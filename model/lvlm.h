@@ -44,7 +44,8 @@ const struct lvlm_config *lvlm_get_config(const struct lvlm *m);
  * The first call reads every weight once. */
 const char *lvlm_hash(struct lvlm *m);
 size_t lvlm_weight_bytes(const struct lvlm *m);
-int64_t lvlm_read_bytes(const struct lvlm *m); // of the weights' files, by this rank: its shares and what all have
+/* Bytes of the weights' files that loading took on a rank of the group (0: alone): its shares, and what every rank has. */
+int64_t lvlm_read_bytes(const struct lvlm *m, int rank);
 
 /* Lays out memory for batches within the limits; may be called again: each kind (train or not) keeps its largest ones, and
  * memory is taken for the larger of the two kinds, not for training on a batch of generation. Not inside a step. */

@@ -96,7 +96,8 @@ struct lvlm {
 
     struct share own;               // of this rank
     int64_t D;                      // width of the residual stream, whole on every rank
-    int64_t read;                   // bytes of the files that loading took
+    int64_t read;                   // bytes of the files that loading took here
+    int64_t *read_by;               // (ranks) the same of every rank of the group
     struct layer_weights *layer;    // (L)
     struct weight *embed, *lm_head; // lm_head == embed when tied
     float *final_norm;              // (D)
@@ -200,6 +201,8 @@ int head_choose(struct lvlm *m, int64_t n, const uint8_t *allowed, int32_t *next
 enum sum_place { SUM_EMBEDDING, SUM_ATTENTION, SUM_MLP, SUM_LOSS_BACK, SUM_MLP_BACK, SUM_ATTENTION_BACK, SUM_TOWER };
 int group_reduce(struct lvlm *m, struct tensor t, enum sum_place place, int layer);
 int group_copy_back(struct lvlm *m, struct tensor dt, enum sum_place place, int layer);
+/* Debug builds: CL_EINTERNAL when t (rows without gaps) is not the same on all ranks. Not inside a step. */
+int group_check_alike(struct lvlm *m, struct tensor t, const char *name);
 void group_look(struct lvlm *m, enum sum_place place, int layer); // after sums that others made
 
 /* lvlm.c: tables of RoPE up to that position; grows only. */

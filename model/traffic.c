@@ -3,25 +3,11 @@
 
 #include "model/lvlm_internal.h"
 
-/* Of the rank that sends most, rank 0: it adds up the largest part. */
-static int64_t sum_bytes(int ranks, int64_t n, enum dtype wire)
-{
-    enum { PANEL = 1 << 18, FEW = 4096 };
-    int64_t bytes = 0;
-
-    if (n <= FEW && wire == DT_F32) return n * (int64_t)sizeof(float) * (ranks - 1);
-    for (int64_t at = 0; at < n; at += PANEL) {
-        int64_t now = n - at < PANEL ? n - at : PANEL, part = (now + ranks - 1) / ranks;
-        bytes += (now - part + part * (ranks - 1)) * (int64_t)dtype_size(wire);
-    }
-    return bytes;
-}
-
 static void add_sum(struct traffic *t, int tensor, int64_t n, enum dtype wire)
 {
     if (tensor == 1 || !n) return;
     t->sums++;
-    t->sum_bytes += sum_bytes(tensor, n, wire);
+    t->sum_bytes += comm_sum_bytes(n, wire, tensor, 0); // rank 0 adds up the largest part
 }
 
 static void add_gather(struct traffic *t, int tensor, int64_t bytes)
@@ -129,10 +115,13 @@ struct traffic traffic_gradients(const struct lvlm_config *c, int tensor, int le
 {
     struct traffic t = {0};
     const int64_t L = c->text.layers, per_layer = (int64_t)learned * rank * (int64_t)sizeof(float);
+    int64_t widest = 0;
 
     if (tensor == 1) return t;
-    t.messages = L; // of rank 1, which has as much as any other that sends
-    t.message_bytes = L * per_layer * width_of(c, 1, tensor);
+    for (int r = 1; r < tensor; r++) // the leader keeps its own
+        if (width_of(c, r, tensor) > widest) widest = width_of(c, r, tensor);
+    t.messages = L;
+    t.message_bytes = L * per_layer * widest;
     t.sums = L;
     t.sum_bytes =
         L * per_layer * c->text.hidden; // a member: its shares of the others' parts, its own part to the leader
@@ -141,8 +130,6 @@ struct traffic traffic_gradients(const struct lvlm_config *c, int tensor, int le
 
 struct traffic traffic_coefs(int tensor, int64_t n)
 {
-    struct traffic t = {0};
-
-    if (n) add_gather(&t, tensor, n * (int64_t)sizeof(double));
-    return t;
+    if (tensor == 1) return (struct traffic){0};
+    return (struct traffic){.sums = 1, .sum_bytes = n * (int64_t)sizeof(double) * (tensor - 1)};
 }
