@@ -34,6 +34,9 @@ struct safetensors;
 /* Opens a directory, or one .safetensors file. CL_EIO / CL_EFORMAT name file and tensor; a shard named by the index and
  * absent is CL_EIO with both names. */
 int safetensors_open(struct safetensors **st, const char *path);
+/* A checkpoint that is none: has every array that safetensors_want asks for, in that shape and type, full of zeros that take no
+ * memory. For what a model would take (model/backend_measuring.h); lists and hashes of it are empty. */
+int safetensors_blank(struct safetensors **st, enum dtype type);
 void safetensors_close(struct safetensors *st);
 size_t safetensors_count(const struct safetensors *st);
 const struct st_array *safetensors_at(const struct safetensors *st, size_t i);

@@ -19,6 +19,7 @@ int command_inspect(const struct command_args *a);
 int command_export(const struct command_args *a);
 int command_config(const struct command_args *a);
 int command_demo(const struct command_args *a);
+int command_plan(const struct command_args *a);
 int command_bench(const struct command_args *a);
 
 #endif

@@ -179,6 +179,7 @@ int job_open(struct job *j, unsigned parts)
     int rc;
 
     if (!j->log) TRY(log_open(&j->log, NULL, -1));
+    if ((parts & JOB_RULES) && !(parts & JOB_MODEL)) TRY(open_rules(j));
     if (parts & JOB_MODEL) TRY(open_model(j, parts));
     if (parts & JOB_METHOD) TRY(open_method(j));
     if ((parts & JOB_ENCODER) && !j->encoder) {

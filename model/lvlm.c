@@ -57,7 +57,9 @@ done:
     return rc;
 }
 
-int lvlm_open(struct lvlm **out, const char *dir, const struct backend *be, const struct tp *tp, bool train)
+/* weights: of the folder, or NULL: zeros of the type. */
+static int open_model(struct lvlm **out, const char *dir, const char *weights, enum dtype type,
+                      const struct backend *be, const struct tp *tp, bool train)
 {
     int rc;
     struct lvlm_config c;
@@ -67,8 +69,8 @@ int lvlm_open(struct lvlm **out, const char *dir, const struct backend *be, cons
     m->be = be, m->tp = tp, m->train = train;
     TRY(lvlm_config_read(&c, dir));
     TRY(open_shape(m, &c));
-    TRY(safetensors_open(&m->st, dir)); // what is wrong up to here the leader finds for all
-    TRY(follow_open(m, dir));
+    TRY(weights ? safetensors_open(&m->st, weights) : safetensors_blank(&m->st, type));
+    TRY(follow_open(m, dir)); // what is wrong up to here the leader finds for all
     TRY(follow_done(m, load(m)));
     m->opened = true;
     *out = m;
@@ -76,6 +78,17 @@ int lvlm_open(struct lvlm **out, const char *dir, const struct backend *be, cons
 done:
     lvlm_close(m);
     return err_prefix(rc, "base %s", dir);
+}
+
+int lvlm_open(struct lvlm **m, const char *dir, const struct backend *be, const struct tp *tp, bool train)
+{
+    return open_model(m, dir, dir, DT_F32, be, tp, train);
+}
+
+int lvlm_open_blank(struct lvlm **m, const char *dir, enum dtype type, const struct backend *be, const struct tp *tp,
+                    bool train)
+{
+    return open_model(m, dir, NULL, type, be, tp, train);
 }
 
 void lvlm_close(struct lvlm *m)
