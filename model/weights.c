@@ -31,6 +31,7 @@ done:
 /* Adds this rank's part of a matrix that it has just read to the hash of the base: about the rows that are its share. */
 static void hash_matrix(struct lvlm *m, const struct st_array *a)
 {
+    if (!safetensors_count(m->st)) return; // a blank one
     m->hash_sum += safetensors_hash_part(a, m->tp ? m->tp->rank : 0, m->tp ? m->tp->size : 1);
     m->hashed[a - safetensors_at(m->st, 0)] = true;
 }
