@@ -198,16 +198,9 @@ size_t gemm_weight_bytes(const struct weight *w)
     return own + w->packed.bytes;
 }
 
-/* oneDNN packs in blocks: sides are filled up. */
-static size_t packed_size(int64_t k, int64_t n)
-{
-    return (size_t)((k + 31) / 32 * 32) * (size_t)((n + 63) / 64 * 64) * sizeof(uint16_t);
-}
-
 size_t gemm_weight_size(enum dtype src_type, int64_t out, int64_t in, unsigned uses, bool keep, enum dtype arithmetic)
 {
-    if (uses && arithmetic == DT_BF16 && out * in >= PACK_LEAST)
-        return (uses & WEIGHT_FORWARD ? packed_size(in, out) : 0) + (uses & WEIGHT_BACKWARD ? packed_size(out, in) : 0);
+    if (uses && arithmetic == DT_BF16 && out * in >= PACK_LEAST) return packed_bytes(in, out);
     if (keep && (!uses || src_type == arithmetic)) return 0;
     return (size_t)out * (size_t)in * dtype_size(arithmetic);
 }
