@@ -24,10 +24,27 @@ done:
     return rc;
 }
 
+/* What each rank hashed of the files becomes the sum of all. */
+static int add_hashes(struct lvlm *m)
+{
+    int rc;
+    const int ranks = m->tp ? m->tp->size : 1;
+    uint64_t *sum = mem_new((size_t)ranks, sizeof *sum);
+
+    if (!sum) FAIL(CL_ENOMEM, "no memory for %d hashes", ranks);
+    TRY(comm_gather(comm_of(m), sum, &m->hash_sum, sizeof *sum));
+    m->hash_sum = 0;
+    for (int i = 0; i < ranks; i++) m->hash_sum += sum[i];
+done:
+    mem_free(sum);
+    return rc;
+}
+
 static int load(struct lvlm *m)
 {
     int rc;
 
+    if (!(m->hashed = mem_new(safetensors_count(m->st), sizeof *m->hashed))) FAIL(CL_ENOMEM, "no memory for a model");
     TRY(weights_load(m));
     if (m->c.has_vision) TRY(vision_open(&m->vision, m->st, &m->c, m->be, m->tp));
     if (m->vision) m->read += vision_read_bytes(m->vision);
@@ -35,6 +52,7 @@ static int load(struct lvlm *m)
         FAIL(CL_ENOMEM, "no memory for a model");
     // the first exchange: a rank that cannot read its share is missed here, not in the middle of a step
     TRY(comm_gather(comm_of(m), m->read_by, &m->read, sizeof m->read));
+    TRY(add_hashes(m));
 done:
     return rc;
 }
@@ -88,7 +106,7 @@ void lvlm_close(struct lvlm *m)
     mem_free(m->act), mem_free(m->layer);
     mem_free(m->id), mem_free(m->row_pos);
     mem_free(m->features.at), mem_free(m->caches.at);
-    mem_free(m->dcoef), mem_free(m->allowed), mem_free(m->read_by);
+    mem_free(m->dcoef), mem_free(m->allowed), mem_free(m->read_by), mem_free(m->hashed);
     message_free(&m->say);
     mem_free(m);
 }
@@ -117,9 +135,19 @@ const struct lvlm_config *lvlm_get_config(const struct lvlm *m)
     return &m->c;
 }
 
+/* Matrices were hashed while they were read; what is left (the embedding table, the tower, what nobody loads) is little, or all
+ * of it where products use the mapped files themselves. */
 const char *lvlm_hash(struct lvlm *m)
 {
-    if (!m->hash[0]) snprintf(m->hash, sizeof m->hash, "%016llx", (unsigned long long)safetensors_hash(m->st));
+    uint64_t sum = m->hash_sum;
+
+    if (m->hash[0]) return m->hash;
+    for (size_t i = 0; i < safetensors_count(m->st); i++) {
+        if (m->hashed[i]) continue;
+        sum += safetensors_hash_array(safetensors_at(m->st, i));
+        safetensors_forget(safetensors_at(m->st, i));
+    }
+    snprintf(m->hash, sizeof m->hash, "%016llx", (unsigned long long)sum);
     return m->hash;
 }
 

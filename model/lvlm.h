@@ -40,8 +40,8 @@ int lvlm_open_blank(struct lvlm **m, const char *dir, enum dtype type, const str
                     bool train);
 void lvlm_close(struct lvlm *m);
 const struct lvlm_config *lvlm_get_config(const struct lvlm *m);
-/* Hash of config and weights, 16 hex digits: checkpoints name their base by it.
- * The first call reads every weight once. */
+/* Hash of the base's files (safetensors_hash), 16 hex digits: checkpoints name their base by it. Weights that were brought into
+ * another form were hashed on the way, a part by each rank; the first call reads the others. */
 const char *lvlm_hash(struct lvlm *m);
 size_t lvlm_weight_bytes(const struct lvlm *m);
 /* Bytes of the weights' files that loading took on a rank of the group (0: alone): its shares, and what every rank has. */

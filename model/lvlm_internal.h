@@ -93,6 +93,8 @@ struct lvlm {
     bool train;
     bool opened; // loaded on all ranks
     char hash[17];
+    uint64_t hash_sum; // of what was hashed on the way while loading: this rank's part, then that of all ranks
+    bool *hashed;      // (arrays of the files) its hash is part of hash_sum
 
     struct share own;               // of this rank
     int64_t D;                      // width of the residual stream, whole on every rank

@@ -200,9 +200,7 @@ size_t gemm_weight_bytes(const struct weight *w)
 
 size_t gemm_weight_size(enum dtype src_type, int64_t out, int64_t in, unsigned uses, bool keep, enum dtype arithmetic)
 {
-    if (uses && arithmetic == DT_BF16 && out * in >= PACK_LEAST)
-        return (size_t)((in + PACKED_ROWS - 1) / PACKED_ROWS * PACKED_ROWS) *
-               (size_t)((out + PACKED_COLS - 1) / PACKED_COLS * PACKED_COLS) * sizeof(uint16_t);
+    if (uses && arithmetic == DT_BF16 && out * in >= PACK_LEAST) return packed_bytes(in, out);
     if (keep && (!uses || src_type == arithmetic)) return 0;
     return (size_t)out * (size_t)in * dtype_size(arithmetic);
 }

@@ -1,17 +1,24 @@
 #!/usr/bin/env bash
-# scale_7b.sh [SHAPE [RANKS]] - a rehearsal with the shapes of LLaVA-1.5-7B (SHAPE l; s and m are smaller): a base of random
-# weights, a task of two samples (a picture, 64 tokens of question, 32 of answer: 672 tokens), one step over both, one test
-# sample answered and scored. RANKS (default 2) share the base, a thread each; 1: one process with two threads.
-# Prints how long each part took, the peak memory of every rank, the least memory that the machine had left; fails above 24
-# GiB. Run from anywhere after ./run build, on a machine that does nothing else. The base stays in ${BASE:-/tmp/cllava-base-SHAPE} (shape l: 14 GB).
+# scale_7b.sh [SHAPE [RANKS]] - a rehearsal with the shapes of LLaVA-1.5-7B (SHAPE l, the default; m, s and tiny are smaller): a
+# base of random weights, a task of two samples (a picture, 64 tokens of question, 31 of answer: 674 tokens), one optimizer step
+# over both, one test sample answered. RANKS (default 2) share the base, a thread each; 1: one process with two threads.
+# Prints how long each part took, every rank's peak memory and the least that the machine had left; fails above 24 GiB, or when
+# less than 1 GiB is left. Run from anywhere after ./run build, on a machine that does nothing else. The base stays in
+# ${BASE:-/tmp/cllava-base-SHAPE} (shape l: 14 GB).
 set -euo pipefail
 shape=${1:-l} ranks=${2:-2}
-most=$((24 * 1024 * 1024)) # KiB
+most=$((24 * 1024 * 1024)) least=$((1024 * 1024)) # KiB
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cllava=$root/build/cllava
 base=${BASE:-${TMPDIR:-/tmp}/cllava-base-$shape}
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+program=
+finish() {
+    [[ -z $program ]] || kill "$program" 2>/dev/null || true
+    rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
 cd "$work"
 
 fail() { echo "FAIL: $*"; tail -n 12 out err 2>/dev/null; exit 1; }
@@ -56,38 +63,49 @@ threads: $threads
 output: run
 YAML
 
-# Peaks of the ranks while they run (KiB): /proc/PID/status has the highest so far.
-declare -A resident anonymous
-lowest=$(available)
-watch_ranks() {
-    local pid line now_free
+# Peaks of the ranks so far, in KiB.
+declare -A resident own
+lowest=$(available) before=$lowest
+look() {
+    local pid peak anonymous left
     for pid in $(pgrep -f -- "$work/run.yaml" || true); do
         [[ $(cat "/proc/$pid/comm" 2>/dev/null) == cllava ]] || continue
-        line=$(awk '/^VmHWM:/ { h = $2 } /^RssAnon:/ { a = $2 } /^RssShmem:/ { s = $2 } END { print h + 0, a + s }' "/proc/$pid/status" 2>/dev/null) || continue
-        read -r h a <<<"$line"
-        ((h > ${resident[$pid]:-0})) && resident[$pid]=$h
-        ((a > ${anonymous[$pid]:-0})) && anonymous[$pid]=$a
+        read -r peak anonymous < <(awk '/^VmHWM:/ { p = $2 } /^Rss(Anon|Shmem):/ { a += $2 } END { print p + 0, a + 0 }' \
+            "/proc/$pid/status" 2>/dev/null) || continue
+        ((peak <= ${resident[$pid]:-0})) || resident[$pid]=$peak
+        ((anonymous <= ${own[$pid]:-0})) || own[$pid]=$anonymous
     done
-    now_free=$(available)
-    ((now_free > lowest)) || lowest=$now_free
+    left=$(available)
+    ((left >= lowest)) || lowest=$left
+    ((left > least)) || fail "only $(gib "$left") of memory are left"
 }
 
-echo "shape $shape, $ranks rank(s) of $threads thread(s), $(gib "$lowest") of memory available"
+echo "shape $shape, $ranks rank(s), $threads thread(s) each; $(gib "$before") of memory available"
 begun=$(now)
 "${run[@]}" train "$work/run.yaml" >out 2>err </dev/null &
 program=$!
-while kill -0 $program 2>/dev/null; do
-    watch_ranks
+while kill -0 "$program" 2>/dev/null; do
+    look
     sleep 0.2
 done
-wait $program || fail "train: status $?"
-echo "the whole run: $(since "$begun")"
-cat run/log.jsonl
-total=0
+wait "$program" || fail "train: status $?"
+program=
+
+# How long each part took: from the times of the log's events.
+awk -v begun="$begun" -v ended="$(now)" '
+    function field(name,   v) { v = $0; sub(".*\"" name "\":", "", v); return v + 0 }
+    function part(what, from, to, more) { printf "  %-42s %8.1f s%s\n", what, to - from, more }
+    /"event":"start"/ { start = field("time"); part("opening: the base read, packed, hashed", begun, start) }
+    /"event":"stage1"/ { keys = field("time"); part("stage 1, memory of a step", start, keys) }
+    /"event":"stage2"/ { step = field("time")
+        part("step of two samples, tower included", keys, step, sprintf("   %.1f tokens/s, loss %.4f", field("tokens_per_s"), field("loss"))) }
+    /"event":"eval"/ { answer = field("time"); part("an answer of 8 tokens", step, answer) }
+    END { part("the rest", answer, ended); part("the whole run", begun, ended) }' run/log.jsonl
+total=0 alone=0
 for pid in "${!resident[@]}"; do
-    echo "process $pid: peak resident $(gib "${resident[$pid]}"), of that its own at most $(gib "${anonymous[$pid]}")"
-    total=$((total + resident[$pid]))
+    echo "  a rank: at most $(gib "${resident[$pid]}") resident, $(gib "${own[$pid]}") of its own"
+    total=$((total + resident[$pid])) alone=$((alone + own[$pid]))
 done
-echo "all ranks: $(gib $total); least available: $(gib "$lowest")"
-((total > 0 && ${#resident[@]} == ranks)) || fail 'the ranks were not seen'
+echo "  together: at most $(gib $total) resident, $(gib $alone) of their own; the machine had $(gib "$lowest") left ($(gib $((before - lowest))) less)"
+((${#resident[@]} == ranks)) || fail 'ranks were not seen'
 ((total <= most)) || fail "more than $(gib $most)"
