@@ -57,7 +57,7 @@ static int save_root(struct job *j, struct ckpt *c)
     char *config = NULL;
 
     TRY(config_json(&j->cfg, &config));
-    TRY(ckpt_attr_str(c, "/", "base_hash", lvlm_hash(j->lvlm)));
+    TRY(ckpt_attr_str(c, "/", "base_hash", job_base_hash(j)));
     TRY(ckpt_attr_str(c, "/", "encoder_hash", j->encoder ? text_encoder_hash(j->encoder) : ""));
     TRY(ckpt_attr_str(c, "/", "config", config));
 done:
@@ -248,7 +248,7 @@ int state_load(struct run_state *s, struct job *j, struct ckpt *c)
     int rc;
     bool resume = ckpt_has(c, "/resume");
 
-    TRY(check_hash(c, "base_hash", lvlm_hash(j->lvlm), "base", j->cfg.base));
+    TRY(check_hash(c, "base_hash", job_base_hash(j), "base", j->cfg.base));
     if (j->encoder) TRY(check_hash(c, "encoder_hash", text_encoder_hash(j->encoder), "encoder", j->cfg.encoder));
     TRY(load_stream(s, c));
     for (int t = 0; t < s->tasks; t++)

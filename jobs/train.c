@@ -123,6 +123,8 @@ static int run_stage(struct run *r, int stage)
     progress_begin(r->job.log, what, total, "steps");
     while (s->step < total) {
         struct step_report out = {0};
+        crew_at(r->job.crew, "stage %d of task %d %s, step %lld", stage, s->task, task_name(r, s->task),
+                (long long)s->step);
         double lr, begun = clock_seconds();
         TRY(stage == 1 ? stage1_step(&r->trainer, s->step, &lr, &out) : stage2_step(&r->trainer, s->step, &lr, &out));
         if (!isfinite(out.loss) || !isfinite(out.grad_norm))
@@ -224,6 +226,7 @@ static int evaluate_cell(struct run *r, int after, int on, bool adapters)
     if (!path) FAIL(CL_ENOMEM, "no memory for a path");
     snprintf(what, sizeof what, "%s %s: questions of %s", after < 0 ? "before" : "after",
              task_name(r, after < 0 ? 0 : after), task_name(r, on));
+    crew_at(j->crew, "evaluation %s", what);
     progress_begin(j->log, what, r->test[on].n, "answers");
     rc = evaluate_task(&c, j, &r->test[on], evaluate_mode(j->cfg.eval.routing), adapters, path);
     progress_end(j->log);
