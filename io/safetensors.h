@@ -59,5 +59,10 @@ void safetensors_forget(const struct st_array *a);
 /* Writer (PEFT export, test fixtures, demo): arrays in the given order and without gaps, as the format asks (so only the
  * first is sure to be aligned to 8 bytes), under a temporary name, then renamed. */
 int safetensors_write(const char *path, const struct st_array *arrays, size_t n);
+/* The same for arrays that are nowhere in memory: fill makes n bytes of an array from byte `at` on, piece by piece in the order
+ * of the file. */
+typedef void safetensors_fill(void *context, const struct st_array *a, size_t at, void *out, size_t n);
+int safetensors_write_filled(const char *path, const struct st_array *arrays, size_t n, safetensors_fill *fill,
+                             void *context);
 
 #endif

@@ -3,7 +3,8 @@
  *     bench.c         the command, its table and CSV
  *     bench_device.c  what the machine can do: products, memory
  *     bench_step.c    what the model does with it: training step, forward pass, generation
- *     bench_model.c   a base of random weights in a temporary folder
+ *     bench_model.c   a base of random weights
+ *     bench_files.c   its configuration and tokenizer
  *
  * Every figure is the best of its repetitions: other work on the machine can only lengthen a run. Shares relate figures
  * of one run, so they hold on a machine whose speed differs from day to day.
@@ -34,8 +35,13 @@ double bench_flop_forward(const struct bench_shape *s, int64_t tokens,
                           int64_t head_rows); // of the decoder, projector included
 double bench_flop_backward(const struct bench_shape *s, int64_t tokens, int64_t head_rows);
 
-/* Writes config.json and model.safetensors (bf16) of the shape into dir. */
+/* Writes a base of the shape into dir, which is there: weights (bf16), config.json, tokenizer and what else `train` wants. */
 int bench_model_write(const char *dir, const struct bench_shape *s);
+int bench_model_write_shards(const char *dir, const struct bench_shape *s,
+                             double shard);                          // files of so many bytes at most
+int bench_files_write(const char *dir, const struct bench_shape *s); // all but the weights
+/* CL_EIO when the file system of the folder has no room for it. */
+int bench_model_check_room(const char *where, const struct bench_shape *s);
 /* A new folder below TMPDIR with such a base; bench_model_remove takes it away. */
 int bench_model_make(char **dir, const struct bench_shape *s);
 void bench_model_remove(char *dir);

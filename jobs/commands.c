@@ -59,12 +59,15 @@ static const struct cli_option demo_options[] = {
     OPTIONS_END,
 };
 static const struct cli_option bench_options[] = {
-    OPTION_TEXT("shape", "s,m", "sizes of base: s (width 512), m (width 2048, a real ViT-L/14-336), tiny; default s,m"),
+    OPTION_TEXT(
+        "shape", "s,m",
+        "sizes of base: s (width 512), m (width 2048, a real ViT-L/14-336), l (LLaVA-1.5-7B), tiny; default s,m"),
     OPTION_TEXT("precision", "f32,bf16", "default both"),
     OPTION_INT("seconds", 0, 3600, "for that long a measurement is repeated; 0: once more; default 2"),
     OPTION_FLAG("cpu-time", "counts the processors' time, not elapsed time: for one thread where others work too"),
     OPTION_FLAG("profile", "shows which operations the time goes to"),
     OPTION_FILE("csv", "FILE", "writes the figures as CSV too"),
+    OPTION_FILE("write-base", "DIR", "writes the random base of --shape there, to keep, and measures nothing"),
     OPTIONS_END,
 };
 static const struct cli_option config_options[] = {OPTION_SET, OPTION_JSON, OPTIONS_END};
@@ -107,7 +110,8 @@ const struct command commands[] = {
      "cores.",
      demo_options, command_demo},
     {"bench", "", "measures this machine: products, memory, training steps, generation on bases of random weights",
-     "A base is written below TMPDIR for as long as it takes (shape m: 2.1 GB). Close other programs first.",
+     "A base is written below TMPDIR for as long as it takes (shape m: 2.1 GB,\nl: 14.1 GB). Close other programs "
+     "first.",
      bench_options, command_bench},
     {.name = NULL},
 };

@@ -118,6 +118,36 @@ static void round_trip(void **state)
     safetensors_close(st);
 }
 
+/* Each number is its own place; counts the calls. */
+static void count_up(void *context, const struct st_array *a, size_t at, void *out, size_t n)
+{
+    uint32_t *to = out, first = (uint32_t)(at / 4);
+
+    assert_string_equal(a->name, *(int *)context < 3 ? "long" : "short");
+    for (size_t i = 0; i < n / 4; i++) to[i] = first + (uint32_t)i;
+    ++*(int *)context;
+}
+
+/* Arrays that are made while they are written, some piece by piece. */
+static void filled(void **state)
+{
+    enum { N = 5 << 20 };
+    struct st_array all[] = {array_of("empty", DT_I32, NULL, 1, 0, 0), array_of("long", DT_I32, NULL, 1, N, 0),
+                             array_of("short", DT_I32, NULL, 2, 3, 1)};
+    struct safetensors *st;
+    int calls = 0;
+    (void)state;
+
+    assert_int_equal(safetensors_write_filled(in_dir("f.safetensors"), all, 3, count_up, &calls), 0);
+    assert_int_equal(calls, 4); // nothing of the empty one, three pieces of the long one
+    assert_int_equal(safetensors_open(&st, in_dir("f.safetensors")), 0);
+    for (int i = 1; i < 3; i++) {
+        const uint32_t *x = safetensors_find_exact(st, all[i].name)->data;
+        for (uint32_t k = 0; k < (i == 1 ? N : 3); k++) assert_int_equal(x[k], k);
+    }
+    safetensors_close(st);
+}
+
 static void write_fails(void **state)
 {
     static const float f[2];
@@ -469,6 +499,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
+        cmocka_unit_test(filled),
         cmocka_unit_test(write_fails),
         cmocka_unit_test(broken_files),
         cmocka_unit_test(broken_headers),
