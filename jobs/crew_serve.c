@@ -72,9 +72,8 @@ static int reserve_slots(struct leader *l, int slots, int rank)
 static int load(struct leader *l)
 {
     int rc;
-    struct adapters set = {.slots = (int)message_int(&l->in),
-                           .learned = (int)message_int(&l->in),
-                           .rank = (int)message_int(&l->in)};
+    struct adapters set = {
+        .slots = (int)message_int(&l->in), .learned = (int)message_int(&l->in), .rank = (int)message_int(&l->in)};
     int64_t n = message_int(&l->in);
 
     TRY(message_check(&l->in, "about increments"));
@@ -225,8 +224,7 @@ static int grow(float **x, int64_t *room, int64_t n)
 {
     if (n <= *room) return CL_OK;
     mem_free(*x), *room = 0;
-    if (!(*x = mem_new((size_t)n, sizeof **x)))
-        return err_set(CL_ENOMEM, "no memory for %lld gradients", (long long)n);
+    if (!(*x = mem_new((size_t)n, sizeof **x))) return err_set(CL_ENOMEM, "no memory for %lld gradients", (long long)n);
     *room = n;
     return CL_OK;
 }
@@ -515,7 +513,8 @@ static int lead(struct config *cfg, unsigned parts)
     memset(cfg, 0, sizeof *cfg);
     l.hand.j = &l.j;
     if ((rc = job_open(&l.j, parts))) {
-        TRY(tell_failure(&l, rc)); // the coordinator may have the same to say, of its own model; the job ends either way
+        TRY(tell_failure(&l,
+                         rc)); // the coordinator may have the same to say, of its own model; the job ends either way
         TRY(serve_coordinator(&l));
     }
     crew_begin_message(&l.out, CREW_OPENED);
