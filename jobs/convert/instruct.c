@@ -183,6 +183,19 @@ static void cut(char *s, size_t from, size_t to)
     memmove(s + from, s + to, strlen(s + to) + 1);
 }
 
+/* A path inside of a text is relative to the folder that holds the images folder: "./cl_dataset/GQA/images/5.jpg". */
+static void keep_picture(struct instructions *in, const char *path, size_t n)
+{
+    static const char *const folders[] = {"./", "cl_dataset/", "datasets/"};
+
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        const size_t k = strlen(folders[i]);
+
+        if (n > k && !strncmp(path, folders[i], k)) path += k, n -= k;
+    }
+    snprintf(in->picture, sizeof in->picture, "%.*s", (int)n, path);
+}
+
 /* Takes every marker out of a text; a picture written into it goes to in->picture. True: there was one. */
 static bool take_markers(struct instructions *in, char *s)
 {
@@ -197,7 +210,7 @@ static bool take_markers(struct instructions *in, char *s)
         char *end = strstr(at, "</img>"), *lead = strstr(s, "Picture ");
 
         if (!end) break;
-        snprintf(in->picture, sizeof in->picture, "%.*s", (int)(end - at - 5), at + 5);
+        keep_picture(in, at + 5, (size_t)(end - at) - 5);
         if (lead && lead < at && at - lead < 16) at = lead; // "Picture 1: <img>..</img>\n"
         cut(s, (size_t)(at - s), (size_t)(end - s) + 6);
         any = true;
@@ -354,7 +367,7 @@ static int write_instruction(struct convert *c, struct instructions *in, const j
                                            "train2014/COCO_train2014_{base}",
                                            NULL};
     const char *answers[ANSWERS], *named = text_of(o, "image"), *type = text_of(o, "question_type");
-    char number[ID_ROOM], *box = box_text(json_object_get(o, "answer_bbox"));
+    char number[ID_ROOM], learned[ID_ROOM], *box = box_text(json_object_get(o, "answer_bbox"));
     const json_t *size = json_object_get(o, "size");
     int rc, n;
 
@@ -362,7 +375,11 @@ static int write_instruction(struct convert *c, struct instructions *in, const j
     if (!type) type = text_of(o, "answer_type");
     if (!type) type = text_of(o, "category");
     n = find_references(in, o, id, box, answers, number);
-    if (in->turns == 1 && n > 0) in->turn[in->turns++] = answers[0];
+    if (in->turns == 1 && n > 0) { // a question file: its own answer is learned, if that were asked for
+        const char *answer = word_of(json_object_get(o, "answer"), learned);
+
+        in->turn[in->turns++] = answer ? answer : answers[0];
+    }
     if (!in_side(c, in, named, id))
         rc = CL_OK;
     else if (n < 0)

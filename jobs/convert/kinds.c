@@ -28,7 +28,7 @@ const struct kind kinds[] = {
                 "{q}.\\n..\n"
                 "--prompt ucit: {q}\\nAnswer the question using a single word or phrase.\n"
                 "answer: letter (choose_txt) or text (fill_in_blank); choose_img is left out: its choices are pictures",
-     .metric = "exact", .splits = "train, val, test, trainval, minitrain, minival, minitest", .train = "train",
+     .metric = "iconqa", .splits = "train, val, test, trainval, minitrain, minival, minitest", .train = "train",
      .test = "test", .forms = "lmms, ucit", .run = convert_iconqa},
     {.name = "pathvqa", .title = "PathVQA: pathology pictures (COAST's MedicalQA)",
      .where = "github.com/UCSD-AI4H/PathVQA",
@@ -36,7 +36,7 @@ const struct kind kinds[] = {
                "SOURCE/images/<split>/NAME.jpg\n"
                "pickles are read without Python: plain data only",
      .becomes = "{q}\\nAnswer the question using a single word or phrase.   question_type: closed (yes, no), open",
-     .metric = "exact", .splits = "train, val, test", .train = "train", .test = "test", .run = convert_pathvqa},
+     .metric = "pathvqa", .splits = "train, val, test", .train = "train", .test = "test", .run = convert_pathvqa},
     {.name = "scienceqa", .title = "ScienceQA: school questions with choices, half of them with a picture",
      .where = "github.com/lupantech/ScienceQA",
      .layout = "SOURCE/problems.json   SOURCE/pid_splits.json   SOURCE/[images/]<split>/<pid>/image.png\n"
@@ -62,7 +62,7 @@ const struct kind kinds[] = {
                 "answer: the first name of the class   references: all its names\n"
                 "--names FILE: other names, lines `wnid name`   --classes FILE: only these classes, a wnid per line\n"
                 "pictures come class by class: --limit takes the first classes",
-     .metric = "exact", .splits = "train, val", .train = "train", .test = "val", .options = "names, classes",
+     .metric = "imagenet", .splits = "train, val", .train = "train", .test = "val", .options = "names, classes",
      .run = convert_imagenet},
     {.name = "gqa", .title = "GQA: compositional questions about scenes",
      .where = "cs.stanford.edu/people/dorarad/gqa (questions1.2.zip, images.zip)",
@@ -100,7 +100,7 @@ const struct kind kinds[] = {
      .where = "ocr-vqa.github.io (dataset.json; pictures by its addresses)",
      .layout = "SOURCE/dataset.json   SOURCE/images/ID.ENDING (or all renamed to .jpg, as LLaVA does)",
      .becomes = "{q}\\nAnswer the question using a single word or phrase.   id: ID-1, ID-2, ..",
-     .metric = "exact", .splits = "train, val, test", .train = "train", .test = "test", .run = convert_ocrvqa},
+     .metric = "ocrvqa", .splits = "train, val, test", .train = "train", .test = "test", .run = convert_ocrvqa},
     {.name = "llava-conversation", .title = "LLaVA-Instruct, conversations (58k)",
      .where = "huggingface.co/datasets/liuhaotian/LLaVA-Instruct-150K, COCO train2017",
      .layout = "SOURCE/conversation_58k.json, or SOURCE is that file   --images COCO/train2017",

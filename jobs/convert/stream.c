@@ -29,8 +29,8 @@ static const struct ready {
      64,
      {{"chartqa", "chartqa", "relaxed_accuracy"},
       {"docvqa", "docvqa", "anls"},
-      {"iconqa", "iconqa", "exact"},
-      {"medicalqa", "pathvqa", "exact"}}},
+      {"iconqa", "iconqa", "iconqa"},
+      {"medicalqa", "pathvqa", "pathvqa"}}},
     {"coast-capability",
      "COAST, capabilities: conversation, complex reasoning, detail description. The figures of the literature come "
      "from\n"
@@ -46,12 +46,12 @@ static const struct ready {
      128,
      {{"scienceqa", "scienceqa", "scienceqa_llava"},
       {"textvqa", "textvqa", "vqa_accuracy_evalai"},
-      {"imagenet", "imagenet", "exact"},
+      {"imagenet", "imagenet", "imagenet"},
       {"gqa", "gqa", "gqa"},
       {"vizwiz", "vizwiz", "vqa_accuracy_evalai"},
       {"grounding", "refcoco", "refcoco_acc50"},
       {"vqav2", "vqav2", "vqa_accuracy"},
-      {"ocrvqa", "ocrvqa", "exact"}}},
+      {"ocrvqa", "ocrvqa", "ocrvqa"}}},
     {"coin",
      "CoIN: its instruction files, order and scoring rules, defects included, for comparison with published tables.\n"
      "# Where CoIN's own answering crops pictures (ScienceQA, ImageNet, Grounding, VQAv2), this stream pads as in "
@@ -73,10 +73,10 @@ static const struct ready {
      true,
      128,
      {{"ImageNet-R", "ucit", "coin_imagenet"},
-      {"ArxivQA", "ucit", "coin_vqa_exact"},
+      {"ArxivQA", "ucit", "mcit_exact"},
       {"VizWiz", "ucit", "rouge_l"},
-      {"IconQA", "ucit", "coin_vqa_exact"},
-      {"CLEVR-Math", "ucit", "coin_vqa_exact"},
+      {"IconQA", "ucit", "mcit_exact"},
+      {"CLEVR-Math", "ucit", "mcit_exact"},
       {"Flickr30k", "ucit", "rouge_l"}}},
 };
 enum { STREAMS = sizeof streams / sizeof *streams };
