@@ -157,10 +157,9 @@ const struct kind *kind_find(const char *name)
     struct text t = {0};
     char meant[64] = "";
 
-    for (const struct kind *k = kinds; k->name; k++) {
+    for (const struct kind *k = kinds; k->name; k++)
         if (!strcmp(k->name, name)) return k;
-        text_add(&t, "%s%s", k == kinds ? "" : ", ", k->name);
-    }
+    for (const struct kind *k = kinds; k->name; k++) text_add(&t, "%s%s", k == kinds ? "" : ", ", k->name);
     if (!t.s || t.failed) {
         err_set(CL_ENOMEM, "out of memory");
         return NULL;

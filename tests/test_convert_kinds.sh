@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# test_convert.sh - every kind of release, small, in the official shape and made here: what it becomes to the last byte, what
+# test_convert_kinds.sh - every kind of release, small, in the official shape and made here: what it becomes to the last byte, what
 # is left out and why, what is refused; then the ready streams over the results.
 set -euo pipefail
 work=$(mktemp -d)
