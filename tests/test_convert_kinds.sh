@@ -480,4 +480,36 @@ convert chartqa charts made/locked --split train
 mkdir -p made/full
 ln -s /dev/full made/full/.train.jsonl.tmp
 refused 1 'cannot write' chartqa charts made/full --split train
+
+# ---- killed, or the disk full, at every change of a file: the folder is complete, or it says that it is not
+mkdir -p made/faults
+convert docvqa docs made/faults --copy
+cp -r made/faults whole
+cp -r docs more
+sed -i 's/What is the date/Which date/' more/spdocvqa_qas/*_withQT.json
+touch -d yesterday more/spdocvqa_images/abcd0001_1.png
+broken() { # HOW AT: converts the other release into the folder
+    LD_PRELOAD=$BREAK_AT_LIB ASAN_OPTIONS=verify_asan_link_order=0 BREAK_IN=$PWD/made/faults BREAK_HOW=$1 BREAK_AT=$2 BREAK_COUNT=$PWD/count \
+        "$CLLAVA" convert docvqa more made/faults --copy --quiet >out 2>err </dev/null
+}
+broken kill '' || fail 'nothing should break here'
+changes=$(cat count)
+((changes >= 8)) || fail "only $changes changes were counted"
+cp -r made/faults other
+for how in kill full; do
+    for ((at = 1; at <= changes; at++)); do
+        rm -rf made/faults
+        cp -rp whole made/faults
+        if broken $how $at 2>/dev/null; then continue; fi
+        [[ $how == kill || -z $(find made/faults -name '*.tmp*') ]] || fail "$how at $at: temporary files are left"
+        if [[ -e made/faults/convert.json ]]; then
+            same=whole
+            cmp -s made/faults/convert.json whole/convert.json || same=other
+            cmp made/faults/train.jsonl $same/train.jsonl && cmp made/faults/test.jsonl $same/test.jsonl || fail "$how at $at: neither old nor new"
+        fi
+        convert docvqa more made/faults --copy
+        for file in train.jsonl test.jsonl convert.json; do cmp made/faults/$file other/$file || fail "$how at $at: the next run"; done
+        [[ -z $(find made/faults -name '*.tmp*') ]] || fail "$how at $at: the next run left temporary files"
+    done
+done
 echo 'convert: every kind, every stream'

@@ -13,7 +13,7 @@
  *     }
  *
  * Invariants of what is written: DEST/train.jsonl and its like appear under their names when every one of them is whole,
- * and DEST/convert.json, which says what they are, after them; nothing is written outside DEST; a line is a record that
+ * and DEST/convert.json, which says what they are, is there only with them; nothing is written outside DEST; a line is a record that
  * io/dataset.h takes; picture names stay below the images folder.
  */
 #ifndef CLLAVA_JOBS_CONVERT_CONVERT_H

@@ -1,13 +1,13 @@
 /* manifest.c - see manifest.h. */
 #include "jobs/convert/manifest.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "io/err.h"
 #include "io/jsonfile.h"
-#include "io/whole.h"
 
 static const char format[] = "cllava-convert";
 enum { VERSION = 1 };
@@ -63,6 +63,15 @@ done:
     return rc;
 }
 
+int manifest_remove(const char *dest)
+{
+    char path[PATH_ROOM];
+    int rc = path_print(path, "%s/convert.json", dest);
+
+    if (!rc && unlink(path) && errno != ENOENT) rc = err_set(CL_EIO, "cannot replace %s: %s", path, strerror(errno));
+    return rc;
+}
+
 static json_t *left_json(const struct output *o)
 {
     json_t *left = json_object();
@@ -83,6 +92,7 @@ static json_t *left_json(const struct output *o)
 int manifest_write(const json_t *old, const struct convert *c, const char *dest, const char *images,
                    const struct output *file, int n)
 {
+    struct output out = {0};
     json_t *files = old ? json_deep_copy(json_object_get(old, "files")) : NULL, *m = NULL;
     char *text = NULL;
     int rc;
@@ -104,8 +114,12 @@ int manifest_write(const json_t *old, const struct convert *c, const char *dest,
                   "metric", c->kind->metric, "source", c->source, "images", images, "files", files);
     text = m ? json_dumps(m, JSON_INDENT(1)) : NULL;
     if (!text) FAIL(CL_ENOMEM, "out of memory, or a path that is not UTF-8, for %s/convert.json", dest);
-    TRY(whole_write(dest, "convert.json", text, strlen(text)));
+    TRY(output_open(&out, dest, "convert.json"));
+    TRY(output_bytes(&out, text, strlen(text)));
+    TRY(output_finish(&out));
+    TRY(output_publish(&out));
 done:
+    output_close(&out);
     json_decref(files);
     json_decref(m);
     free(text);

@@ -5,7 +5,8 @@
  *      "files": {"test": {"file": "test.jsonl", "split": "val", "samples": 5349, "with_picture": 5349,
  *                         "left_out": {"picture missing": {"count": 2, "first": ["FILE: record 17: documents/x.png", ..]}}}}}
  *
- * images is absolute, or relative to DEST. A later conversion of another split into the same folder adds its file.
+ * It is there only when the files that it describes are: it is taken away before they are put under their names and comes
+ * back after them, so an interruption in between shows. images is absolute, or relative to DEST. A later conversion of another split into the same folder adds its file.
  */
 #ifndef CLLAVA_JOBS_CONVERT_MANIFEST_H
 #define CLLAVA_JOBS_CONVERT_MANIFEST_H
@@ -16,6 +17,8 @@
 
 /* CL_EMISMATCH: DEST holds another kind, or pictures elsewhere. *old NULL: there is none yet. */
 int manifest_check(json_t **old, const struct convert *c, const char *dest, const char *images);
+/* Takes it away, if there is one. CL_EIO. */
+int manifest_remove(const char *dest);
 /* Adds n files to old (NULL: none) and writes it. CL_EIO, CL_ENOMEM. */
 int manifest_write(const json_t *old, const struct convert *c, const char *dest, const char *images,
                    const struct output *file, int n);

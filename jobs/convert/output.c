@@ -16,16 +16,14 @@ const char *const left_names[LEFT_REASONS] = {[LEFT_BROKEN] = "broken record",
                                               [LEFT_ANSWER] = "no answer",
                                               [LEFT_CHOICE] = "not taken by design"};
 
-int output_open(struct output *o, const char *dest, const char *side, const char *split)
+int output_open(struct output *o, const char *dest, const char *name)
 {
     char temporary[PATH_ROOM];
     int rc, fd = -1;
 
     memset(o, 0, sizeof *o);
-    o->side = side;
-    o->split = split;
-    TRY(path_print(o->path, "%s/%s.jsonl", dest, side));
-    TRY(path_print(temporary, "%s/.%s.jsonl.tmp", dest, side));
+    TRY(path_print(o->path, "%s/%s", dest, name));
+    TRY(path_print(temporary, "%s/.%s.tmp", dest, name));
     fd = open(temporary, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (fd < 0) FAIL(CL_EIO, "cannot write %s: %s; hint: DEST must be a folder of yours", temporary, strerror(errno));
     if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
@@ -45,10 +43,9 @@ static int write_failed(const struct output *o)
     return err_set(CL_EIO, "cannot write %s: %s; hint: check free space", o->path, strerror(errno));
 }
 
-int output_line(struct output *o, const struct text *line)
+int output_bytes(struct output *o, const char *bytes, size_t n)
 {
-    if (line->failed) return err_set(CL_ENOMEM, "out of memory for a sample");
-    return fwrite(line->s, 1, line->len, o->f) == line->len ? CL_OK : write_failed(o);
+    return fwrite(bytes, 1, n, o->f) == n ? CL_OK : write_failed(o);
 }
 
 int output_finish(struct output *o)
@@ -58,9 +55,17 @@ int output_finish(struct output *o)
 
 int output_publish(struct output *o)
 {
+    char folder[PATH_ROOM];
+    int fd, rc = CL_OK;
+
     if (rename(o->temporary, o->path)) return write_failed(o);
     *o->temporary = 0;
-    return CL_OK;
+    strcpy(folder, o->path);
+    *strrchr(folder, '/') = 0;
+    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || (fsync(fd) && errno != EINVAL)) rc = write_failed(o); // EINVAL: a file system that cannot
+    if (fd >= 0) close(fd);
+    return rc;
 }
 
 void output_close(struct output *o)

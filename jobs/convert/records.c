@@ -261,7 +261,8 @@ int convert_write(struct convert *c, const struct item *it)
         return left_out(c, LEFT_PICTURE, "%s", it->picture);
     if (it->picture) TRY(pictures_copy(c->pictures, image));
     make_line(&c->line, it, it->picture ? image : NULL);
-    TRY(output_line(c->out, &c->line));
+    if (c->line.failed) return err_set(CL_ENOMEM, "out of memory for a sample");
+    TRY(output_bytes(c->out, c->line.s, c->line.len));
     c->out->written++;
     c->out->pictures += it->picture != NULL;
     rc = CL_OK;

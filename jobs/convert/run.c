@@ -127,9 +127,13 @@ static int nothing_taken(const struct convert *c, const struct output *o)
 
 static int convert_side(struct convert *c, struct output *o, const char *dest, const struct side *side)
 {
+    char name[ID_ROOM + 8];
     int rc;
 
-    TRY(output_open(o, dest, side->file, side->split));
+    snprintf(name, sizeof name, "%s.jsonl", side->file);
+    TRY(output_open(o, dest, name));
+    o->side = side->file;
+    o->split = side->split;
     c->out = o;
     c->side = side->file;
     c->split = side->split;
@@ -176,6 +180,7 @@ int convert_run(const struct kind *kind, const struct convert_options *how, cons
     TRY(run_dir_make_folders(dest));
     TRY(manifest_check(&old, c, dest, pictures_base(c->pictures)));
     for (int i = 0; i < n; i++) TRY(convert_side(c, &out[i], dest, &side[i]));
+    TRY(manifest_remove(dest));
     for (int i = 0; i < n; i++) TRY(output_publish(&out[i]));
     TRY(manifest_write(how->n_splits ? old : NULL, c, dest, pictures_base(c->pictures), out, n));
     say_summary(c, dest, out, n);
