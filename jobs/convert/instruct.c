@@ -355,6 +355,14 @@ static bool in_side(const struct convert *c, const struct instructions *in, cons
     return ((double)((h >> 20) % 10000) < in->hold_out) == !strcmp(c->side, "test");
 }
 
+/* Width or height in [width, height], 0: none that could be one. */
+static int side_of(const json_t *size, size_t i)
+{
+    const double v = json_number_value(json_array_get(size, i));
+
+    return v >= 1 && v < 1e6 ? (int)v : 0;
+}
+
 static int write_instruction(struct convert *c, struct instructions *in, const json_t *o, const char *id, bool marked)
 {
     static const char *const pictures[] = {"{name}",
@@ -400,8 +408,8 @@ static int write_instruction(struct convert *c, struct instructions *in, const j
                                              .patterns = pictures,
                                              .question_type = type,
                                              .choices = count_options(in->turn[0]),
-                                             .width = (int)json_number_value(json_array_get(size, 0)),
-                                             .height = (int)json_number_value(json_array_get(size, 1))});
+                                             .width = side_of(size, 0),
+                                             .height = side_of(size, 1)});
     free(box);
     return rc;
 }
