@@ -83,6 +83,7 @@ static const struct cli_option convert_options[] = {
     OPTION_WORD("by", "unc, umd, google", "refcoco: whose references; default: the first of these that is there"),
     OPTION_WORD("box", "pad, plain",
                 "refcoco: boxes on the picture padded to a square (default), or on the picture itself"),
+    OPTION_FLAG("choose-img", "iconqa: takes choices between pictures, too, as one picture of all (with --copy)"),
     OPTION_FILE("base", "DIR", "stream: the base that the file names"),
     OPTION_FILE("encoder", "DIR", "stream: the encoder that the file names"),
     OPTION_FLAG("force", "stream: replaces a file that is there"),

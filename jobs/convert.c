@@ -56,7 +56,8 @@ static int list_kinds(void)
 /* An option that the kind does not know would be ignored silently. */
 static int check_options(const struct command_args *a, const struct kind *kind)
 {
-    static const char *const special[] = {"prompt", "hold-out", "answers", "ocr", "names", "classes", "by", "box"};
+    static const char *const special[] = {"prompt",  "hold-out", "answers", "ocr",       "names",
+                                          "classes", "by",       "box",     "choose-img"};
     char meant[64] = "";
 
     for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
@@ -84,6 +85,7 @@ static int read_options(struct convert_options *how, const struct command_args *
     *how = (struct convert_options){.limit = args_int(a, "limit", 0),
                                     .copy = args_flag(a, "copy"),
                                     .strict = args_flag(a, "strict"),
+                                    .choose_img = args_flag(a, "choose-img"),
                                     .hold_out = -1,
                                     .form = args_value(a, "prompt", NULL),
                                     .by = args_value(a, "by", NULL),
@@ -99,6 +101,10 @@ static int read_options(struct convert_options *how, const struct command_args *
         if (!strchr(how->maps[i], '='))
             return err_set(CL_EUSAGE, "convert --map: got %s, expected OLD=NEW, e.g. ImageNet/=ImageNet_withlabel/",
                            how->maps[i]);
+    if (how->choose_img && !how->copy)
+        return err_set(
+            CL_EUSAGE,
+            "convert --choose-img wants --copy: it makes pictures, which lie in DEST/images with all others");
     if (!percent) return CL_OK;
     how->hold_out = strtod(percent, &end);
     if (*end || end == percent || !(how->hold_out >= 0 && how->hold_out <= 90))

@@ -139,6 +139,35 @@ is made/icon-ucit/train.jsonl <<'JSON'
 {"id": "5", "image": "iconqa/train/choose_txt/5/image.png", "conversations": [{"from": "human", "value": "<image>\nWhat shape is this\nA. circle\nB. square\nC. cube\nAnswer with the option's letter from the given choices directly."}, {"from": "gpt", "value": "C"}], "answers": ["C"], "question_type": "choose_txt", "choices": 3}
 JSON
 convert iconqa icon made/icon-strict --strict --split train
+# choices between pictures, asked for: one picture of all of them
+pixels() { # FILE WIDTH HEIGHT GREY: a PNG
+    "$python" - "$@" <<'PYTHON'
+import struct, sys, zlib
+name, width, height, grey = sys.argv[1], *map(int, sys.argv[2:])
+def chunk(kind, data): return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+rows = (b'\0' + bytes([grey]) * width) * height
+open(name, 'wb').write(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)) + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
+PYTHON
+}
+refused 2 '--choose-img wants --copy' iconqa icon made/none --choose-img
+python=$(command -v python3 || true)
+if [[ -n $python ]]; then
+    folder=icon/iconqa_data/iconqa/train/choose_img/4
+    mkdir -p $folder
+    pixels $folder/image.png 30 20 10
+    pixels $folder/choice_0.png 8 6 20
+    pixels $folder/choice_1.png 12 4 30
+    convert iconqa icon made/sheet --choose-img --copy --split train
+    head -n 1 made/sheet/train.jsonl >first
+    is first <<JSON
+{"id": "4", "image": "choose_img/4.png", "conversations": [{"from": "human", "value": "<image>\n${lead}Which is longer?.\nOptions:\nA. picture 1 of the lower row\nB. picture 2 of the lower row\nPlease answer with the option letter from the given choices directly."}, {"from": "gpt", "value": "B"}], "answers": ["B"], "question_type": "choose_img", "choices": 2}
+JSON
+    # 30 x 20 above, a gap of 16, 8 x 6 and 12 x 4 with a gap below: 36 x 42
+    [[ $("$python" -c 'import struct; print(*struct.unpack(">II", open("made/sheet/images/choose_img/4.png", "rb").read()[16:24]))') == '36 42' ]] || fail 'iconqa: the sheet'
+    rm $folder/choice_1.png
+    convert iconqa icon made/sheet --choose-img --copy --split train
+    says 'choose_img/4/choice_1.png'
+fi
 
 # ---- PathVQA: a pickle of protocol 0, as Python 2 wrote it, with memo; a pickle that would run something
 picture path/images/{train,test}/p_0422.jpg
@@ -420,7 +449,7 @@ for stream in coast-domain coast-capability coast-dataset; do
     "$CLLAVA" convert stream $stream ready >out 2>err || fail "stream $stream"
     [[ $(cat out) == ready/$stream.yaml ]] || fail "stream $stream: its name on stdout"
 done
-"$CLLAVA" convert stream coin ready/coin --base b --encoder e >out 2>err || fail 'stream coin'
+"$CLLAVA" convert stream coin ready/coin --base coco --encoder base >out 2>err || fail 'stream coin'
 "$CLLAVA" convert stream ucit ready/ucit >out 2>err || fail 'stream ucit'
 grep '{name' ready/coast-domain.yaml >tasks
 is tasks <<YAML
@@ -434,7 +463,7 @@ order() { sed -n 's/.*{name: \([^,]*\),.*metric: \([^}]*\)}/\1:\2/p' "$1" | tr '
 [[ $(order ready/coast-dataset.yaml) == 'scienceqa:scienceqa_llava textvqa:vqa_accuracy_evalai imagenet:imagenet gqa:gqa vizwiz:vqa_accuracy_evalai grounding:refcoco_acc50 vqav2:vqa_accuracy ocrvqa:ocrvqa ' ]] || fail 'coast-dataset'
 [[ $(order ready/coin/coin.yaml) == 'ScienceQA:scienceqa_coin TextVQA:vqa_accuracy_evalai ImageNet:coin_imagenet GQA:gqa VizWiz:coin_vqa_exact Grounding:coin_grounding VQAv2:coin_vqa_exact OCRVQA:coin_ocrvqa ' ]] || fail 'coin'
 [[ $(order ready/ucit/ucit.yaml) == 'ImageNet-R:coin_imagenet ArxivQA:mcit_exact VizWiz:rouge_l IconQA:mcit_exact CLEVR-Math:mcit_exact Flickr30k:rouge_l ' ]] || fail 'ucit'
-grep -qx 'base: "b"' ready/coin/coin.yaml || fail 'stream: base'
+grep -qx "base: \"$work/coco\"" ready/coin/coin.yaml || fail 'stream: base'
 # a configuration of today takes the file once its metrics are known
 known=$("$CLLAVA" metric list | awk '{print $1}')
 for stream in ready/*.yaml ready/coin/coin.yaml ready/ucit/ucit.yaml; do
@@ -448,6 +477,7 @@ for stream in ready/*.yaml ready/coin/coin.yaml ready/ucit/ucit.yaml; do
 done
 refused 2 'is there already; hint: --force' stream coast-domain ready
 "$CLLAVA" convert stream coast-domain ready --force >out 2>err || fail 'stream --force'
+refused 1 'convert stream --base: nowhere: No such file' stream coast-domain ready --force --base nowhere
 rm -r ready/docvqa
 refused 1 'task docvqa is not there (expected ready/docvqa); hint: cllava convert docvqa SOURCE ready/docvqa' stream coast-domain ready --force
 refused 2 'unknown stream (got coast, expected one of coast-domain' stream coast ready

@@ -63,6 +63,7 @@ struct convert_options {
     int64_t limit;    // samples per file; 0: all
     bool copy;        // pictures into DEST/images
     bool strict;      // the first sample that cannot be used is an error
+    bool choose_img;  // IconQA's choices between pictures, as one picture
     double hold_out;  // percent of the pictures; < 0: the kind's own
     const char *form; // of --prompt, NULL: the kind's first
     const char *by, *box, *answers, *ocr, *names, *classes;
@@ -86,7 +87,8 @@ struct output;
 struct convert {
     const struct kind *kind;
     const struct convert_options *how;
-    char source[PATH_ROOM];   // absolute: a folder, or a file
+    char source[PATH_ROOM]; // absolute: a folder, or a file
+    char dest[PATH_ROOM];
     const char *task;         // last component of SOURCE
     const char *side, *split; // "test", "val"
     const char *form;         // of the prompt
@@ -124,6 +126,7 @@ struct item {
     int n_more;
     const char *picture;         // its name in the release, NULL: none
     const char *const *patterns; // where it may lie; NULL: the name itself
+    const char *made;            // else a picture that was made in DEST/images, relative to that
     const char *question_type;   // NULL: none
     int choices;                 // 0: none
     int width, height;           // of the picture where the metric needs it; 0

@@ -27,9 +27,10 @@ const struct kind kinds[] = {
      .becomes = "--prompt lmms: Given a set of images and a question, please provide the answer to the question.\\nQuestion: "
                 "{q}.\\n..\n"
                 "--prompt ucit: {q}\\nAnswer the question using a single word or phrase.\n"
-                "answer: letter (choose_txt) or text (fill_in_blank); choose_img is left out: its choices are pictures",
+                "answer: letter (choose_txt) or text (fill_in_blank); choose_img is left out: its choices are pictures.\n"
+                "--choose-img --copy makes one picture of each: the question's above, the choices in a row below it",
      .metric = "iconqa", .splits = "train, val, test, trainval, minitrain, minival, minitest", .train = "train",
-     .test = "test", .forms = "lmms, ucit", .run = convert_iconqa},
+     .test = "test", .forms = "lmms, ucit", .options = "choose-img", .run = convert_iconqa},
     {.name = "pathvqa", .title = "PathVQA: pathology pictures (COAST's MedicalQA)",
      .where = "github.com/UCSD-AI4H/PathVQA",
      .layout = "SOURCE/qas/<split>_vqa.pkl (or qas/<split>/<split>_qa.pkl, or the same as .json)   "

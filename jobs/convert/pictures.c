@@ -272,13 +272,18 @@ done:
     return rc;
 }
 
+int pictures_path(const struct pictures *p, char out[PATH_ROOM], const char *relative)
+{
+    return path_print(out, "%s/%s", strcmp(p->base, "/") ? p->base : "", relative);
+}
+
 int pictures_copy(struct pictures *p, const char *relative)
 {
     char from[PATH_ROOM], to[PATH_ROOM], folder[PATH_ROOM];
     int rc;
 
     if (!p->how->copy) return CL_OK;
-    TRY(path_print(from, "%s/%s", strcmp(p->base, "/") ? p->base : "", relative));
+    TRY(pictures_path(p, from, relative));
     TRY(path_print(to, "%s/%s", p->dest, relative));
     strcpy(folder, to);
     *strrchr(folder, '/') = 0;

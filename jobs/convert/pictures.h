@@ -22,6 +22,8 @@ bool picture_name_safe(const char *name);
 /* Looks for a picture: true with its path relative to the base in out. */
 bool pictures_find(struct pictures *p, char out[PATH_ROOM], const char *split, const char *const *patterns,
                    const char *name);
+/* Where a picture found lies. CL_EIO: too long a path. */
+int pictures_path(const struct pictures *p, char out[PATH_ROOM], const char *relative);
 /* Copies the picture found last to DEST/images, if asked for and not yet done. CL_EIO. */
 int pictures_copy(struct pictures *p, const char *relative);
 

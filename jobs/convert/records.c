@@ -260,11 +260,11 @@ int convert_write(struct convert *c, const struct item *it)
     if (it->picture && !pictures_find(c->pictures, image, c->split, it->patterns, it->picture))
         return left_out(c, LEFT_PICTURE, "%s", it->picture);
     if (it->picture) TRY(pictures_copy(c->pictures, image));
-    make_line(&c->line, it, it->picture ? image : NULL);
+    make_line(&c->line, it, it->picture ? image : it->made);
     if (c->line.failed) return err_set(CL_ENOMEM, "out of memory for a sample");
     TRY(output_bytes(c->out, c->line.s, c->line.len));
     c->out->written++;
-    c->out->pictures += it->picture != NULL;
+    c->out->pictures += it->picture || it->made;
     rc = CL_OK;
 done:
     return rc;

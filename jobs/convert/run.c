@@ -159,6 +159,7 @@ static int open_convert(struct convert *c, const struct kind *kind, const struct
     if (!S_ISDIR(st.st_mode) && !(kind->file && S_ISREG(st.st_mode)))
         FAIL(CL_EIO, "%s is no folder; hint: cllava convert list %s shows the layout", source, kind->name);
     c->task = strrchr(c->source, '/') + 1;
+    TRY(path_print(c->dest, "%s", dest));
     TRY(pictures_open(&c->pictures, how, c->source, dest));
 done:
     return rc;

@@ -159,6 +159,13 @@ static int add_task(struct text *t, const struct ready *s, const struct stream_t
     return rc;
 }
 
+/* Paths in the file are relative to it, those of a command to the working folder: absolute is right for both. */
+static int absolute(char out[PATH_ROOM], const char *option, const char *path)
+{
+    if (realpath(path, out)) return CL_OK;
+    return err_set(CL_EIO, "convert stream --%s: %s: %s", option, path, strerror(errno));
+}
+
 static void add_head(struct text *t, const struct ready *s, const char *base, const char *encoder)
 {
     text_add(t,
@@ -177,14 +184,16 @@ int convert_stream(const char *name, const char *root, const char *base, const c
 {
     const struct ready *s = find(name);
     struct text t = {0};
-    char file[PATH_ROOM], yaml[64];
+    char file[PATH_ROOM], yaml[64], base_path[PATH_ROOM], encoder_path[PATH_ROOM];
     int rc;
 
     if (!s) return CL_EUSAGE;
+    if (base) TRY(absolute(base_path, "base", base));
+    if (encoder && strcmp(encoder, "base")) TRY(absolute(encoder_path, "encoder", encoder));
     TRY(path_print(file, "%s/%s.yaml", root, name));
     if (!force && !access(file, F_OK))
         FAIL(CL_EUSAGE, "%s is there already; hint: --force writes it anew, your changes in it are lost then", file);
-    add_head(&t, s, base, encoder);
+    add_head(&t, s, base ? base_path : NULL, !encoder || !strcmp(encoder, "base") ? encoder : encoder_path);
     for (const struct stream_task *task = s->task; task->name; task++) TRY(add_task(&t, s, task, root));
     text_add(&t, "method: continual_llava\nprompt: {template: vicuna_v1}\nimage: {aspect: pad}\n");
     text_add(&t, "eval: {max_new_tokens: %d}\n", s->max_new_tokens);
