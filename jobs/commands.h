@@ -18,6 +18,7 @@ int command_metric(const struct command_args *a);
 int command_inspect(const struct command_args *a);
 int command_export(const struct command_args *a);
 int command_config(const struct command_args *a);
+int command_convert(const struct command_args *a);
 int command_demo(const struct command_args *a);
 int command_bench(const struct command_args *a);
 
