@@ -1,4 +1,4 @@
-/* metric_rules.h - the rules behind the names of metric.c, one file per family (private to io/metric*.c).
+/* metric_rules.h - the rules behind the names of metric.c, one file per family (private to io/metric*.c and io/judge.c).
  *
  * Rules are functions of texts: no state, callable from any thread. Two results are not scores: NaN stands for "no memory".
  */
@@ -30,5 +30,8 @@ metric_score_fn metric_rouge_l, metric_token_f1, metric_pathvqa_word_em, metric_
 metric_form_fn metric_llava_bench_parse;                                                             // metric_verdict.c
 metric_score_fn metric_coin_gk_parse, metric_yes_no_parse;                                           //
 metric_form_fn metric_continual; // metric_continual.c
+
+/* The two scores of a reply by LLaVA-Bench's judge, -1, -1 when it gives none. CL_ENOMEM. */
+int metric_pair_of(const char *s, double v[2]);
 
 #endif

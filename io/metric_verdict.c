@@ -12,7 +12,7 @@
 /* ---- LLaVA-Bench: "8 7" on the first line */
 
 /* The pair, or -1, -1: commas are blanks, then single blanks part exactly two numbers ("8, 7" is three parts). */
-static int pair_of(const char *s, double v[2])
+int metric_pair_of(const char *s, double v[2])
 {
     char *line = strndup(s, strcspn(s, "\n")), *blank;
     bool good = false;
@@ -34,7 +34,7 @@ int metric_llava_bench_parse(struct text *json, const char *prediction, const ch
                              const struct metric_options *o)
 {
     double v[2];
-    int rc = pair_of(prediction, v);
+    int rc = metric_pair_of(prediction, v);
 
     (void)references, (void)n, (void)o;
     text_add(json, "[");
