@@ -42,6 +42,13 @@ cells=$(<count)
 cp run/accuracy.csv before.csv
 [[ $(head -1 run/predictions/after0-on0.jsonl) == *'"question":'* ]] || fail 'question of a prediction'
 
+# What a run scores is what `metric` scores.
+train 0 run.yaml --quiet --set stream.tasks.0.metric=anls --set stream.tasks.1.metric=anls --set output=anls
+for file in anls/predictions/after*.jsonl; do
+    "$CLLAVA" metric anls "$file" 2>/dev/null | sed 's/.*"score"://; s/}//' >out
+    sed 's/.*"score"://; s/,.*//' "$file" | diff - out || fail "$file: other scores"
+done
+
 # Export: equal answers once; the requests are lines of JSON.
 error 2 'no --output' "$CLLAVA" judge export run
 error 2 'no --run' "$CLLAVA" judge import x
