@@ -292,12 +292,14 @@ static bool is_python_number(const char *s)
     return !*s;
 }
 
+/* float() does not take the separators 0x1c to 0x1f for white space, which str.strip does. */
 bool pystr_float(const char *s, double *v)
 {
     struct text t = {0};
     size_t n;
     const char *from = pystr_stripped(s, &n);
-    bool good = n && plain_number(&t, from, n) && t.s && is_python_number(t.s);
+    bool separators = strpbrk(s, "\x1c\x1d\x1e\x1f") != NULL;
+    bool good = n && !separators && plain_number(&t, from, n) && t.s && is_python_number(t.s);
 
     if (good) *v = strtod(t.s, NULL);
     text_free(&t);
