@@ -4,7 +4,7 @@
  * looked for in a prediction depends on what the reference is:
  *
  *     a letter of a choice   B      the letter that is given as an option: "(b) left", "The answer is B." but not "A cat"
- *     a number               1,200  the first number, written in digits or, where there is none, spelled out
+ *     a number               1,200  the first number, written in digits or spelled out
  *     anything else          Red    the first content word: "It is red."
  */
 #include "io/metric_rules.h"
@@ -120,22 +120,24 @@ static bool is_number(const char *word)
     return is_digit(word[word[0] == '-']);
 }
 
-/* The first number in digits, else the first that is spelled out, else "". */
+/* The first number, in digits or spelled out; "one" is a pronoun where there is another number. "": none. */
 static void first_number(char *out, size_t room, const char *text)
 {
-    char word[WORD], spelled[WORD] = "";
+    char word[WORD];
     const char *begin;
+    bool one = false;
 
-    *out = 0;
     for (const char *s = text; (s = next_word(word, sizeof word, s, &begin));) {
-        if (is_number(word)) {
-            snprintf(out, room, "%s", word);
-            return;
+        if (!strcmp(word, "one")) {
+            one = true;
+            continue;
         }
         number_of_word(word, sizeof word);
-        if (!*spelled && is_number(word)) memcpy(spelled, word, sizeof spelled);
+        if (!is_number(word)) continue;
+        snprintf(out, room, "%s", word);
+        return;
     }
-    snprintf(out, room, "%s", spelled);
+    snprintf(out, room, "%s", one ? "1" : "");
 }
 
 /* The letter of "B", "(b)", "B." and the like, small; 0 when the text is more than that. */

@@ -142,6 +142,9 @@ static void test_first_letter_or_number(void **state)
         {"5 of 6", "6", 0},
         {"one of them: 4", "4", 1},
         {"seven", "7", 1},
+        {"two 1", "2", 1},
+        {"one spot", "1", 1},
+        {"no number", "1", 0},
         {"no dogs", "0", 0},
         {"1,200", "1200 dollars", 1},
         {"about red", "red", 0}, // a word that is no filler
