@@ -5,6 +5,8 @@
  */
 #include "jobs/commands.h"
 
+#include "io/judge.h"
+
 static const struct cli_option train_options[] = {
     OPTION_SET,
     OPTION_FLAG("fresh", "begins anew; a run that the output folder holds is moved aside"),
@@ -33,6 +35,13 @@ static const struct cli_option generate_options[] = {
     OPTION_FILE("image", "FILE", "the picture that is talked about"),
     OPTION_FLAG("base-only", "the first argument is a configuration: the base without increments answers"),
     OPTION_FILE("config", "CONFIG", "a configuration in place of the one in the checkpoint"),
+    OPTIONS_END,
+};
+static const struct cli_option judge_options[] = {
+    OPTION_WORD("form", JUDGE_FORMS, "what the judge is told and how it replies; default llava_bench"),
+    OPTION_FILE("output", "FILE", "export: where the requests go"),
+    OPTION_FILE("rule", "FILE", "export: your own words in place of the form's rule"),
+    OPTION_FILE("run", "DIR", "import: the run whose answers were judged"),
     OPTIONS_END,
 };
 static const struct cli_option encode_options[] = {OPTION_SET, OPTIONS_END};
@@ -115,7 +124,19 @@ const struct command commands[] = {
      generate_options, command_generate},
     {"metric", "NAME [FILE]",
      "scores a JSONL of {id, prediction, references}: {id, score} per line, the mean on stderr",
-     "`cllava metric list` names the metrics; FILE - reads standard input.", NULL, command_metric},
+     "`cllava metric list` names the metrics; FILE - reads standard input. references are texts, {choices, answer},\n"
+     "boxes or a matrix, whatever the metric takes; question_type, choices and size may stand beside them.\n"
+     "With the mean come its 95 % bootstrap interval, each question_type's mean and BLEU's corpus score.",
+     NULL, command_metric},
+    {"judge", "ACTION PATH ..", "export: answers as requests for a language model that judges; import: its verdicts",
+     "cllava judge export RUN-OR-PREDICTIONS .. --output FILE; cllava judge import FILE .. --run RUN.\n"
+     "Requests are {id, question_id, question, reference, prediction, messages}, verdicts {id, content}. An id is made "
+     "of what\n"
+     "is judged: equal answers are asked once, and RUN/judge-cache.jsonl keeps every verdict. The matrix goes to "
+     "judge.csv and\n"
+     "judge.json, never among the scores of rules. The rules are our own words: scores do not compare with published "
+     "ones.",
+     judge_options, command_judge},
     {"encode", "CONFIG TEXT ..", "what routing sees of a text: {text, tokens, embedding} per line", NULL,
      encode_options, command_encode},
     {"inspect", "CHECKPOINT", "shows what a checkpoint holds: tasks, pool, context weights, history, accuracy",

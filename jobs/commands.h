@@ -15,6 +15,7 @@ int command_score(const struct command_args *a);
 int command_generate(const struct command_args *a);
 int command_encode(const struct command_args *a);
 int command_metric(const struct command_args *a);
+int command_judge(const struct command_args *a);
 int command_inspect(const struct command_args *a);
 int command_export(const struct command_args *a);
 int command_config(const struct command_args *a);
