@@ -10,6 +10,7 @@
 #include "io/err.h"
 #include "jobs/bench.h"
 #include "model/lvlm.h"
+#include "mpi/ranks.h"
 
 enum { SLOTS = 8, SELECTED = 4, RANK = 8, MOST_BATCH = 4, DECODE_STEPS = 32 };
 
@@ -85,7 +86,7 @@ static int step_open(struct step *t)
     const int64_t n = bench_tokens(s);
     double begun = bench_now(t->b);
 
-    TRY(lvlm_open(&t->m, t->dir, t->be, NULL, true));
+    TRY(lvlm_open(&t->m, t->dir, t->be, ranks_now()->tp, true));
     TRY(bench_add(t->b, "loading", 0, bench_now(t->b) - begun, "s", YARD_NONE));
     t->pixels = mem_new(MOST_BATCH * picture, sizeof *t->pixels);
     t->nll = mem_new(MOST_BATCH * (size_t)s->answer, sizeof *t->nll);

@@ -2,7 +2,11 @@
  *
  * All slots of a set stand side by side, so an increment costs one product with all A, a scale by each sample's own
  * coefficients, one product with all B; the D x H increment is never built. Under tensor parallelism x and A are split by
- * columns and y is the rank's partial sum, so the term rides on o_proj's reduction and needs none of its own.
+ * columns and y is the rank's partial sum, so the term rides on o_proj's reduction and needs none of its own. dA is a
+ * rank's own columns; dB is a partial sum, made whole once per step.
+ *
+ * What travels, per slot: A's columns to the rank that has them, B to all; back come dA's columns and the sum of dB, to the
+ * leader alone.
  */
 #include "io/err.h"
 #include "model/lvlm_internal.h"
@@ -40,15 +44,20 @@ int bank_reserve(struct lvlm *m, int slots, int rank)
     mem_free(k->version), k->version = NULL;
     mem_free(k->host), k->host = NULL;
     if (k->stage) m->be->free(k->stage);
+    mem_free(k->packed), k->packed = NULL;
     k->room = k->slots = k->learned = 0;
     if (!(k->version = mem_new((size_t)slots, sizeof *k->version)) ||
         !(k->host = mem_new((size_t)(width * (m->D > H ? m->D : H)), sizeof *k->host)) ||
         !(k->stage = m->be->alloc((size_t)(rank * (m->D > H ? m->D : H)) * sizeof *k->stage)))
         FAIL(CL_ENOMEM, "no memory for %d increments of rank %d", slots, rank);
-    TRY(tensors_new(m, &k->A, m->be->act, width, m->H));
+    if (is_shared(m) &&
+        !(k->packed = mem_new((size_t)m->c.text.layers, (size_t)(rank * (m->D > H ? m->D : H)) * sizeof *k->packed)))
+        FAIL(CL_ENOMEM, "no memory for an increment of rank %d", rank);
+    TRY(comm_reserve(comm_of(m), m->D * width));
+    TRY(tensors_new(m, &k->A, m->be->act, width, m->own.H));
     TRY(tensors_new(m, &k->B, m->be->act, m->D, width));
     if (m->train) {
-        TRY(tensors_new(m, &k->dA, DT_F32, width, m->H));
+        TRY(tensors_new(m, &k->dA, DT_F32, width, m->own.H));
         TRY(tensors_new(m, &k->dB, DT_F32, m->D, width));
     }
     k->room = slots, k->room_rank = rank;
@@ -64,6 +73,7 @@ void bank_free(struct lvlm *m)
     tensors_free(m, k->A), tensors_free(m, k->B), tensors_free(m, k->dA), tensors_free(m, k->dB);
     mem_free(k->version);
     mem_free(k->host);
+    mem_free(k->packed);
     if (k->stage) m->be->free(k->stage);
     memset(k, 0, sizeof *k);
 }
@@ -75,20 +85,96 @@ static int put_block(struct lvlm *m, struct tensor dst, const float *host)
     return rc ? rc : m->be->copy(dst, tensor_of(m->bank.stage, DT_F32, dst.rows, dst.cols));
 }
 
-static int load_slot(struct lvlm *m, int place, const struct adapter_slot *s, int rank)
+/* Columns [col, col + n) of A (L, R, H), layer by layer. */
+static void pack_columns(float *out, const float *A, int64_t rows, int64_t H, int64_t col, int64_t n)
+{
+    for (int64_t r = 0; r < rows; r++) memcpy(out + r * n, A + r * H + col, (size_t)n * sizeof *out);
+}
+
+/* This rank's columns of A (L, R, its H) and B (L, D, R) of a slot into their place. */
+static int place_A(struct lvlm *m, int place, const float *A, int64_t R)
 {
     int rc = CL_OK;
-    struct adapter_bank *k = &m->bank;
-    int64_t H = (int64_t)m->c.text.heads * m->c.text.head_dim, h0 = m->head0 * m->c.text.head_dim, R = rank;
 
-    for (int l = 0; l < m->c.text.layers; l++) {
-        const float *A = s->A + l * R * H, *B = s->B + l * m->D * R;
-        for (int64_t r = 0; r < R; r++) memcpy(k->host + r * m->H, A + r * H + h0, (size_t)m->H * sizeof *A);
-        TRY(put_block(m, tensor_rows(k->A[l], place * R, R), k->host));
-        TRY(put_block(m, tensor_block(k->B[l], 0, m->D, place * R, R), B));
-    }
+    for (int l = 0; l < m->c.text.layers; l++)
+        TRY(put_block(m, tensor_rows(m->bank.A[l], place * R, R), A + l * R * m->own.H));
 done:
     return rc;
+}
+
+static int place_B(struct lvlm *m, int place, const float *B, int64_t R)
+{
+    int rc = CL_OK;
+
+    for (int l = 0; l < m->c.text.layers; l++)
+        TRY(put_block(m, tensor_block(m->bank.B[l], 0, m->D, place * R, R), B + l * m->D * R));
+done:
+    return rc;
+}
+
+/* H of another rank: its first column of A and their number. */
+static void columns_of(const struct lvlm *m, int rank, int64_t *first, int64_t *n)
+{
+    struct share s;
+
+    share_of(&s, &m->c, &(struct tp){.rank = rank, .size = m->tp->size}); // cannot fail: this rank has its share
+    *first = (int64_t)s.head0 * m->c.text.head_dim, *n = s.H;
+}
+
+/* The leader hands a slot out; alone it keeps what there is. */
+static int load_slot(struct lvlm *m, int place, const struct adapter_slot *s, int64_t R)
+{
+    int rc;
+    struct comm *c = comm_of(m);
+    const int64_t L = m->c.text.layers, H = (int64_t)m->c.text.heads * m->c.text.head_dim;
+    float *packed = m->bank.packed;
+    int64_t first, n;
+
+    for (int l = 0; l < L; l++) {
+        pack_columns(m->bank.host, s->A + l * R * H, R, H, (int64_t)m->own.head0 * m->c.text.head_dim, m->own.H);
+        TRY(put_block(m, tensor_rows(m->bank.A[l], place * R, R), m->bank.host));
+    }
+    for (int r = 1; r < comm_size(c); r++) {
+        columns_of(m, r, &first, &n);
+        pack_columns(packed, s->A, L * R, H, first, n);
+        TRY(comm_send(c, packed, (size_t)(L * R * n) * sizeof *packed, r));
+    }
+    TRY(comm_broadcast(c, (void *)s->B, (size_t)(L * m->D * R) * sizeof *s->B, 0));
+    TRY(place_B(m, place, s->B, R));
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+static int receive_slot(struct lvlm *m, int place, int64_t R)
+{
+    int rc;
+    const int64_t L = m->c.text.layers;
+    float *packed = m->bank.packed;
+
+    TRY(comm_receive(comm_of(m), packed, (size_t)(L * R * m->own.H) * sizeof *packed, 0));
+    TRY(place_A(m, place, packed, R));
+    TRY(comm_broadcast(comm_of(m), packed, (size_t)(L * m->D * R) * sizeof *packed, 0));
+    TRY(place_B(m, place, packed, R));
+done:
+    return rc;
+}
+
+int bank_check(const struct lvlm *m, const struct adapters *ad)
+{
+    const struct adapter_bank *k = &m->bank;
+
+    if (!ad || !ad->slots) return CL_OK;
+    if (ad->slots > k->room || ad->rank != k->room_rank)
+        return err_set(CL_EINTERNAL, "adapter set of %d slots of rank %d (reserved: %d of rank %d)", ad->slots,
+                       ad->rank, k->room, k->room_rank);
+    for (int i = 0; i < ad->slots && !is_member(m); i++) {
+        const uint64_t loaded = ad->slots == k->slots ? k->version[i] : 0; // another width: nothing is in place
+        if (loaded != ad->slot[i].version && (!ad->slot[i].A || !ad->slot[i].B))
+            return err_set(CL_EINTERNAL, "slot %d of a set of %d has no values, and none of this version are loaded", i,
+                           ad->slots);
+    }
+    return CL_OK;
 }
 
 int bank_load(struct lvlm *m, const struct adapters *ad)
@@ -100,9 +186,6 @@ int bank_load(struct lvlm *m, const struct adapters *ad)
         k->slots = k->learned = 0;
         return CL_OK;
     }
-    if (ad->slots > k->room || ad->rank != k->room_rank)
-        FAIL(CL_EINTERNAL, "adapter set of %d slots of rank %d (reserved: %d of rank %d)", ad->slots, ad->rank, k->room,
-             k->room_rank);
     if (ad->slots != k->slots) { // B's leading dimension is the set's width, so places move
         memset(k->version, 0, (size_t)k->room * sizeof *k->version);
         for (int l = 0; l < m->c.text.layers; l++) {
@@ -114,7 +197,7 @@ int bank_load(struct lvlm *m, const struct adapters *ad)
     k->learned = ad->learned, k->rank = ad->rank;
     for (int i = 0; i < ad->slots; i++) {
         if (k->version[i] == ad->slot[i].version) continue;
-        TRY(load_slot(m, i, &ad->slot[i], ad->rank));
+        TRY(is_member(m) ? receive_slot(m, i, ad->rank) : load_slot(m, i, &ad->slot[i], ad->rank));
         k->version[i] = ad->slot[i].version;
     }
     rc = CL_OK;
@@ -165,7 +248,7 @@ int adapter_backward(struct lvlm *m, int l, struct tensor dx, double *dcoef, str
     own_v = tensor_block(v, 0, v.rows, 0, learned);
     if (learned) {
         TRY(be->gemm(tensor_of(k->dB[l].data, DT_F32, m->D, learned), dy, true, own_u, false, true));
-        TRY(be->gemm(tensor_of(k->dA[l].data, DT_F32, learned, m->H), own_v, true, x, false, true));
+        TRY(be->gemm(tensor_of(k->dA[l].data, DT_F32, learned, m->own.H), own_v, true, x, false, true));
     }
     if (dx.data) TRY(be->gemm(dx, v, false, k->A[l], false, true));
     rc = CL_OK;
@@ -176,34 +259,91 @@ done:
 
 int lvlm_grads_clear(struct lvlm *m)
 {
-    int rc = CL_OK;
+    int rc;
     struct adapter_bank *k = &m->bank;
 
     if (!k->dA) return err_set(CL_EINTERNAL, "gradients of a model that was opened without train");
+    TRY(follow_grads_clear(m));
     for (int l = 0; l < m->c.text.layers; l++) {
         TRY(m->be->zero(k->dA[l]));
         TRY(m->be->zero(k->dB[l]));
     }
+    m->n_dcoef = 0;
+    rc = CL_OK;
+done:
+    return follow_done(m, rc);
+}
+
+/* dA of layer l: every rank's columns to the leader. k->host holds one rank's (learned * R, n). */
+static int collect_dA(struct lvlm *m, float *dA, int64_t l, int64_t learned, int64_t R)
+{
+    int rc;
+    struct comm *c = comm_of(m);
+    float *host = m->bank.host;
+    const int64_t L = m->c.text.layers, H = (int64_t)m->c.text.heads * m->c.text.head_dim, W = learned * R;
+    int64_t first = (int64_t)m->own.head0 * m->c.text.head_dim, n = m->own.H;
+
+    TRY(m->be->download(host, m->bank.dA[l].data, (size_t)(W * n) * sizeof *host));
+    if (comm_rank(c)) return comm_send(c, host, (size_t)(W * n) * sizeof *host, 0);
+    for (int r = 0; r < comm_size(c); r++) {
+        if (r) {
+            columns_of(m, r, &first, &n);
+            TRY(comm_receive(c, host, (size_t)(W * n) * sizeof *host, r));
+        }
+        for (int64_t w = 0; w < W; w++)
+            memcpy(dA + ((w / R * L + l) * R + w % R) * H + first, host + w * n, (size_t)n * sizeof *dA);
+    }
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+/* dB of layer l: summed over the ranks, to the leader. */
+static int collect_dB(struct lvlm *m, float *dB, int64_t l, int64_t learned, int64_t R)
+{
+    int rc;
+    struct comm *c = comm_of(m);
+    float *host = m->bank.host;
+    const int64_t L = m->c.text.layers, W = learned * R;
+
+    TRY(m->be->download(host, m->bank.dB[l].data, (size_t)(m->D * W) * sizeof *host));
+    TRY(comm_sum_to_root(c, host, m->D * W, 0));
+    for (int64_t s = 0; !comm_rank(c) && s < learned; s++)
+        for (int64_t d = 0; d < m->D; d++)
+            memcpy(dB + ((s * L + l) * m->D + d) * R, host + d * W + s * R, (size_t)R * sizeof *dB);
+    rc = CL_OK;
 done:
     return rc;
 }
 
 int lvlm_grads_read(struct lvlm *m, float *dA, float *dB, int learned, int rank)
 {
-    int rc = CL_OK;
-    struct adapter_bank *k = &m->bank;
-    int64_t W = (int64_t)learned * rank, H = (int64_t)m->c.text.heads * m->c.text.head_dim, L = m->c.text.layers,
-            R = rank;
+    int rc;
 
-    for (int64_t l = 0; l < L; l++) {
-        TRY(m->be->download(k->host, k->dA[l].data, (size_t)(W * m->H) * sizeof(float)));
-        for (int64_t s = 0; s < learned; s++)
-            memcpy(dA + (s * L + l) * R * H, k->host + s * R * m->H, (size_t)(R * m->H) * sizeof *dA);
-        TRY(m->be->download(k->host, k->dB[l].data, (size_t)(m->D * W) * sizeof(float)));
-        for (int64_t s = 0; s < learned; s++)
-            for (int64_t d = 0; d < m->D; d++)
-                memcpy(dB + ((s * L + l) * m->D + d) * R, k->host + d * W + s * R, (size_t)R * sizeof *dB);
+    if (!m->bank.dA || learned > m->bank.room || rank != m->bank.room_rank)
+        FAIL(CL_EINTERNAL, "gradients of %d slots of rank %d (reserved: %d of rank %d)", learned, rank, m->bank.room,
+             m->bank.room_rank);
+    TRY(follow_grads_read(m, learned, rank));
+    for (int64_t l = 0; l < m->c.text.layers; l++) {
+        TRY(collect_dA(m, dA, l, learned, rank));
+        TRY(collect_dB(m, dB, l, learned, rank));
     }
+    rc = CL_OK;
 done:
-    return rc;
+    return follow_done(m, rc);
+}
+
+int lvlm_coef_reduce(struct lvlm *m, double *dcoef, int64_t n)
+{
+    int rc;
+
+    if (n != m->n_dcoef)
+        FAIL(CL_EINTERNAL, "gradients of %lld coefficients were asked for, %lld were made", (long long)n,
+             (long long)m->n_dcoef);
+    TRY(follow_coef_reduce(m));
+    TRY(comm_sum_double(comm_of(m), m->dcoef, n));
+    if (dcoef && n) memcpy(dcoef, m->dcoef, (size_t)n * sizeof *dcoef);
+    rc = CL_OK;
+done:
+    return follow_done(m, rc);
 }

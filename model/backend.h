@@ -22,6 +22,13 @@ struct weight;
 
 enum weight_use { WEIGHT_FORWARD = 1, WEIGHT_BACKWARD = 2 }; // y = x W^T; dx = dy W
 
+/* What is left of a row of logits: all there is to know of a softmax over some of the vocabulary's columns. The parts of
+ * several ranks make the whole. */
+struct softmax_part {
+    float top, sum; // largest logit; sum of exp(logit - top)
+    float target;   // logit of the row's target, -inf where these columns do not hold it
+};
+
 enum activation { ACT_GELU, ACT_QUICK_GELU, ACT_GELU_TANH, ACT_SILU, ACT_RELU };
 
 /* Rows of several samples end to end. Sample s has query rows [cu_q[s], cu_q[s+1]) and cu_k[s+1] - cu_k[s] key rows that
@@ -104,9 +111,15 @@ struct backend {
     /* ---- loss. logits (n, V) f32; target (n) host, in range. nll (n) host. With grad_scale != 0 the logits become
      * grad_scale * (softmax - onehot); all V columns count (padding rows of lm_head included, as the reference does). */
     int (*cross_entropy)(float *nll, struct tensor logits, const int32_t *target, float grad_scale);
+    /* The same in two halves, where logits are columns [first, first + logits.cols) of a vocabulary that ranks share.
+     * part (n) host := of these columns; the logits become grad_scale * (softmax - onehot) by the whole row's part (n). */
+    int (*softmax_part)(struct softmax_part *part, struct tensor logits, const int32_t *target, int64_t first);
+    int (*softmax_grad)(struct tensor logits, const struct softmax_part *whole, const int32_t *target, int64_t first,
+                        float grad_scale);
     /* Greedy choice: id (n) host = column of the largest logit among columns with allowed[c] != 0 (host, V; NULL: all),
-     * the lower column where equal. CL_ENUM when a row holds NaN. */
-    int (*argmax)(int32_t *id, struct tensor logits, const uint8_t *allowed);
+     * the lower column where equal. CL_ENUM when a row holds NaN. With top (n) host: the largest logits too, and rows
+     * without a choice are no error: id -1 where no column is allowed, -2 where a row holds NaN. */
+    int (*argmax)(int32_t *id, float *top, struct tensor logits, const uint8_t *allowed);
 
     /* ---- low-rank increments. u (n, slots * rank): column block m belongs to slot m. Row i belongs to the sample s with
      * cu[s] <= i < cu[s+1] (host). coef (samples, slots) f32 host: u[i, block m] *= coef[s, m]. */

@@ -27,7 +27,9 @@
     X(scatter, TT, const int64_t *r)                                                                                   \
     X(scatter_add, TT, const int64_t *r)                                                                               \
     X(cross_entropy, float *n, T, const int32_t *g, float s)                                                           \
-    X(argmax, int32_t *i, T, const uint8_t *a)                                                                         \
+    X(softmax_part, struct softmax_part *p, T, const int32_t *g, int64_t f)                                            \
+    X(softmax_grad, T, const struct softmax_part *p, const int32_t *g, int64_t f, float s)                             \
+    X(argmax, int32_t *i, float *m, T, const uint8_t *a)                                                               \
     X(adapter_scale, T, const float *c, const int64_t *u, int s, int m, int r)                                         \
     X(adapter_coef_back, double *d, TT, const int64_t *u, int s, int m, int r)
 #define TTT1 struct tensor q, struct tensor k, struct tensor v

@@ -89,7 +89,10 @@ static double seen(const struct attention_shape *s)
     X(scatter, (struct tensor t, struct tensor a, const int64_t *r), (t, a, r), a, 0, 0)                               \
     X(scatter_add, (struct tensor t, struct tensor a, const int64_t *r), (t, a, r), a, 0, 0)                           \
     X(cross_entropy, (float *n, struct tensor t, const int32_t *g, float s), (n, t, g, s), t, 0, 0)                    \
-    X(argmax, (int32_t * i, struct tensor t, const uint8_t *a), (i, t, a), t, 0, 0)                                    \
+    X(softmax_part, (struct softmax_part * p, struct tensor t, const int32_t *g, int64_t f), (p, t, g, f), t, 0, 0)    \
+    X(softmax_grad, (struct tensor t, const struct softmax_part *p, const int32_t *g, int64_t f, float s),             \
+      (t, p, g, f, s), t, 0, 0)                                                                                        \
+    X(argmax, (int32_t * i, float *m, struct tensor t, const uint8_t *a), (i, m, t, a), t, 0, 0)                       \
     X(adapter_scale, (struct tensor t, const float *c, const int64_t *u, int s, int m, int r), (t, c, u, s, m, r), t,  \
       0, 0)                                                                                                            \
     X(adapter_coef_back, (double *d, struct tensor t, struct tensor v, const int64_t *u, int s, int m, int r),         \

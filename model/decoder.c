@@ -7,22 +7,14 @@
  *     logits of the answer rows = lm_head(rmsnorm(x))
  *
  * Only what is asked for is computed: in the last layer keys and values come from every token, everything else from the
- * answer rows alone; lm_head runs in chunks of rows, and in training each chunk's logits become their gradient at once,
- * so that (rows x vocabulary) never stands in memory.
+ * answer rows alone.
  */
 #include "io/err.h"
 #include "model/lvlm_internal.h"
+#include "mpi/watch.h"
 
 #include <math.h>
 #include <string.h>
-
-enum { LOGIT_CHUNK = 128 }; // rows; 128 x 32064 f32 = 16 MB
-
-int64_t decoder_logit_chunk(const struct lvlm *m)
-{
-    (void)m;
-    return LOGIT_CHUNK;
-}
 
 int as_activation(struct lvlm *m, struct tensor *out, struct tensor t)
 {
@@ -45,16 +37,16 @@ static void carve_layer(struct lvlm *m, struct layer_acts *a, int64_t n, int64_t
     int64_t width = p->ad ? (int64_t)p->ad->slots * p->ad->rank : 0;
 
     a->rstd1 = arena_take(A, (size_t)n * sizeof(float));
-    a->q = arena_tensor(A, act, r, m->H);
-    a->k = arena_tensor(A, act, n, m->KV);
-    a->v = arena_tensor(A, act, n, m->KV);
-    a->o = arena_tensor(A, act, r, m->H);
-    a->lse = arena_take(A, (size_t)(r * m->heads) * sizeof(float));
+    a->q = arena_tensor(A, act, r, m->own.H);
+    a->k = arena_tensor(A, act, n, m->own.KV);
+    a->v = arena_tensor(A, act, n, m->own.KV);
+    a->o = arena_tensor(A, act, r, m->own.H);
+    a->lse = arena_take(A, (size_t)(r * m->own.heads) * sizeof(float));
     a->u = arena_tensor(A, act, r, width);
     a->x2 = arena_tensor(A, DT_F32, r, m->D);
     a->rstd2 = arena_take(A, (size_t)r * sizeof(float));
-    a->gate = arena_tensor(A, act, r, m->F);
-    a->up = arena_tensor(A, act, r, m->F);
+    a->gate = arena_tensor(A, act, r, m->own.F);
+    a->up = arena_tensor(A, act, r, m->own.F);
 }
 
 /* Where every activation of a pass stands. Saving: each layer has its own; else all layers share one set and the residual
@@ -95,30 +87,84 @@ int decoder_layout(struct lvlm *m, int64_t n, int64_t rows, const struct pass *p
     return CL_OK;
 }
 
-static int embed_batch(struct lvlm *m, const struct pass *p)
+/* Whether this rank has the table's row for token i of a batch. A picture position has none. */
+static bool has_row(const struct lvlm *m, const struct packed_batch *b, int64_t i)
+{
+    int64_t at = b->id[i] - m->own.V0;
+
+    return at >= 0 && at < m->own.V && !(b->pictures && b->id[i] == m->c.image_token);
+}
+
+/* x := rows of the table; zeros where another rank has the row, and at picture positions. */
+static int embed_tokens(struct lvlm *m, const struct packed_batch *b, struct tensor x)
 {
     int rc;
-    const struct packed_batch *b = p->b;
-    struct tensor x = m->act[0].x;
-    int64_t P = m->c.vision.tokens;
-    size_t mark = arena_mark(&m->arena);
 
-    for (int64_t i = 0; i < b->n; i++) // picture positions: any row will do, it is replaced
-        m->id[i] = b->id[i] == m->c.image_token && b->pictures ? 0 : b->id[i];
+    for (int64_t i = 0; i < b->n; i++) // where there is no row any will do: it is zeroed
+        m->id[i] = has_row(m, b, i) ? b->id[i] - (int32_t)m->own.V0 : 0;
     TRY(m->be->embed(x, m->embed, m->id));
-    if (b->pictures) {
-        struct tensor f = arena_tensor(&m->arena, m->be->act, b->pictures * P, m->c.vision.hidden);
-        struct tensor y = arena_tensor(&m->arena, DT_F32, b->pictures * P, m->D);
-        for (int i = 0; i < b->pictures; i++)
-            TRY(m->be->copy(tensor_rows(f, i * P, P),
-                            tensor_of(b->feature[i] ? b->feature[i]->data : NULL, m->be->act, P, m->c.vision.hidden)));
-        if (m->vision) TRY(vision_project(m->vision, y, f)); // absent while measuring
-        for (int i = 0; i < b->pictures; i++)
-            TRY(m->be->copy(tensor_rows(x, b->picture_at[i], P), tensor_rows(y, i * P, P)));
+    for (int64_t i = 0, end; i < b->n; i = end) { // runs of rows without one
+        for (end = i; end < b->n && !has_row(m, b, end);) end++;
+        if (end > i) TRY(m->be->zero(tensor_rows(x, i, end - i)));
+        end += end == i;
     }
     rc = CL_OK;
 done:
+    return rc;
+}
+
+/* Copies rows [first, first + n) of all pictures' rows: of their features into dense, or with x from dense to where they
+ * belong in x. */
+static int move_rows(struct lvlm *m, const struct packed_batch *b, struct tensor dense, int64_t first, int64_t n,
+                     const struct tensor *x)
+{
+    int rc = CL_OK;
+    const int64_t P = m->c.vision.tokens, h = m->c.vision.hidden;
+
+    for (int64_t i = 0, now; i < n; i += now) {
+        const int64_t picture = (first + i) / P, row = (first + i) % P;
+        const struct feature *f = b->feature[picture];
+        now = P - row < n - i ? P - row : n - i;
+        const struct tensor here = tensor_rows(dense, i, now);
+        if (x)
+            TRY(m->be->copy(tensor_rows(*x, b->picture_at[picture] + row, now), here));
+        else
+            TRY(m->be->copy(here, tensor_rows(tensor_of(f ? f->data : NULL, m->be->act, P, h), row, now)));
+    }
+done:
+    return rc;
+}
+
+/* Rows of x at picture positions := projected features. Ranks that share the model project some rows each. */
+static int embed_pictures(struct lvlm *m, const struct packed_batch *b, struct tensor x)
+{
+    int rc;
+    int64_t first, n;
+    size_t mark = arena_mark(&m->arena);
+
+    tp_shard(&first, &n, b->pictures * m->c.vision.tokens, m->tp);
+    struct tensor f = arena_tensor(&m->arena, m->be->act, n, m->c.vision.hidden);
+    struct tensor y = arena_tensor(&m->arena, DT_F32, n, m->D);
+    TRY(move_rows(m, b, f, first, n, NULL));
+    if (m->vision) TRY(vision_project(m->vision, y, f)); // absent while measuring
+    TRY(move_rows(m, b, y, first, n, &x));
+    rc = CL_OK;
+done:
     arena_back(&m->arena, mark);
+    return rc;
+}
+
+/* x of the first layer. Of a group of ranks each row of x is made by one, the others have zeros: their sum is x. */
+static int embed_batch(struct lvlm *m, const struct pass *p)
+{
+    int rc;
+    struct tensor x = m->act[0].x;
+
+    TRY(embed_tokens(m, p->b, x));
+    if (p->b->pictures) TRY(embed_pictures(m, p->b, x));
+    TRY(group_reduce(m, x, SUM_EMBEDDING, -1));
+    rc = CL_OK;
+done:
     return rc;
 }
 
@@ -142,8 +188,8 @@ static int project_qkv(struct lvlm *m, const struct pass *p, int l, bool rows_on
         TRY(be->gather(hq, h, p->b->row));
     }
     TRY(be->linear(a->q, hq, w->q, w->q_bias, false));
-    TRY(be->rope(a->q, m->heads, hd, pos_q, m->rope_cos, m->rope_sin, false));
-    TRY(be->rope(a->k, m->kv_heads, hd, p->b->pos, m->rope_cos, m->rope_sin, false));
+    TRY(be->rope(a->q, m->own.heads, hd, pos_q, m->rope_cos, m->rope_sin, false));
+    TRY(be->rope(a->k, m->own.kv_heads, hd, p->b->pos, m->rope_cos, m->rope_sin, false));
     rc = CL_OK;
 done:
     arena_back(&m->arena, mark);
@@ -159,8 +205,8 @@ static struct attention_shape shape_of(const struct lvlm *m, const struct pass *
                                     .cu_k = b->cu,
                                     .q_pos = rows_only ? m->row_pos : b->pos,
                                     .causal = true,
-                                    .heads = m->heads,
-                                    .kv_heads = m->kv_heads,
+                                    .heads = m->own.heads,
+                                    .kv_heads = m->own.kv_heads,
                                     .head_dim = m->c.text.head_dim,
                                     .scale = 1.0f / sqrtf((float)m->c.text.head_dim)};
 }
@@ -185,7 +231,7 @@ static int attention_block(struct lvlm *m, const struct pass *p, int l)
     TRY(be->attention(a->o, p->save ? a->lse : NULL, a->q, k, v, &s));
     TRY(be->linear(a->x2, a->o, m->layer[l].o, m->layer[l].o_bias, false));
     TRY(adapter_forward(m, l, a->x2, a->u, a->o, p->ad, s.cu_q, s.samples, p->save));
-    TRY(tp_reduce(m->tp, a->x2));
+    TRY(group_reduce(m, a->x2, SUM_ATTENTION, l));
     if (rows_only) {
         x = arena_tensor(&m->arena, DT_F32, a->x2.rows, m->D);
         TRY(be->gather(x, a->x, p->b->row));
@@ -210,10 +256,10 @@ static int mlp_block(struct lvlm *m, const struct pass *p, int l, struct tensor 
     TRY(be->rmsnorm(h, a->rstd2, a->x2, w->mlp_norm, m->c.text.eps));
     TRY(be->linear(a->gate, h, w->gate, w->gate_bias, false));
     TRY(be->linear(a->up, h, w->up, w->up_bias, false));
-    if (p->save) g = arena_tensor(&m->arena, be->act, a->gate.rows, m->F); // the backward pass needs gate itself
+    if (p->save) g = arena_tensor(&m->arena, be->act, a->gate.rows, m->own.F); // the backward pass needs gate itself
     TRY(be->glu(g, a->gate, a->up, m->c.text.act));
     TRY(be->linear(out, g, w->down, w->down_bias, false));
-    TRY(tp_reduce(m->tp, out));
+    TRY(group_reduce(m, out, SUM_MLP, l));
     TRY(be->add(out, a->x2));
     rc = CL_OK;
 done:
@@ -230,6 +276,7 @@ int decoder_run(struct lvlm *m, const struct pass *p)
         for (int64_t i = 0; i < p->b->rows; i++) m->row_pos[i] = p->b->pos[p->b->row[i]];
     TRY(embed_batch(m, p));
     for (int l = 0; l < L; l++) {
+        watch_beat(); // whoever waits for this rank may know that it works
         TRY(attention_block(m, p, l));
         TRY(mlp_block(m, p, l, m->act[l + 1].x));
     }
@@ -239,39 +286,16 @@ done:
     return rc;
 }
 
-int decoder_logits(struct lvlm *m, struct tensor t, int64_t first, int64_t n)
-{
-    return m->be->linear(t, tensor_rows(m->final_h, first, n), m->lm_head, NULL, false);
-}
-
-/* One chunk of answer rows: nll and, in training, the gradient at final_h. */
-static int loss_chunk(struct lvlm *m, const struct packed_batch *b, float *nll, float grad_scale, int64_t first,
-                      int64_t n)
-{
-    int rc;
-    size_t mark = arena_mark(&m->arena);
-    struct tensor logits = arena_tensor(&m->arena, DT_F32, n, m->c.text.vocab), d;
-
-    TRY(decoder_logits(m, logits, first, n));
-    TRY(m->be->cross_entropy(nll ? nll + first : NULL, logits, b->target + first, grad_scale));
-    if (grad_scale != 0) {
-        TRY(as_activation(m, &d, logits));
-        TRY(m->be->linear_back(tensor_rows(m->dfinal, first, n), d, m->lm_head, false));
-    }
-    rc = CL_OK;
-done:
-    arena_back(&m->arena, mark);
-    return rc;
-}
-
 int decoder_measure(struct lvlm *m, const struct pass *p)
 {
     int rc;
-    int64_t rows = p->rows_only ? p->b->rows : p->b->n;
+    const int64_t rows = p->rows_only ? p->b->rows : p->b->n, chunk = head_chunk(m);
+    struct packed_batch some = *p->b; // as many rows as lm_head sees at once
 
+    some.rows = rows < chunk ? rows : chunk;
     TRY(decoder_layout(m, p->b->n, p->b->rows, p));
     TRY(decoder_run(m, p));
-    TRY(loss_chunk(m, p->b, NULL, p->save ? 1.0f : 0.0f, 0, rows < LOGIT_CHUNK ? rows : LOGIT_CHUNK));
+    TRY(head_loss(m, &some, NULL, p->save ? 1.0f : 0.0f));
     if (p->save) TRY(decoder_backward(m, p, NULL));
     rc = CL_OK;
 done:
@@ -279,39 +303,33 @@ done:
     return rc;
 }
 
+/* A target that no rank has would have no likelihood: the leader looks, for only it can tell. */
+static int check_targets(const struct lvlm *m, const struct packed_batch *b)
+{
+    for (int64_t r = 0; is_shared(m) && r < b->rows; r++)
+        if (b->target[r] < 0 || b->target[r] >= m->c.text.vocab)
+            return err_set(CL_ENUM,
+                           "target %d of answer row %lld is not below the %d logits; hint: tokenizer and model differ",
+                           (int)b->target[r], (long long)r, m->c.text.vocab);
+    return CL_OK;
+}
+
 int lvlm_forward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, float *nll, float grad_scale)
 {
     int rc;
     struct pass p = {.b = b, .ad = ad, .save = grad_scale != 0, .rows_only = true};
-    const struct lvlm_limits *l = p.save ? &m->train_limits : &m->limits;
 
-    if (b->n > l->tokens || b->rows > l->rows || b->samples > l->samples)
-        FAIL(CL_EINTERNAL, "batch of %lld tokens, %lld answer rows, %d samples (reserved %lld, %lld, %d)",
-             (long long)b->n, (long long)b->rows, b->samples, (long long)l->tokens, (long long)l->rows, l->samples);
+    TRY(check_batch(m, b, ad, p.save));
+    TRY(check_targets(m, b));
+    TRY(follow_forward(m, b, ad, grad_scale));
     TRY(bank_load(m, ad));
     mem_guard_begin();
     arena_back(&m->arena, 0);
     rc = decoder_layout(m, b->n, b->rows, &p);
     if (!rc) rc = decoder_run(m, &p);
-    for (int64_t i = 0; !rc && i < b->rows; i += LOGIT_CHUNK)
-        rc = loss_chunk(m, b, nll, grad_scale, i, b->rows - i < LOGIT_CHUNK ? b->rows - i : LOGIT_CHUNK);
+    if (!rc) rc = head_loss(m, b, nll, grad_scale);
     mem_guard_end();
+    if (!rc) rc = group_check_alike(m, m->final_h, "the last hidden states");
 done:
-    return rc;
-}
-
-int lvlm_logits(struct lvlm *m, float *logits, int64_t rows)
-{
-    int rc = CL_OK;
-    int64_t V = m->c.text.vocab;
-
-    for (int64_t i = 0; i < rows && !rc; i += LOGIT_CHUNK) {
-        size_t mark = arena_mark(&m->arena);
-        int64_t n = rows - i < LOGIT_CHUNK ? rows - i : LOGIT_CHUNK;
-        struct tensor t = arena_tensor(&m->arena, DT_F32, n, V);
-        if (!(rc = decoder_logits(m, t, i, n)))
-            rc = m->be->download(logits + i * V, t.data, (size_t)(n * V) * sizeof *logits);
-        arena_back(&m->arena, mark);
-    }
-    return rc;
+    return follow_done(m, rc);
 }

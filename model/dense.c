@@ -30,35 +30,53 @@ int dense_read(float **host, const struct st_array *a, size_t n)
     return 0;
 }
 
-int dense_vector(float **v, struct dense_source *from, int n, const char *name)
+/* Numbers [first, first + n) of the vector of this name, which has `whole`. */
+static int load_slice(float **v, struct dense_source *from, int64_t whole, int64_t first, int64_t n, const char *name)
 {
     const struct st_array *a;
     float *host = NULL;
     int rc;
 
     *v = NULL;
-    TRY(safetensors_want(&a, from->st, name, 1, n));
-    TRY(dense_read(&host, a, (size_t)n));
+    TRY(safetensors_want(&a, from->st, name, 1, (int)whole));
+    if (!(host = mem_new((size_t)n, sizeof *host))) FAIL(CL_ENOMEM, "out of memory for tensor %s", name);
+    convert_to_f32(host, (const char *)a->data + (size_t)first * dtype_size(a->type), a->type, n);
+    from->read += n * (int64_t)dtype_size(a->type);
     TRY(dense_upload(v, from, host, (size_t)n));
 done:
     mem_free(host);
     return rc;
 }
 
+int dense_vector(float **v, struct dense_source *from, int n, const char *name)
+{
+    return load_slice(v, from, n, 0, n, name);
+}
+
 int dense_load(struct dense *d, struct dense_source *from, int out, int in, bool has_bias, const char *name)
+{
+    return dense_load_part(d, from, &(struct dense_part){.out = out, .in = in, .rows = out, .cols = in}, has_bias,
+                           name);
+}
+
+int dense_load_part(struct dense *d, struct dense_source *from, const struct dense_part *p, bool has_bias,
+                    const char *name)
 {
     const struct st_array *a;
     char part[NAME];
     int rc;
 
     *d = (struct dense){0};
+    if (!p->rows || !p->cols) return CL_OK;
     snprintf(part, sizeof part, "%s.weight", name);
-    TRY(safetensors_want(&a, from->st, part, 2, out, in));
-    TRY(from->be->weight_new(&d->w, a->data, a->type, out, in, in, WEIGHT_FORWARD, false));
+    TRY(safetensors_want(&a, from->st, part, 2, (int)p->out, (int)p->in));
+    TRY(from->be->weight_new(&d->w, (const char *)a->data + (size_t)(p->row * p->in + p->col) * dtype_size(a->type),
+                             a->type, p->rows, p->cols, p->in, WEIGHT_FORWARD, false));
     safetensors_forget(a);
+    from->read += p->rows * p->cols * (int64_t)dtype_size(a->type);
     from->bytes += from->be->weight_bytes(d->w);
     snprintf(part, sizeof part, "%s.bias", name);
-    if (has_bias) TRY(dense_vector(&d->bias, from, out, part));
+    if (has_bias) TRY(load_slice(&d->bias, from, p->out, p->row, p->rows, part));
 done:
     return rc;
 }

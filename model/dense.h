@@ -23,6 +23,13 @@ struct dense_source {
     const struct safetensors *st;
     const struct backend *be;
     size_t bytes; // of the device, taken so far
+    int64_t read; // bytes of the files, so far
+};
+
+/* Which part of a matrix (out, in): some rows of it, or some columns. */
+struct dense_part {
+    int64_t out, in;              // of the whole matrix
+    int64_t row, rows, col, cols; // what is taken
 };
 
 /* n numbers on the device. *v is NULL on failure. */
@@ -34,6 +41,9 @@ int dense_vector(float **v, struct dense_source *from, int n, const char *name);
 
 /* NAME.weight (out, in) and, with has_bias, NAME.bias (out). */
 int dense_load(struct dense *d, struct dense_source *from, int out, int in, bool has_bias, const char *name);
+/* A part of it; the bias of the part's rows. A part without a number leaves d empty. */
+int dense_load_part(struct dense *d, struct dense_source *from, const struct dense_part *part, bool has_bias,
+                    const char *name);
 /* NAME.weight, NAME.bias (width); very old files call them gamma and beta. */
 int dense_load_norm(struct norm *n, struct dense_source *from, int width, float eps, const char *name);
 void dense_free(struct dense *d, const struct backend *be);

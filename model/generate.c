@@ -12,6 +12,7 @@
 
 struct kv_cache {
     struct lvlm *m;
+    int64_t id; // among the model's caches, the same on all ranks
     int sequences;
     int64_t length;       // tokens of one sequence
     struct tensor *k, *v; // (L) (sequences * length, KV)
@@ -29,39 +30,7 @@ static int64_t most(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-int lvlm_kv_new(struct kv_cache **out, struct lvlm *m, int sequences, int64_t length)
-{
-    int rc;
-    int L = m->c.text.layers;
-    int64_t rows = sequences * length, room = most(sequences, m->limits.tokens);
-    struct kv_cache *kv = mem_new(1, sizeof *kv);
-
-    if (!kv || !(kv->k = mem_new((size_t)L, sizeof *kv->k)) || !(kv->v = mem_new((size_t)L, sizeof *kv->v)) ||
-        !(kv->used = mem_new((size_t)sequences, sizeof *kv->used)) ||
-        !(kv->slot = mem_new((size_t)room, sizeof *kv->slot)) ||
-        !(kv->cu_k = mem_new((size_t)sequences + 1, sizeof *kv->cu_k)) ||
-        !(kv->k_start = mem_new((size_t)sequences, sizeof *kv->k_start)))
-        FAIL(CL_ENOMEM, "no memory for a KV cache");
-    kv->m = m, kv->sequences = sequences, kv->length = length, kv->slot_room = room;
-    TRY(rope_reserve(m, length));
-    TRY(batch_new(&kv->b, sequences, sequences));
-    for (int l = 0; l < L; l++) {
-        size_t bytes = (size_t)(rows * m->KV) * dtype_size(m->be->act);
-        kv->k[l] = tensor_of(m->be->alloc(bytes), m->be->act, rows, m->KV);
-        kv->v[l] = tensor_of(m->be->alloc(bytes), m->be->act, rows, m->KV);
-        if (!kv->k[l].data || !kv->v[l].data)
-            FAIL(CL_ENOMEM, "no memory for a KV cache of %d sequences x %lld tokens; hint: lower eval.batch", sequences,
-                 (long long)length);
-    }
-    *out = kv;
-    return CL_OK;
-done:
-    if (kv) kv->m = m;
-    lvlm_kv_free(kv);
-    return rc;
-}
-
-void lvlm_kv_free(struct kv_cache *kv)
+static void drop(struct kv_cache *kv)
 {
     if (!kv) return;
     for (int l = 0; l < kv->m->c.text.layers; l++) {
@@ -71,6 +40,54 @@ void lvlm_kv_free(struct kv_cache *kv)
     batch_free(&kv->b);
     mem_free(kv->k), mem_free(kv->v), mem_free(kv->used), mem_free(kv->slot), mem_free(kv->cu_k), mem_free(kv->k_start);
     mem_free(kv);
+}
+
+int lvlm_kv_new(struct kv_cache **out, struct lvlm *m, int sequences, int64_t length)
+{
+    int rc;
+    int L = m->c.text.layers;
+    int64_t rows = sequences * length, room = most(sequences, m->limits.tokens);
+    struct kv_cache *kv = mem_new(1, sizeof *kv);
+
+    TRY(follow_kv_new(m, sequences, length));
+    if (!kv || !(kv->k = mem_new((size_t)L, sizeof *kv->k)) || !(kv->v = mem_new((size_t)L, sizeof *kv->v)) ||
+        !(kv->used = mem_new((size_t)sequences, sizeof *kv->used)) ||
+        !(kv->slot = mem_new((size_t)room, sizeof *kv->slot)) ||
+        !(kv->cu_k = mem_new((size_t)sequences + 1, sizeof *kv->cu_k)) ||
+        !(kv->k_start = mem_new((size_t)sequences, sizeof *kv->k_start)))
+        FAIL(CL_ENOMEM, "no memory for a KV cache");
+    TRY(numbered_add(&m->caches, kv, &kv->id));
+    kv->m = m, kv->sequences = sequences, kv->length = length, kv->slot_room = room;
+    TRY(rope_reserve(m, length));
+    TRY(batch_new(&kv->b, sequences, sequences));
+    for (int l = 0; l < L; l++) {
+        size_t bytes = (size_t)(rows * m->own.KV) * dtype_size(m->be->act);
+        kv->k[l] = tensor_of(m->be->alloc(bytes), m->be->act, rows, m->own.KV);
+        kv->v[l] = tensor_of(m->be->alloc(bytes), m->be->act, rows, m->own.KV);
+        if (!kv->k[l].data || !kv->v[l].data)
+            FAIL(CL_ENOMEM, "no memory for a KV cache of %d sequences x %lld tokens; hint: lower eval.batch", sequences,
+                 (long long)length);
+    }
+    *out = kv;
+    return follow_done(m, CL_OK);
+done:
+    if (kv && kv->m) numbered_drop(&m->caches, kv->id);
+    if (kv) kv->m = m;
+    drop(kv);
+    return follow_done(m, rc);
+}
+
+void lvlm_kv_free(struct kv_cache *kv)
+{
+    if (!kv) return;
+    follow_done(kv->m, follow_kv_free(kv->m, kv->id));
+    numbered_drop(&kv->m->caches, kv->id);
+    drop(kv);
+}
+
+int64_t kv_number(const struct kv_cache *kv)
+{
+    return kv->id;
 }
 
 bool kv_decoding(const struct kv_cache *kv)
@@ -110,22 +127,6 @@ void kv_attention(const struct kv_cache *kv, const struct pass *p, struct attent
     s->k_start = kv->k_start;
 }
 
-/* The greedy choice after each row of final_h. */
-static int choose(struct lvlm *m, int64_t n, const uint8_t *allowed, int32_t *next)
-{
-    int rc = CL_OK;
-    int64_t chunk = decoder_logit_chunk(m);
-
-    for (int64_t i = 0; i < n && !rc; i += chunk) {
-        size_t mark = arena_mark(&m->arena);
-        int64_t rows = n - i < chunk ? n - i : chunk;
-        struct tensor t = arena_tensor(&m->arena, DT_F32, rows, m->c.text.vocab);
-        if (!(rc = decoder_logits(m, t, i, rows))) rc = m->be->argmax(next + i, t, allowed);
-        arena_back(&m->arena, mark);
-    }
-    return rc;
-}
-
 static int run(struct lvlm *m, const struct pass *p, int64_t rows, const uint8_t *allowed, int32_t *next)
 {
     int rc;
@@ -135,7 +136,7 @@ static int run(struct lvlm *m, const struct pass *p, int64_t rows, const uint8_t
     arena_back(&m->arena, 0);
     rc = decoder_layout(m, p->b->n, p->b->rows, p);
     if (!rc) rc = decoder_run(m, p);
-    if (!rc) rc = choose(m, rows, allowed, next);
+    if (!rc) rc = head_choose(m, rows, allowed, next);
     mem_guard_end();
 done:
     return rc;
@@ -147,6 +148,7 @@ int lvlm_prefill(struct lvlm *m, struct kv_cache *kv, const int *seq, const stru
     int rc;
     struct pass p = {.b = b, .ad = ad, .kv = kv, .seq = seq, .rows_only = true};
 
+    TRY(check_batch(m, b, ad, false));
     if (b->n > m->limits.tokens || b->n > kv->slot_room || b->samples > m->limits.samples || b->rows != b->samples ||
         b->rows > m->limits.rows)
         FAIL(CL_EINTERNAL, "prefill of %d prompts, %lld tokens (reserved %d, %lld)", b->samples, (long long)b->n,
@@ -159,11 +161,12 @@ int lvlm_prefill(struct lvlm *m, struct kv_cache *kv, const int *seq, const stru
         for (int64_t i = 0; i < n; i++) kv->slot[b->cu[s] + i] = seq[s] * kv->length + i;
     }
     kv->decoding = false;
+    TRY(follow_prefill(m, kv, seq, b, ad, allowed));
     TRY(run(m, &p, b->rows, allowed, next));
     for (int s = 0; s < b->samples; s++) kv->used[seq[s]] = b->cu[s + 1] - b->cu[s];
     rc = CL_OK;
 done:
-    return rc;
+    return follow_done(m, rc);
 }
 
 int lvlm_decode(struct lvlm *m, struct kv_cache *kv, int n, const int *seq, const int32_t *token,
@@ -185,10 +188,12 @@ int lvlm_decode(struct lvlm *m, struct kv_cache *kv, int n, const int *seq, cons
         b->cu[i + 1] = i + 1;
         kv->slot[i] = seq[i] * kv->length + kv->used[seq[i]];
     }
+    TRY(check_batch(m, b, ad, false));
     kv->decoding = true;
+    TRY(follow_decode(m, kv, n, seq, token, ad, allowed));
     TRY(run(m, &p, n, allowed, next));
     for (int i = 0; i < n; i++) kv->used[seq[i]]++;
     rc = CL_OK;
 done:
-    return rc;
+    return follow_done(m, rc);
 }

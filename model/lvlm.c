@@ -8,42 +8,51 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
-enum { PICTURES_AT_ONCE = 4 }; // through the tower: enough rows to fill the cores, little scratch
-
-static int share(struct lvlm *m)
+/* What needs no weight: config.json, this rank's share, the tables of layers. */
+static int open_shape(struct lvlm *m, const struct lvlm_config *c)
 {
-    const struct text_config *c = &m->c.text;
-    int64_t first, n;
+    int rc;
 
-    tp_shard(&first, &n, c->kv_heads, m->tp); // whole KV heads; query heads go with theirs
-    if (n == 0)
-        return err_set(
-            CL_ECONFIG,
-            "parallel.tensor: %d ranks share %d key/value heads (got more ranks than heads); hint: use at most %d",
-            m->tp->size, c->kv_heads, c->kv_heads);
-    m->kv_head0 = first, m->kv_heads = (int)n;
-    m->head0 = first * (c->heads / c->kv_heads), m->heads = (int)(n * (c->heads / c->kv_heads));
-    m->D = c->hidden;
-    m->H = (int64_t)m->heads * c->head_dim, m->KV = (int64_t)m->kv_heads * c->head_dim;
-    tp_shard(&first, &m->F, c->ffn, m->tp);
-    return CL_OK;
+    m->c = *c, m->D = c->text.hidden;
+    TRY(share_of(&m->own, c, m->tp));
+    m->act = mem_new((size_t)c->text.layers + 1, sizeof *m->act);
+    m->layer = mem_new((size_t)c->text.layers, sizeof *m->layer);
+    if (!m->act || !m->layer) FAIL(CL_ENOMEM, "no memory for a model of %d layers", c->text.layers);
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+static int load(struct lvlm *m)
+{
+    int rc;
+
+    TRY(weights_load(m));
+    if (m->c.has_vision) TRY(vision_open(&m->vision, m->st, &m->c, m->be, m->tp));
+    if (m->vision) m->read += vision_read_bytes(m->vision);
+    if (!(m->read_by = mem_new((size_t)(m->tp ? m->tp->size : 1), sizeof *m->read_by)))
+        FAIL(CL_ENOMEM, "no memory for a model");
+    // the first exchange: a rank that cannot read its share is missed here, not in the middle of a step
+    TRY(comm_gather(comm_of(m), m->read_by, &m->read, sizeof m->read));
+done:
+    return rc;
 }
 
 int lvlm_open(struct lvlm **out, const char *dir, const struct backend *be, const struct tp *tp, bool train)
 {
     int rc;
+    struct lvlm_config c;
     struct lvlm *m = mem_new(1, sizeof *m);
 
     if (!m) return err_set(CL_ENOMEM, "no memory for a model");
     m->be = be, m->tp = tp, m->train = train;
-    TRY(lvlm_config_read(&m->c, dir));
-    TRY(safetensors_open(&m->st, dir));
-    TRY(share(m));
-    if (!(m->act = mem_new((size_t)m->c.text.layers + 1, sizeof *m->act))) FAIL(CL_ENOMEM, "no memory for a model");
-    TRY(weights_load(m));
-    if (m->c.has_vision) TRY(vision_open(&m->vision, m->st, &m->c, be));
+    TRY(lvlm_config_read(&c, dir));
+    TRY(open_shape(m, &c));
+    TRY(safetensors_open(&m->st, dir)); // what is wrong up to here the leader finds for all
+    TRY(follow_open(m, dir));
+    TRY(follow_done(m, load(m)));
+    m->opened = true;
     *out = m;
     return CL_OK;
 done:
@@ -54,17 +63,40 @@ done:
 void lvlm_close(struct lvlm *m)
 {
     if (!m) return;
+    if (m->opened) follow_done(m, follow_close(m));
     weights_free(m);
     bank_free(m);
+    head_free(m);
     if (m->vision) vision_close(m->vision);
     safetensors_close(m->st);
     if (m->arena.base) m->be->free(m->arena.base);
     if (m->rope_cos) m->be->free(m->rope_cos);
     if (m->rope_sin) m->be->free(m->rope_sin);
-    mem_free(m->act);
-    mem_free(m->id);
-    mem_free(m->row_pos);
+    mem_free(m->act), mem_free(m->layer);
+    mem_free(m->id), mem_free(m->row_pos);
+    mem_free(m->features.at), mem_free(m->caches.at);
+    mem_free(m->dcoef), mem_free(m->allowed), mem_free(m->read_by);
+    message_free(&m->say);
     mem_free(m);
+}
+
+int numbered_add(struct numbered *t, void *p, int64_t *id)
+{
+    void **more;
+
+    for (*id = 0; *id < t->room && t->at[*id]; ++*id) continue;
+    if (*id == t->room) {
+        more = mem_grow(t->at, (size_t)t->room, (size_t)(2 * t->room + 16), sizeof *t->at);
+        if (!more) return err_set(CL_ENOMEM, "no memory for a list of %lld", (long long)(2 * t->room + 16));
+        t->at = more, t->room = 2 * t->room + 16;
+    }
+    t->at[*id] = p;
+    return CL_OK;
+}
+
+void numbered_drop(struct numbered *t, int64_t id)
+{
+    t->at[id] = NULL;
 }
 
 const struct lvlm_config *lvlm_get_config(const struct lvlm *m)
@@ -121,38 +153,9 @@ done:
     return rc;
 }
 
-size_t lvlm_step_bytes(struct lvlm *m, const struct lvlm_limits *l)
+int64_t lvlm_read_bytes(const struct lvlm *m, int rank)
 {
-    const struct backend *be = m->be;
-    struct arena kept = m->arena;
-    struct adapter_bank bank = m->bank;
-    struct vision *vision = m->vision;
-    struct packed_batch b = {0};
-    struct adapters ad = {.slots = l->slots, .learned = l->slots, .rank = l->rank};
-    struct pass p = {.b = &b, .ad = l->slots ? &ad : NULL, .save = l->train, .rows_only = true};
-    struct tensor *none = mem_new((size_t)m->c.text.layers, sizeof *none); // increments that nobody looks at
-    size_t peak = SIZE_MAX;
-
-    if (!none || batch_new(&b, l->samples, l->tokens)) goto done;
-    b.samples = l->samples, b.n = l->tokens;
-    b.rows = l->rows < l->tokens ? l->rows : l->tokens;
-    b.pictures = vision ? l->samples : 0;
-    m->bank = (struct adapter_bank){
-        .slots = l->slots, .learned = l->slots, .rank = l->rank, .A = none, .B = none, .dA = none, .dB = none};
-    m->be = backend_measuring(be->act);
-    m->arena = (struct arena){0};
-    m->vision = NULL;
-    decoder_measure(m, &p);
-    b.n = b.rows = l->samples; // decoding: every sequence one row, none left out of the last layer
-    b.pictures = 0;
-    p.save = p.rows_only = false;
-    decoder_measure(m, &p);
-    peak = m->arena.peak;
-    m->be = be, m->arena = kept, m->bank = bank, m->vision = vision;
-done:
-    batch_free(&b);
-    mem_free(none);
-    return peak;
+    return m->read_by[rank];
 }
 
 static void widen(struct lvlm_limits *l, const struct lvlm_limits *want)
@@ -167,8 +170,8 @@ static void widen(struct lvlm_limits *l, const struct lvlm_limits *want)
     l->train |= want->train;
 }
 
-/* Host arrays and tables of a step, the same for both kinds. */
-static int reserve_tables(struct lvlm *m, const struct lvlm_limits *l)
+/* Host arrays of a step. */
+static int host_tables(struct lvlm *m, const struct lvlm_limits *l)
 {
     int rc;
 
@@ -176,9 +179,69 @@ static int reserve_tables(struct lvlm *m, const struct lvlm_limits *l)
     m->id = mem_new((size_t)l->tokens, sizeof *m->id);
     m->row_pos = mem_new((size_t)l->rows, sizeof *m->row_pos);
     if (!m->id || !m->row_pos) FAIL(CL_ENOMEM, "no memory for a step of %lld tokens", (long long)l->tokens);
+    TRY(head_reserve(m, l->rows));
+done:
+    return rc;
+}
+
+/* Runs the passes of such limits on a model without weights. */
+static int measure(struct lvlm *m, const struct lvlm_limits *l, size_t *bytes)
+{
+    int rc;
+    struct packed_batch b = {0};
+    struct adapters ad = {.slots = l->slots, .learned = l->slots, .rank = l->rank};
+    struct pass p = {.b = &b, .ad = l->slots ? &ad : NULL, .save = l->train, .rows_only = true};
+    struct tensor *none = mem_new((size_t)m->c.text.layers, sizeof *none); // increments that nobody looks at
+
+    if (!none) FAIL(CL_ENOMEM, "no memory for %d layers", m->c.text.layers);
+    TRY(batch_new(&b, l->samples, l->tokens));
+    b.samples = l->samples, b.n = l->tokens;
+    b.rows = l->rows < l->tokens ? l->rows : l->tokens;
+    b.pictures = m->c.has_vision ? l->samples : 0;
+    m->bank = (struct adapter_bank){
+        .slots = l->slots, .learned = l->slots, .rank = l->rank, .A = none, .B = none, .dA = none, .dB = none};
+    TRY(decoder_measure(m, &p));
+    b.n = b.rows = l->samples; // decoding: every sequence one row, none left out of the last layer
+    b.pictures = 0;
+    p.save = p.rows_only = false;
+    TRY(decoder_measure(m, &p));
+    *bytes = m->arena.peak;
+done:
+    batch_free(&b);
+    mem_free(none);
+    return rc;
+}
+
+size_t lvlm_step_bytes_of(const struct lvlm_config *c, enum dtype act, const struct tp *tp, const struct lvlm_limits *l)
+{
+    size_t bytes = SIZE_MAX;
+    struct tp silent = tp ? (struct tp){.rank = tp->rank, .size = tp->size} : (struct tp){.size = 1};
+    struct lvlm_limits at_least = {0};
+    struct lvlm *m = mem_new(1, sizeof *m);
+
+    widen(&at_least, l);
+    if (m) m->be = backend_measuring(act), m->tp = &silent;
+    if (m && !open_shape(m, c) && !host_tables(m, &at_least) && measure(m, &at_least, &bytes)) bytes = SIZE_MAX;
+    if (m) mem_free(m->act), mem_free(m->layer), mem_free(m->id), mem_free(m->row_pos), head_free(m);
+    mem_free(m);
+    return bytes;
+}
+
+size_t lvlm_step_bytes(struct lvlm *m, const struct lvlm_limits *l)
+{
+    return lvlm_step_bytes_of(&m->c, m->be->act, m->tp, l);
+}
+
+/* Host arrays and tables of a step, the same for both kinds; scratch of sums. */
+static int reserve_tables(struct lvlm *m, const struct lvlm_limits *l)
+{
+    int rc;
+
+    TRY(host_tables(m, l));
     TRY(rope_reserve(m, l->tokens));
     if (l->slots) TRY(bank_reserve(m, l->slots, l->rank));
     if (m->vision) TRY(vision_reserve(m->vision, PICTURES_AT_ONCE, l->samples));
+    TRY(comm_reserve(comm_of(m), l->tokens * m->D));
 done:
     return rc;
 }
@@ -190,6 +253,7 @@ int lvlm_reserve(struct lvlm *m, const struct lvlm_limits *want)
     size_t bytes, train_bytes = 0;
 
     if (want->train && !m->train) FAIL(CL_EINTERNAL, "model was opened without train");
+    TRY(follow_reserve(m, want));
     same.train = false;
     widen(&plain, &same);
     if (want->train) widen(&train, want);
@@ -210,7 +274,7 @@ int lvlm_reserve(struct lvlm *m, const struct lvlm_limits *want)
     m->limits = plain, m->train_limits = train;
     rc = CL_OK;
 done:
-    return rc;
+    return follow_done(m, rc);
 }
 
 size_t lvlm_feature_bytes(const struct lvlm *m)
@@ -221,61 +285,90 @@ size_t lvlm_feature_bytes(const struct lvlm *m)
 static int feature_new(struct lvlm *m, struct feature **f)
 {
     *f = mem_new(1, sizeof **f);
-    if (*f && ((*f)->data = m->be->alloc(lvlm_feature_bytes(m)))) return CL_OK;
+    if (*f && ((*f)->data = m->be->alloc(lvlm_feature_bytes(m))) && !numbered_add(&m->features, *f, &(*f)->id))
+        return CL_OK;
+    if (*f && (*f)->data) m->be->free((*f)->data);
     mem_free(*f);
     *f = NULL;
     return err_set(CL_ENOMEM, "no memory for the features of a picture; hint: lower image.cache_mib");
 }
 
+static void feature_drop(struct lvlm *m, struct feature *f)
+{
+    numbered_drop(&m->features, f->id);
+    m->be->free(f->data);
+    mem_free(f);
+}
+
 int lvlm_see(struct lvlm *m, struct feature **feature, const float *pixels, int n)
 {
     const struct vision_config *v = &m->c.vision;
-    size_t numbers = (size_t)3 * (size_t)v->image_size * (size_t)v->image_size;
-    int rc = CL_OK, made = 0;
+    size_t picture = (size_t)3 * (size_t)v->image_size * (size_t)v->image_size;
+    float *received = NULL;
+    struct tensor out[PICTURES_AT_ONCE];
+    int rc, made = 0;
 
     if (!m->vision) return err_set(CL_EMISMATCH, "the base has no vision tower, but a sample has a picture");
+    TRY(follow_see(m, n));
     for (; made < n; made++) TRY(feature_new(m, &feature[made]));
-    for (int i = 0; i < n; i++)
-        TRY(vision_tower(m->vision, tensor_of(feature[i]->data, m->be->act, v->tokens, v->hidden),
-                         pixels + (size_t)i * numbers, 1));
+    if (!pixels && !(pixels = received = mem_new((size_t)n, picture * sizeof *pixels)))
+        FAIL(CL_ENOMEM, "no memory for the pixels of %d pictures", n);
+    TRY(comm_broadcast(comm_of(m), (void *)pixels, (size_t)n * picture * sizeof *pixels, 0));
+    for (int i = 0, now; i < n; i += now) {
+        now = n - i < PICTURES_AT_ONCE ? n - i : PICTURES_AT_ONCE;
+        for (int k = 0; k < now; k++) out[k] = tensor_of(feature[i + k]->data, m->be->act, v->tokens, v->hidden);
+        TRY(vision_tower(m->vision, out, pixels + (size_t)i * picture, now));
+    }
+    group_look(m, SUM_TOWER, -1);
 done:
-    for (int i = 0; rc && i < made; i++) lvlm_feature_free(m, feature[i]), feature[i] = NULL;
-    return rc;
+    for (int i = 0; rc && i < made; i++) feature_drop(m, feature[i]), feature[i] = NULL;
+    mem_free(received);
+    return follow_done(m, rc);
 }
 
 void lvlm_feature_free(struct lvlm *m, struct feature *f)
 {
     if (!f) return;
-    m->be->free(f->data);
-    mem_free(f);
+    follow_done(m, follow_feature_free(m, f->id));
+    feature_drop(m, f);
 }
 
 int lvlm_load(struct lvlm *m, const struct adapters *ad)
 {
-    return bank_load(m, ad);
+    int rc;
+
+    TRY(bank_check(m, ad));
+    TRY(follow_load(m, ad));
+    TRY(bank_load(m, ad));
+done:
+    return follow_done(m, rc);
 }
 
-int lvlm_coef_reduce(struct lvlm *m, double *dcoef, int64_t n)
+/* Under tensor parallelism other ranks see a part of an embedding table and of the targets, so the leader looks for all. */
+static int check_ids(const struct lvlm *m, const struct packed_batch *b)
 {
-    (void)m, (void)dcoef, (void)n;
+    const int vocab = m->c.text.vocab;
+
+    for (int64_t i = 0; i < b->n; i++)
+        if ((b->id[i] < 0 || b->id[i] >= vocab) && !(b->pictures && b->id[i] == m->c.image_token))
+            return err_set(
+                CL_ENUM, "token id %d at place %lld is not below the table's %d rows; hint: tokenizer and model differ",
+                (int)b->id[i], (long long)i, vocab);
     return CL_OK;
 }
 
-int lvlm_follow(const struct tp *tp)
+int check_batch(const struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, bool train)
 {
-    (void)tp;
-    return CL_OK;
-}
+    int rc;
+    const struct lvlm_limits *l = train ? &m->train_limits : &m->limits;
 
-int lvlm_release(const struct tp *tp)
-{
-    (void)tp;
-    return CL_OK;
-}
-
-int lvlm_find_nonfinite(struct lvlm *m, char *text, size_t room)
-{
-    (void)m, (void)room;
-    *text = 0;
-    return CL_OK;
+    if (b->n > l->tokens || b->rows > l->rows || b->samples > l->samples)
+        FAIL(CL_EINTERNAL, "batch of %lld tokens, %lld answer rows, %d samples (reserved %lld, %lld, %d)",
+             (long long)b->n, (long long)b->rows, b->samples, (long long)l->tokens, (long long)l->rows, l->samples);
+    for (int i = 0; i < b->pictures; i++)
+        if (!b->feature[i]) FAIL(CL_EINTERNAL, "picture %d of a batch has no features", i);
+    TRY(check_ids(m, b));
+    TRY(bank_check(m, ad));
+done:
+    return rc;
 }

@@ -31,8 +31,8 @@ struct lvlm_limits { // what the step's memory is laid out for
     bool train;      // keep activations for lvlm_backward
 };
 
-/* Loads the base in `dir` for this rank of tp (borrowed; may be NULL). CL_EMISMATCH: tensors that do not fit config.json.
- * Collective over tp. */
+/* Loads the base in `dir` for this rank of tp (borrowed; may be NULL). CL_EMISMATCH: tensors that do not fit config.json;
+ * CL_ECONFIG: more ranks than heads. A group has one model open at a time. Collective over tp. */
 int lvlm_open(struct lvlm **m, const char *dir, const struct backend *be, const struct tp *tp, bool train);
 void lvlm_close(struct lvlm *m);
 const struct lvlm_config *lvlm_get_config(const struct lvlm *m);
@@ -40,6 +40,8 @@ const struct lvlm_config *lvlm_get_config(const struct lvlm *m);
  * The first call reads every weight once. */
 const char *lvlm_hash(struct lvlm *m);
 size_t lvlm_weight_bytes(const struct lvlm *m);
+/* Bytes of the weights' files that loading took on a rank of the group (0: alone): its shares, and what every rank has. */
+int64_t lvlm_read_bytes(const struct lvlm *m, int rank);
 
 /* Lays out memory for batches within the limits; may be called again: each kind (train or not) keeps its largest ones, and
  * memory is taken for the larger of the two kinds, not for training on a batch of generation. Not inside a step. */
@@ -47,13 +49,17 @@ int lvlm_reserve(struct lvlm *m, const struct lvlm_limits *limits);
 
 /* Bytes of activations and scratch that such a step takes. */
 size_t lvlm_step_bytes(struct lvlm *m, const struct lvlm_limits *limits);
+/* The same of a rank of tp (comm may be NULL) of a model that is not there. SIZE_MAX: no memory, or more ranks than heads. */
+size_t lvlm_step_bytes_of(const struct lvlm_config *c, enum dtype act, const struct tp *tp,
+                          const struct lvlm_limits *limits);
 
 /* Vision features of one picture, kept on every rank of the group until freed. */
 struct feature {
     void *data; // (tokens, d_vision) of type backend.act, on this rank's device
     int64_t id; // the same on all ranks of the group
 };
-/* feature[i] := new features of picture i, from n pictures' pixels (n, 3, size, size) f32 host. */
+/* feature[i] := new features of picture i, from n pictures' pixels (n, 3, size, size) f32 host. Collective over tp, as all
+ * that follows is unless it says otherwise. */
 int lvlm_see(struct lvlm *m, struct feature **feature, const float *pixels, int n);
 void lvlm_feature_free(struct lvlm *m, struct feature *f); // NULL is fine
 size_t lvlm_feature_bytes(const struct lvlm *m);           // of one picture, on each rank
@@ -79,8 +85,8 @@ int lvlm_backward(struct lvlm *m, const struct packed_batch *b, const struct ada
 int lvlm_grads_clear(struct lvlm *m);
 int lvlm_grads_read(struct lvlm *m, float *dA, float *dB, int learned, int rank);
 
-/* dcoef (n) := sum over the ranks of the group, of what the last lvlm_backward calls gave: n numbers, appended in the order of
- * the calls since lvlm_grads_clear. */
+/* dcoef (n) := sum over the ranks of the group, of what lvlm_backward gave: n numbers, those of all calls since
+ * lvlm_grads_clear, in the order of the calls. Once per step. */
 int lvlm_coef_reduce(struct lvlm *m, double *dcoef, int64_t n);
 
 /* ---- generation */
@@ -102,8 +108,8 @@ int lvlm_decode(struct lvlm *m, struct kv_cache *kv, int n, const int *seq, cons
  * (watch_fail). */
 int lvlm_follow(const struct tp *tp);
 int lvlm_release(const struct tp *tp); // NULL or a group of one: nothing
-/* What went over the wire, of this rank, and where numbers first were not finite: "rank 1 (node7), in tp_reduce"; "" when all
- * were finite. Asks all members. */
+/* Where the first sum over the group was whose numbers were not finite: "rank 1 (node7), in tp_reduce behind the MLP of layer
+ * 3"; "" when all were finite since the last call, or there is no group. */
 int lvlm_find_nonfinite(struct lvlm *m, char *text, size_t room);
 
 #endif

@@ -4,17 +4,22 @@
  *     lvlm.c      life of a model, its memory
  *     adapter.c   increments on o_proj: bank, forward, backward
  *     decoder.c   forward            decoder_back.c   backward          generate.c   KV cache
+ *     head.c      lm_head: loss, greedy choice, logits
+ *     group.c     sums over the ranks that share a model, and where they first were not finite
+ *     follow.c    what the leader of these ranks tells the others
  */
 #ifndef CLLAVA_MODEL_LVLM_INTERNAL_H
 #define CLLAVA_MODEL_LVLM_INTERNAL_H
 
 #include "io/safetensors.h"
 #include "model/lvlm.h"
+#include "model/share.h"
 #include "model/vision.h"
+#include "mpi/message.h"
 
 /* Weights of one decoder layer: field, tensor name, rows, columns (of the whole model), how ranks split it, and whether
  * config.json says that it has a bias. One list gives fields, loading, freeing and sizes. */
-enum shard { SHARD_NONE, SHARD_HEADS, SHARD_KV_HEADS, SHARD_FFN };
+enum shard { SHARD_HEADS, SHARD_KV_HEADS, SHARD_FFN, SHARD_VOCAB };
 #define LAYER_MATRICES(X)                                                                                              \
     X(q, "self_attn.q_proj", H, D, SHARD_HEADS, true, c->attention_bias)                                               \
     X(k, "self_attn.k_proj", KV, D, SHARD_KV_HEADS, true, c->attention_bias)                                           \
@@ -55,6 +60,27 @@ struct adapter_bank {
     struct tensor *dA, *dB;   // (L) f32 gradient sums of the learned slots; train only
     float *host;              // one layer's A or B of the whole set, to be sorted on the host
     float *stage;             // one slot's block on the device, before it is cast and put in place
+    float *packed;            // (L, R, H of a rank) or (L, D, R): a slot on its way to another rank; NULL: one rank
+};
+
+/* Things that the leader names by number towards its members: the same numbers on all ranks, because all ranks make and drop
+ * them in the same order. */
+struct numbered {
+    void **at; // (room) NULL: free
+    int64_t room;
+};
+
+/* Where a sum over the ranks was first not finite. */
+struct odd_sum {
+    int64_t at; // which sum since the start, 0: all were finite
+    int32_t rank, layer;
+    int32_t place; // enum sum_place
+};
+
+/* A greedy choice among some columns. */
+struct choice {
+    float top;
+    int32_t id;
 };
 
 struct lvlm {
@@ -64,11 +90,13 @@ struct lvlm {
     struct safetensors *st;
     struct vision *vision;
     bool train;
+    bool opened; // loaded on all ranks
     char hash[17];
 
-    int heads, kv_heads;            // of this rank
-    int64_t D, H, KV, F;            // D whole; H, KV, F of this rank
-    int64_t head0, kv_head0;        // first head of this rank
+    struct share own;               // of this rank
+    int64_t D;                      // width of the residual stream, whole on every rank
+    int64_t read;                   // bytes of the files that loading took here
+    int64_t *read_by;               // (ranks) the same of every rank of the group
     struct layer_weights *layer;    // (L)
     struct weight *embed, *lm_head; // lm_head == embed when tied
     float *final_norm;              // (D)
@@ -85,7 +113,37 @@ struct lvlm {
     int32_t *id;      // (tokens) host: ids with picture positions replaced
     int32_t *row_pos; // (rows) host: position of each answer row
     struct adapter_bank bank;
+
+    /* of a group of ranks */
+    struct softmax_part *part; // (ranks + 1, chunk of rows): every rank's, then the whole
+    struct choice *choice;     // (ranks, chunk of rows)
+    float *top;                // (chunk of rows)
+    double *dcoef;             // (n_dcoef of room_dcoef) this rank's part since the last lvlm_grads_clear
+    int64_t n_dcoef, room_dcoef;
+    struct numbered features, caches;
+    int64_t sums; // so far
+    struct odd_sum odd;
+    struct message say; // leader: the order to the members
+    bool told, broken;  // leader: members are at work; an error left them out of step, so they are told nothing more
+    uint8_t *allowed;   // (vocab) what the members were told last, NULL: nothing yet
 };
+
+/* Several ranks share the model (also in a plan, where nobody talks). */
+static inline bool is_shared(const struct lvlm *m)
+{
+    return m->tp && m->tp->size > 1;
+}
+/* One that is told what to do. */
+static inline bool is_member(const struct lvlm *m)
+{
+    return m->tp && m->tp->comm && m->tp->rank > 0;
+}
+static inline struct comm *comm_of(const struct lvlm *m)
+{
+    return m->tp ? m->tp->comm : NULL;
+}
+
+enum { PICTURES_AT_ONCE = 4 }; // through the tower: enough rows to fill the cores, little scratch
 
 /* One pass over a batch. */
 struct pass {
@@ -105,6 +163,9 @@ size_t weights_bytes(const struct lvlm *m);
 /* adapter.c: bank_load brings the set's slots to the device where their version changed. */
 int bank_reserve(struct lvlm *m, int slots, int rank);
 void bank_free(struct lvlm *m);
+/* Whether the set fits what was reserved and all values that are missing are there. Not collective. */
+int bank_check(const struct lvlm *m, const struct adapters *ad);
+/* Members give the versions alone: values come from the leader. Collective over tp. */
 int bank_load(struct lvlm *m, const struct adapters *ad);
 /* y (n, D) += sum_m c_m B_m A_m x; u (n, width) keeps A x when save. Rows of sample s: cu[s] .. cu[s+1]. */
 int adapter_forward(struct lvlm *m, int layer, struct tensor y, struct tensor u, struct tensor x,
@@ -117,9 +178,6 @@ int adapter_backward(struct lvlm *m, int layer, struct tensor dx, double *dcoef,
 /* decoder.c */
 int decoder_layout(struct lvlm *m, int64_t n, int64_t rows, const struct pass *p); // carves act[] from the arena
 int decoder_run(struct lvlm *m, const struct pass *p);                             // embedding to final_h
-/* logits (n, V) f32 of rows [first, first + n) of final_h into t. */
-int decoder_logits(struct lvlm *m, struct tensor t, int64_t first, int64_t n);
-int64_t decoder_logit_chunk(const struct lvlm *m); // rows whose logits are held at once
 /* What a pass of p's sizes takes from the arena, over a backend that does nothing (p->b holds arrays of those sizes). */
 int decoder_measure(struct lvlm *m, const struct pass *p);
 const struct backend *backend_measuring(enum dtype act);
@@ -129,8 +187,31 @@ int as_activation(struct lvlm *m, struct tensor *out, struct tensor t);
 /* decoder_back.c: from dfinal down. */
 int decoder_backward(struct lvlm *m, const struct pass *p, double *dcoef);
 
+/* head.c. Collective over tp. */
+int64_t head_chunk_of(int ranks);         // rows whose logits are held at once
+int64_t head_chunk(const struct lvlm *m); // the same of m's ranks
+int head_reserve(struct lvlm *m, int64_t rows);
+void head_free(struct lvlm *m);
+/* nll (rows) host or NULL, and with grad_scale != 0 this rank's part of the gradient at final_h (dfinal). */
+int head_loss(struct lvlm *m, const struct packed_batch *b, float *nll, float grad_scale);
+/* The greedy choice after each of n rows of final_h. A row without a choice is the leader's error, after the last row. */
+int head_choose(struct lvlm *m, int64_t n, const uint8_t *allowed, int32_t *next);
+
+/* group.c: tp_reduce and tp_copy_back of layer l (-1: embedding or loss), with a look at whether all was finite. */
+enum sum_place { SUM_EMBEDDING, SUM_ATTENTION, SUM_MLP, SUM_LOSS_BACK, SUM_MLP_BACK, SUM_ATTENTION_BACK, SUM_TOWER };
+int group_reduce(struct lvlm *m, struct tensor t, enum sum_place place, int layer);
+int group_copy_back(struct lvlm *m, struct tensor dt, enum sum_place place, int layer);
+/* Debug builds: CL_EINTERNAL when t (rows without gaps) is not the same on all ranks. Not inside a step. */
+int group_check_alike(struct lvlm *m, struct tensor t, const char *name);
+void group_look(struct lvlm *m, enum sum_place place, int layer); // after sums that others made
+
 /* lvlm.c: tables of RoPE up to that position; grows only. */
 int rope_reserve(struct lvlm *m, int64_t positions);
+/* The lowest free number for p; CL_ENOMEM. */
+int numbered_add(struct numbered *t, void *p, int64_t *id);
+void numbered_drop(struct numbered *t, int64_t id);
+/* Fits what was reserved, ids and targets within the vocabulary. */
+int check_batch(const struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, bool train);
 
 /* generate.c: where the cache stands in the middle of a layer: stores this pass's k, v and gives what attention reads. */
 int kv_store(struct kv_cache *kv, int layer, const struct pass *p, struct tensor k, struct tensor v);
@@ -138,5 +219,31 @@ struct tensor kv_keys(struct kv_cache *kv, int layer);
 struct tensor kv_values(struct kv_cache *kv, int layer);
 void kv_attention(const struct kv_cache *kv, const struct pass *p, struct attention_shape *s);
 bool kv_decoding(const struct kv_cache *kv);
+int64_t kv_number(const struct kv_cache *kv);
+
+/* follow.c: the leader's side. Each tells the members what comes now and does nothing on a rank that is no leader; then all
+ * ranks do it. From here to follow_done others are in the middle of it. */
+int follow_open(struct lvlm *m, const char *dir);
+int follow_close(struct lvlm *m);
+int follow_reserve(struct lvlm *m, const struct lvlm_limits *limits);
+int follow_see(struct lvlm *m, int n);
+int follow_feature_free(struct lvlm *m, int64_t id);
+int follow_load(struct lvlm *m, const struct adapters *ad);
+int follow_forward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, float grad_scale);
+int follow_backward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad);
+int follow_grads_clear(struct lvlm *m);
+int follow_grads_read(struct lvlm *m, int learned, int rank);
+int follow_coef_reduce(struct lvlm *m);
+int follow_logits(struct lvlm *m, int64_t rows);
+int follow_kv_new(struct lvlm *m, int sequences, int64_t length);
+int follow_kv_free(struct lvlm *m, int64_t id);
+int follow_prefill(struct lvlm *m, const struct kv_cache *kv, const int *seq, const struct packed_batch *b,
+                   const struct adapters *ad, const uint8_t *allowed);
+int follow_decode(struct lvlm *m, const struct kv_cache *kv, int n, const int *seq, const int32_t *token,
+                  const struct adapters *ad, const uint8_t *allowed);
+int follow_nonfinite(struct lvlm *m);
+/* Ends what a follow_.. began when it went well (rc 0); returns rc. With an error in between the ranks are out of step: the
+ * leader tells nothing more, and the job must end hard (ranks_busy). */
+int follow_done(struct lvlm *m, int rc);
 
 #endif

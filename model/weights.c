@@ -5,6 +5,7 @@
  */
 #include "io/err.h"
 #include "model/lvlm_internal.h"
+#include "mpi/watch.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,7 @@ static int load_vector(struct lvlm *m, float **out, const char *name, int64_t wh
     TRY(safetensors_want(&a, m->st, name, 1, whole));
     if (!(host = mem_new((size_t)n, sizeof *host)) || !(*out = m->be->alloc((size_t)n * sizeof *host)))
         FAIL(CL_ENOMEM, "no memory for %s (%lld numbers)", name, (long long)n);
+    m->read += n * (int64_t)dtype_size(a->type);
     convert_to_f32(host, (const char *)a->data + (size_t)first * dtype_size(a->type), a->type, n);
     TRY(m->be->upload(*out, host, (size_t)n * sizeof *host));
     rc = CL_OK;
@@ -34,15 +36,14 @@ struct split {
 static struct split split_of(const struct lvlm *m, enum shard kind, int64_t whole)
 {
     const struct text_config *c = &m->c.text;
+    const struct share *s = &m->own;
 
-    if (kind == SHARD_HEADS) return (struct split){m->head0 * c->head_dim, m->H, whole};
-    if (kind == SHARD_KV_HEADS) return (struct split){m->kv_head0 * c->head_dim, m->KV, whole};
-    if (kind == SHARD_FFN) {
-        int64_t first, n;
-        tp_shard(&first, &n, c->ffn, m->tp);
-        return (struct split){first, n, whole};
+    switch (kind) {
+    case SHARD_HEADS: return (struct split){(int64_t)s->head0 * c->head_dim, s->H, whole};
+    case SHARD_KV_HEADS: return (struct split){(int64_t)s->kv_head0 * c->head_dim, s->KV, whole};
+    case SHARD_FFN: return (struct split){s->F0, s->F, whole};
+    default: return (struct split){s->V0, s->V, whole};
     }
-    return (struct split){0, whole, whole};
 }
 
 /* rows, cols: of the whole matrix. by_rows: the output dimension is split (column parallel), else the input. */
@@ -58,8 +59,10 @@ static int load_matrix(struct lvlm *m, struct weight **w, float **bias, const ch
     snprintf(full, sizeof full, "%s.weight", name);
     TRY(safetensors_want(&a, m->st, full, 2, rows, cols));
     first = by_rows ? s.first * cols : s.first;
+    // products like rows without gaps, so some columns of the file are copied; rows of it may stay where they are
     TRY(m->be->weight_new(w, (const char *)a->data + (size_t)first * dtype_size(a->type), a->type, by_rows ? s.n : rows,
-                          by_rows ? cols : s.n, cols, uses, true));
+                          by_rows ? cols : s.n, cols, uses, by_rows || s.n == cols));
+    m->read += s.n * (by_rows ? cols : rows) * (int64_t)dtype_size(a->type);
     if (m->be->weight_bytes(*w)) safetensors_forget(a);        // it has a form of its own
     if (has_bias && (by_rows || !m->tp || m->tp->rank == 0)) { // a row-split bias is added once, by the first rank
         snprintf(full, sizeof full, "%s.bias", name);
@@ -102,14 +105,16 @@ int weights_load(struct lvlm *m)
     const struct text_config *c = &m->c.text;
     unsigned head = WEIGHT_FORWARD | (m->train ? WEIGHT_BACKWARD : 0u);
 
-    if (!(m->layer = mem_new((size_t)c->layers, sizeof *m->layer))) FAIL(CL_ENOMEM, "no memory for the layer table");
-    for (int l = 0; l < c->layers; l++) TRY(load_layer(m, l));
-    TRY(load_matrix(m, &m->embed, NULL, "embed_tokens", c->vocab, c->hidden, SHARD_NONE, true, false,
+    for (int l = 0; l < c->layers; l++) {
+        watch_beat();
+        TRY(load_layer(m, l));
+    }
+    TRY(load_matrix(m, &m->embed, NULL, "embed_tokens", c->vocab, c->hidden, SHARD_VOCAB, true, false,
                     c->tied ? head : 0));
     if (c->tied)
         m->lm_head = m->embed;
     else
-        TRY(load_matrix(m, &m->lm_head, NULL, "lm_head", c->vocab, c->hidden, SHARD_NONE, true, false, head));
+        TRY(load_matrix(m, &m->lm_head, NULL, "lm_head", c->vocab, c->hidden, SHARD_VOCAB, true, false, head));
     TRY(load_vector(m, &m->final_norm, "norm.weight", c->hidden, 0, c->hidden));
     rc = CL_OK;
 done:
@@ -131,7 +136,6 @@ void weights_free(struct lvlm *m)
     if (m->lm_head && m->lm_head != m->embed) m->be->weight_free(m->lm_head);
     if (m->embed) m->be->weight_free(m->embed);
     if (m->final_norm) m->be->free(m->final_norm);
-    mem_free(m->layer);
 }
 
 size_t weights_bytes(const struct lvlm *m)

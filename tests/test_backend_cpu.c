@@ -336,6 +336,47 @@ static void run_cross_entropy(enum dtype act)
     }
 }
 
+/* A vocabulary in two parts: their halves of a softmax make the whole loss and gradient. */
+static void run_softmax_parts(enum dtype act)
+{
+    static const int64_t vocab[] = {2, 7, 33, 2050, 4100};
+    (void)act;
+    for (int i = 0; i < 5; i++) {
+        int64_t n = vocab[i], cut = i % 2 ? n / 3 + 1 : n - 1;
+        struct matrix x = make(DT_F32, 3, n, i % 4, i % 2 ? 80 : 3), whole = make(DT_F32, 3, n, 0, 1);
+        struct tensor half[] = {tensor_block(x.t, 0, 3, 0, cut), tensor_block(x.t, 0, 3, cut, n - cut)};
+        struct softmax_part part[2][3], all[3];
+        int32_t target[] = {0, (int32_t)(n - 1), (int32_t)(n / 2)};
+        double *want = doubles(3 * n);
+        float nll[3];
+
+        OK(be->copy(whole.t, x.t));
+        OK(be->cross_entropy(nll, whole.t, target, 0.25f));
+        OK(be->softmax_part(part[0], half[0], target, 0));
+        OK(be->softmax_part(part[1], half[1], target, cut));
+        CHECK(x, x.x, 1e-10); // the logits stay
+        for (int r = 0; r < 3; r++) {
+            const struct softmax_part *a = &part[0][r], *b = &part[1][r];
+            float top = fmaxf(a->top, b->top);
+            bool in_first = target[r] < cut;
+            assert_true(in_first ? b->target == -INFINITY : a->target == -INFINITY);
+            all[r] = (struct softmax_part){top, (float)(a->sum * exp(a->top - top) + b->sum * exp(b->top - top)),
+                                           fmaxf(a->target, b->target)};
+            double got = log(all[r].sum) + (top - all[r].target);
+            if (!(fabs(got - nll[r]) < 1e-6 + 1e-6 * fabs(nll[r])))
+                fail_msg("%s: %g in parts (expected %g)", setting, got, nll[r]);
+            for (int64_t c = 0; c < n; c++) want[r * n + c] = get(whole.t, r, c);
+        }
+        OK(be->softmax_grad(half[0], all, target, 0, 0.25f));
+        OK(be->softmax_grad(half[1], all, target, cut, 0.25f));
+        CHECK(x, want, 10);
+        assert_int_equal(be->softmax_part(part[0], tensor_of(x.t.data, DT_BF16, 1, 2), target, 0), CL_EINTERNAL);
+        assert_int_equal(be->softmax_grad(tensor_of(x.t.data, DT_BF16, 1, 2), all, target, 0, 1), CL_EINTERNAL);
+        drop(&x), drop(&whole);
+        free(want);
+    }
+}
+
 static void run_argmax(enum dtype act)
 {
     static const int64_t vocab[] = {1, 5, 16, 50, 2048, 5000};
@@ -346,24 +387,32 @@ static void run_argmax(enum dtype act)
         uint8_t *allowed = calloc((size_t)n, 1);
         float *row = x.t.data;
         int32_t id[2], want[2] = {0, 0};
+        float top[2];
 
         assert_non_null(allowed);
         for (int r = 0; r < 2; r++)
             for (int64_t c = 0; c < n; c++)
                 if (get(x.t, r, c) > get(x.t, r, want[r])) want[r] = (int32_t)c;
-        OK(be->argmax(id, x.t, NULL));
+        OK(be->argmax(id, NULL, x.t, NULL));
         assert_memory_equal(id, want, sizeof id);
-        assert_int_equal(be->argmax(id, x.t, allowed), CL_EINTERNAL);
+        assert_int_equal(be->argmax(id, NULL, x.t, allowed), CL_EINTERNAL);
+        OK(be->argmax(id, top, x.t, allowed)); // some columns of a vocabulary: others may have one
+        assert_int_equal(id[0], -1);
+        OK(be->argmax(id, top, x.t, NULL));
+        assert_memory_equal(id, want, sizeof id);
+        for (int r = 0; r < 2; r++) assert_true((double)top[r] == get(x.t, r, want[r]));
         allowed[n / 3] = allowed[n - 1] = 1;
         row[n / 3] = row[n - 1] = -INFINITY; // equal: the lower one
-        OK(be->argmax(id, x.t, allowed));
+        OK(be->argmax(id, NULL, x.t, allowed));
         assert_int_equal(id[0], n / 3);
         row[want[0]] = INFINITY;
-        OK(be->argmax(id, x.t, NULL));
+        OK(be->argmax(id, NULL, x.t, NULL));
         assert_int_equal(id[0], want[0]);
         for (int64_t c = n / 2; c < n; c += n - n / 2) { // NaN anywhere in the row
             row[c] = NAN;
-            assert_int_equal(be->argmax(id, x.t, NULL), CL_ENUM);
+            assert_int_equal(be->argmax(id, NULL, x.t, NULL), CL_ENUM);
+            OK(be->argmax(id, top, x.t, NULL));
+            assert_int_equal(id[0], -2);
             row[c] = 0;
         }
         drop(&x);
@@ -427,7 +476,7 @@ static void every_op(struct tensor a, struct tensor b, struct tensor c, struct t
     OK(be->rope(a, 10, 96, pos, angle, angle, false));
     OK(be->adapter_coef_back(dcoef, a, b, cu, 2, 2, 480));
     OK(be->adapter_scale(a, coef, cu, 2, 2, 480));
-    OK(be->argmax(id, logits, NULL));
+    OK(be->argmax(id, NULL, logits, NULL));
     OK(be->cross_entropy(nll, logits, id, 1));
 }
 
@@ -480,6 +529,8 @@ static void run_misfits(enum dtype act)
     OK(be->rmsnorm(none.t, NULL, none.t, gain, 1));
     OK(be->activate(none.t, ACT_GELU));
     OK(be->cross_entropy(NULL, tensor_of(NULL, DT_F32, 0, 8), NULL, 1));
+    OK(be->softmax_part(NULL, tensor_of(NULL, DT_F32, 0, 8), NULL, 0));
+    OK(be->softmax_grad(tensor_of(NULL, DT_F32, 0, 8), NULL, NULL, 0, 1));
     CHECK(a, a.x, 1e-10);
     drop(&a);
     drop(&b);
@@ -495,7 +546,8 @@ static void run_misfits(enum dtype act)
 #define CASES(X)                                                                                                       \
     X(rows)                                                                                                            \
     X(index)                                                                                                           \
-    X(rmsnorm) X(rmsnorm_back) X(layernorm) X(activate) X(extremes) X(glu) X(glu_back) X(rope) X(cross_entropy)        \
+    X(rmsnorm)                                                                                                         \
+    X(rmsnorm_back) X(layernorm) X(activate) X(extremes) X(glu) X(glu_back) X(rope) X(cross_entropy) X(softmax_parts)  \
         X(argmax) X(adapter) X(threads) X(misfits)
 CASES(CASE)
 

@@ -40,7 +40,7 @@ static void open_tower(struct tower *t, const char *dir, enum dtype precision)
     if (backend_cpu(&t->be, precision)) fail_msg("%s", err_text());
     if (lvlm_config_read(&t->c, dir)) fail_msg("%s", err_text());
     if (safetensors_open(&t->st, dir)) fail_msg("%s", err_text());
-    if (vision_open(&t->v, t->st, &t->c, t->be)) fail_msg("%s", err_text());
+    if (vision_open(&t->v, t->st, &t->c, t->be, NULL)) fail_msg("%s", err_text());
     safetensors_close(t->st); // the weights are the tower's own now
 }
 
@@ -52,7 +52,11 @@ static void see(struct tower *t, float *features, float *projected, const float 
     struct tensor f32 = tensor_of(t->be->alloc((size_t)(rows * h) * 4), DT_F32, rows, h);
     struct tensor p = tensor_of(t->be->alloc((size_t)(rows * d) * 4), DT_F32, rows, d);
 
-    assert_int_equal(vision_tower(t->v, f, pixels, n), 0);
+    struct tensor each[16];
+
+    assert_true(n <= 16);
+    for (int i = 0; i < n; i++) each[i] = tensor_rows(f, (int64_t)i * t->c.vision.tokens, t->c.vision.tokens);
+    assert_int_equal(vision_tower(t->v, each, pixels, n), 0);
     assert_int_equal(t->be->copy(f32, f), 0);
     assert_int_equal(vision_project(t->v, p, f), 0);
     if (features) assert_int_equal(t->be->download(features, f32.data, (size_t)(rows * h) * 4), 0);
@@ -145,7 +149,7 @@ static void chunks(void **state)
         assert_true(distance(together, projected, N * np) < 1e-6);
     }
     struct tensor wrong = tensor_of(features, DT_F32, t.c.vision.tokens + 1, t.c.vision.hidden);
-    assert_int_equal(vision_tower(t.v, wrong, pixels, 1), CL_EINTERNAL);
+    assert_int_equal(vision_tower(t.v, &wrong, pixels, 1), CL_EINTERNAL);
     free(pixels), free(alone), free(projected), free(features), free(together);
     vision_close(t.v);
 }
@@ -413,7 +417,7 @@ static void variants(void **state)
         t.c.projector_bias = kind[k].bias;
         assert_int_equal(backend_cpu(&t.be, DT_F32), 0);
         t.st = written(&m, m.n);
-        if (vision_open(&t.v, t.st, &t.c, t.be)) fail_msg("%s", err_text());
+        if (vision_open(&t.v, t.st, &t.c, t.be, NULL)) fail_msg("%s", err_text());
         see(&t, features[0], projected[0], pixels, 1);
         reference(features[1], projected[1], &m, &t.c, pixels);
         double df = distance(features[0], features[1], (size_t)(t.c.vision.tokens * H));
@@ -432,7 +436,7 @@ static void refuse(const struct made *m, size_t n, const struct lvlm_config *c, 
     struct safetensors *st = written(m, n);
 
     assert_int_equal(backend_cpu(&be, DT_F32), 0);
-    assert_int_equal(vision_open(&v, st, c, be), CL_EMISMATCH);
+    assert_int_equal(vision_open(&v, st, c, be, NULL), CL_EMISMATCH);
     assert_null(v);
     if (!strstr(err_text(), part)) fail_msg("no \"%s\" in: %s", part, err_text());
     safetensors_close(st);

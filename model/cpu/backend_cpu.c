@@ -406,13 +406,34 @@ done:
     return rc;
 }
 
-static int cpu_argmax(int32_t *id, struct tensor logits, const uint8_t *allowed)
+static int cpu_softmax_part(struct softmax_part *part, struct tensor logits, const int32_t *target, int64_t first)
+{
+    int rc;
+
+    TRY(check_f32("softmax_part", logits));
+    cpu_kernels()->softmax_part(part, logits, target, first);
+done:
+    return rc;
+}
+
+static int cpu_softmax_grad(struct tensor logits, const struct softmax_part *whole, const int32_t *target,
+                            int64_t first, float grad_scale)
+{
+    int rc;
+
+    TRY(check_f32("softmax_grad", logits));
+    cpu_kernels()->softmax_grad(logits, whole, target, first, grad_scale);
+done:
+    return rc;
+}
+
+static int cpu_argmax(int32_t *id, float *top, struct tensor logits, const uint8_t *allowed)
 {
     int rc;
 
     TRY(check_f32("argmax", logits));
-    cpu_kernels()->argmax(id, logits, allowed);
-    for (int64_t r = 0; r < logits.rows; r++) {
+    cpu_kernels()->argmax(id, top, logits, allowed);
+    for (int64_t r = 0; !top && r < logits.rows; r++) {
         if (id[r] == -1) FAIL(CL_EINTERNAL, "argmax: none of %lld columns is allowed", (long long)logits.cols);
         if (id[r] < 0) FAIL(CL_ENUM, "row %lld of the logits holds NaN; hint: check the weights", (long long)r);
     }
@@ -456,7 +477,8 @@ done:
         .activate = cpu_activate, .glu = cpu_glu, .glu_back = cpu_glu_back, .rope = cpu_rope,                          \
         .attention = cpu_attention, .attention_back = cpu_attention_back, .gather = cpu_gather,                        \
         .scatter = cpu_scatter, .scatter_add = cpu_scatter_add, .cross_entropy = cpu_cross_entropy,                    \
-        .argmax = cpu_argmax, .adapter_scale = cpu_adapter_scale, .adapter_coef_back = cpu_adapter_coef_back           \
+        .softmax_part = cpu_softmax_part, .softmax_grad = cpu_softmax_grad, .argmax = cpu_argmax,                      \
+        .adapter_scale = cpu_adapter_scale, .adapter_coef_back = cpu_adapter_coef_back                                 \
     }
 
 int backend_cpu(const struct backend **be, enum dtype precision)

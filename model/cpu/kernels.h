@@ -42,8 +42,12 @@
       (struct tensor dq, struct tensor dk, struct tensor dv, struct tensor d_o, struct tensor o, struct tensor q,      \
        struct tensor k, struct tensor v, const float *lse, const struct attention_shape *s, void *scratch))            \
     X(void, cross_entropy, (float *nll, struct tensor logits, const int32_t *target, float grad_scale))                \
-    /* id[i] = -1: no column allowed; -2: row i holds NaN */                                                           \
-    X(void, argmax, (int32_t * id, struct tensor logits, const uint8_t *allowed))                                      \
+    X(void, softmax_part, (struct softmax_part * part, struct tensor logits, const int32_t *target, int64_t first))    \
+    X(void, softmax_grad,                                                                                              \
+      (struct tensor logits, const struct softmax_part *whole, const int32_t *target, int64_t first,                   \
+       float grad_scale))                                                                                              \
+    /* id[i] = -1: no column allowed; -2: row i holds NaN; top may be NULL */                                          \
+    X(void, argmax, (int32_t * id, float *top, struct tensor logits, const uint8_t *allowed))                          \
     X(void, adapter_scale, (struct tensor u, const float *coef, const int64_t *cu, int samples, int slots, int rank))  \
     X(void, adapter_coef_back,                                                                                         \
       (double *dcoef, struct tensor u, struct tensor v, const int64_t *cu, int samples, int slots, int rank))

@@ -214,7 +214,7 @@ static void bench_rows(int64_t rows, int64_t cols, int64_t wide, int64_t vocab)
     snprintf(size, sizeof size, "64x%lld", (long long)vocab);
     for (begin(); again();) must(be->cross_entropy(nll, logits, target, 1));
     report("cross_entropy", size, 64.0 * (double)vocab * 4 * 3, "GB/s");
-    for (begin(); again();) must(be->argmax(target, logits, NULL));
+    for (begin(); again();) must(be->argmax(target, NULL, logits, NULL));
     report("argmax", size, 64.0 * (double)vocab * 4, "GB/s");
     void *all[] = {x.data, y.data, gate.data, up.data, out.data, logits.data, gain, rstd};
     for (int i = 0; i < 8; i++) be->free(all[i]);

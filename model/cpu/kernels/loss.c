@@ -51,18 +51,24 @@ static float row_top(const float *x, int64_t n, double *sum)
     return top;
 }
 
+/* x := exp(x - top) * factor */
+static void exponentials(float *x, int64_t n, float top, float factor)
+{
+    struct row r = {x, false};
+
+    for (int64_t c = 0; c < n; c += VW) {
+        int w = width(n - c);
+        vf_put(r, c, w, vf_exp(vf_get(r, c, w) - top) * factor);
+    }
+}
+
 static float entropy_row(float *x, int64_t n, int32_t target, float grad_scale)
 {
     double sum;
     float top = row_top(x, n, &sum), loss = (float)(log(sum) + ((double)top - x[target]));
 
     if (grad_scale != 0) {
-        float factor = (float)(grad_scale / sum);
-        struct row r = {x, false};
-        for (int64_t c = 0; c < n; c += VW) {
-            int w = width(n - c);
-            vf_put(r, c, w, vf_exp(vf_get(r, c, w) - top) * factor);
-        }
+        exponentials(x, n, top, (float)(grad_scale / sum));
         x[target] -= grad_scale;
     }
     return loss;
@@ -75,7 +81,31 @@ void KERNEL(cross_entropy)(float *nll, struct tensor logits, const int32_t *targ
         nll[r] = entropy_row((float *)logits.data + r * logits.ld, logits.cols, target[r], grad_scale);
 }
 
-static int32_t argmax_row(const float *x, int64_t n, const uint8_t *allowed)
+void KERNEL(softmax_part)(struct softmax_part *part, struct tensor logits, const int32_t *target, int64_t first)
+{
+#pragma omp parallel for schedule(static) if (logits.rows * logits.cols > PARALLEL_WORK / 4)
+    for (int64_t r = 0; r < logits.rows; r++) {
+        const float *x = (const float *)logits.data + r * logits.ld;
+        int64_t at = target[r] - first;
+        double sum;
+        float top = row_top(x, logits.cols, &sum);
+        part[r] = (struct softmax_part){top, (float)sum, at >= 0 && at < logits.cols ? x[at] : -INFINITY};
+    }
+}
+
+void KERNEL(softmax_grad)(struct tensor logits, const struct softmax_part *whole, const int32_t *target, int64_t first,
+                          float grad_scale)
+{
+#pragma omp parallel for schedule(static) if (logits.rows * logits.cols > PARALLEL_WORK / 4)
+    for (int64_t r = 0; r < logits.rows; r++) {
+        float *x = (float *)logits.data + r * logits.ld;
+        int64_t at = target[r] - first;
+        exponentials(x, logits.cols, whole[r].top, grad_scale / whole[r].sum);
+        if (at >= 0 && at < logits.cols) x[at] -= grad_scale;
+    }
+}
+
+static int32_t argmax_row(float *most, const float *x, int64_t n, const uint8_t *allowed)
 {
     float top = -INFINITY;
     int32_t at = -1;
@@ -95,12 +125,16 @@ static int32_t argmax_row(const float *x, int64_t n, const uint8_t *allowed)
                 at = (int32_t)(b + c);
             }
     }
+    *most = top;
     return nan ? -2 : at;
 }
 
-void KERNEL(argmax)(int32_t *id, struct tensor logits, const uint8_t *allowed)
+void KERNEL(argmax)(int32_t *id, float *top, struct tensor logits, const uint8_t *allowed)
 {
 #pragma omp parallel for schedule(static) if (logits.rows * logits.cols > PARALLEL_WORK)
-    for (int64_t r = 0; r < logits.rows; r++)
-        id[r] = argmax_row((const float *)logits.data + r * logits.ld, logits.cols, allowed);
+    for (int64_t r = 0; r < logits.rows; r++) {
+        float most;
+        id[r] = argmax_row(&most, (const float *)logits.data + r * logits.ld, logits.cols, allowed);
+        if (top) top[r] = most;
+    }
 }

@@ -1,0 +1,135 @@
+/* traffic.c - see traffic.h. The order of the calls here is that of the passes: decoder.c, decoder_back.c, head.c. */
+#include "model/traffic.h"
+
+#include "model/lvlm_internal.h"
+
+static void add_sum(struct traffic *t, int tensor, int64_t n, enum dtype wire)
+{
+    if (tensor == 1 || !n) return;
+    t->sums++;
+    t->sum_bytes += comm_sum_bytes(n, wire, tensor, 0); // rank 0 adds up the largest part
+}
+
+static void add_gather(struct traffic *t, int tensor, int64_t bytes)
+{
+    if (tensor == 1) return;
+    t->gathers++;
+    t->gather_bytes += bytes * (tensor - 1);
+}
+
+/* What every row of a head's chunks costs: `bytes` of each rank. */
+static void add_head(struct traffic *t, int tensor, int64_t rows, int64_t bytes)
+{
+    const int64_t chunk = head_chunk_of(tensor);
+
+    for (int64_t i = 0; i < rows; i += chunk) add_gather(t, tensor, (rows - i < chunk ? rows - i : chunk) * bytes);
+}
+
+/* Embedding and layers; the last layer's rows apart. */
+static void add_layers(struct traffic *t, const struct lvlm_config *c, int tensor, int64_t n, int64_t last,
+                       enum dtype wire)
+{
+    const int64_t D = c->text.hidden;
+
+    add_sum(t, tensor, n * D, wire);
+    for (int l = 0; l < c->text.layers; l++)
+        for (int k = 0; k < 2; k++) add_sum(t, tensor, (l == c->text.layers - 1 ? last : n) * D, wire);
+}
+
+struct traffic traffic_forward(const struct lvlm_config *c, int tensor, int64_t n, int64_t rows, enum dtype wire)
+{
+    struct traffic t = {0};
+
+    add_layers(&t, c, tensor, n, rows, wire);
+    add_head(&t, tensor, rows, sizeof(struct softmax_part));
+    return t;
+}
+
+struct traffic traffic_backward(const struct lvlm_config *c, int tensor, int64_t n, int64_t rows, enum dtype wire)
+{
+    struct traffic t = {0};
+    const int64_t D = c->text.hidden;
+
+    add_sum(&t, tensor, rows * D, wire); // from lm_head
+    for (int l = c->text.layers - 1; l >= 0; l--) {
+        add_sum(&t, tensor, (l == c->text.layers - 1 ? rows : n) * D, wire); // in front of the MLP
+        if (l) add_sum(&t, tensor, n * D, wire);                             // of q, k, v: keys come from all tokens
+    }
+    return t;
+}
+
+struct traffic traffic_prefill(const struct lvlm_config *c, int tensor, int64_t n, int64_t prompts, enum dtype wire)
+{
+    struct traffic t = {0};
+
+    add_layers(&t, c, tensor, n, prompts, wire);
+    add_head(&t, tensor, prompts, sizeof(struct choice));
+    return t;
+}
+
+struct traffic traffic_decode(const struct lvlm_config *c, int tensor, int64_t n, enum dtype wire)
+{
+    return traffic_prefill(c, tensor, n, n, wire);
+}
+
+struct traffic traffic_see(const struct lvlm_config *c, int tensor, int pictures, enum dtype wire)
+{
+    struct traffic t = {0};
+    const struct vision_config *v = &c->vision;
+    const int64_t rows = v->tokens + !v->keep_cls;
+
+    if (tensor == 1 || !pictures) return t;
+    t.broadcasts = 1;
+    t.broadcast_bytes = (int64_t)pictures * 3 * v->image_size * v->image_size * (int64_t)sizeof(float) * (tensor - 1);
+    for (int i = 0; i < pictures; i += PICTURES_AT_ONCE) {
+        int now = pictures - i < PICTURES_AT_ONCE ? pictures - i : PICTURES_AT_ONCE;
+        for (int l = 0; l < 2 * v->feature_layers; l++) add_sum(&t, tensor, now * rows * v->hidden, wire);
+    }
+    return t;
+}
+
+/* Width of o_proj's input that a rank has. */
+static int64_t width_of(const struct lvlm_config *c, int rank, int tensor)
+{
+    struct share s = {0};
+
+    share_of(&s, c, &(struct tp){.rank = rank, .size = tensor});
+    return s.H;
+}
+
+struct traffic traffic_load(const struct lvlm_config *c, int tensor, int slots, int rank)
+{
+    struct traffic t = {0};
+    const int64_t per_layer = (int64_t)slots * c->text.layers * rank * (int64_t)sizeof(float),
+                  H = (int64_t)c->text.heads * c->text.head_dim;
+
+    if (tensor == 1) return t;
+    t.messages = (int64_t)slots * (tensor - 1);
+    t.message_bytes = per_layer * (H - width_of(c, 0, tensor));
+    t.broadcasts = slots;
+    t.broadcast_bytes = per_layer * c->text.hidden * (tensor - 1);
+    return t;
+}
+
+struct traffic traffic_gradients(const struct lvlm_config *c, int tensor, int learned, int rank)
+{
+    struct traffic t = {0};
+    const int64_t L = c->text.layers, per_layer = (int64_t)learned * rank * (int64_t)sizeof(float);
+    int64_t widest = 0;
+
+    if (tensor == 1) return t;
+    for (int r = 1; r < tensor; r++) // the leader keeps its own
+        if (width_of(c, r, tensor) > widest) widest = width_of(c, r, tensor);
+    t.messages = L;
+    t.message_bytes = L * per_layer * widest;
+    t.sums = L;
+    t.sum_bytes =
+        L * per_layer * c->text.hidden; // a member: its shares of the others' parts, its own part to the leader
+    return t;
+}
+
+struct traffic traffic_coefs(int tensor, int64_t n)
+{
+    if (tensor == 1) return (struct traffic){0};
+    return (struct traffic){.sums = 1, .sum_bytes = n * (int64_t)sizeof(double) * (tensor - 1)};
+}

@@ -1,0 +1,1069 @@
+/* mpi_lvlm.c - a model on several ranks against itself on one: all ranks are one tensor-parallel group, the first leads.
+ *
+ * The leader opens the base twice, with the group and alone, and runs both through everything that lvlm.h has.
+ */
+#include "mpi_fixture.h"
+
+#define fail_msg(...)                                                                                                  \
+    do {                                                                                                               \
+        char fail_text[2560];                                                                                          \
+        snprintf(fail_text, sizeof fail_text, __VA_ARGS__);                                                            \
+        mpi_case_failed(__FILE__, __LINE__, fail_text);                                                                \
+    } while (0)
+#define assert_int_equal(a, b) check_int(a, b)
+#include "golden_file.h"
+#include "model/follow.h"
+#include "model/lvlm.h"
+#include "model/share.h"
+#include "model/traffic.h"
+#include "tiny_model.h"
+
+enum { SLOTS = 3, LEARNED = 2, RANK = 2, SAMPLES = 4, TOKENS = 80, ROWS = 24, SEQUENCES = 3, STEPS = 5 };
+
+/* heads that do and do not split evenly, fewer key/value heads than ranks, fewer heads of the tower than ranks */
+static const struct tiny models[] = {
+    {.D = 24, .heads = 4, .kv_heads = 4, .head_dim = 6, .F = 20, .L = 3, .vocab = 50},
+    {.D = 20,
+     .heads = 5,
+     .kv_heads = 5,
+     .head_dim = 4,
+     .F = 21,
+     .L = 2,
+     .vocab = 67,
+     .attention_bias = true,
+     .mlp_bias = true,
+     .vision = 12,
+     .vision_heads = 3,
+     .vision_F = 10},
+    {.D = 24,
+     .heads = 6,
+     .kv_heads = 2,
+     .head_dim = 8,
+     .F = 26,
+     .L = 3,
+     .vocab = 51,
+     .tied = true,
+     .vision = 12,
+     .vision_heads = 2,
+     .vision_F = 7},
+    {.D = 16, .heads = 4, .kv_heads = 1, .head_dim = 4, .F = 9, .L = 1, .vocab = 30, .attention_bias = true},
+    {.D = 32, .heads = 8, .kv_heads = 2, .head_dim = 4, .F = 36, .L = 2, .vocab = 90, .mlp_bias = true, .tied = true},
+};
+enum { MODELS = sizeof models / sizeof *models, ALL_MODELS = MODELS, SEEING = 1 };
+
+static char base[128]; // folder of the base, the same on all ranks
+
+static void write_base(const struct tiny *t, void (*change)(struct tiny_file *))
+{
+    if (ranks_rank() == 0) {
+        strcpy(base, "/tmp/mpi_lvlm_XXXXXX");
+        check(mkdtemp(base) != NULL);
+        tiny_write(base, t, change);
+    }
+    check_ok(comm_broadcast(ranks_now()->world, base, sizeof base, 0));
+}
+
+static void remove_base(void)
+{
+    char command[256];
+
+    check_ok(comm_barrier(ranks_now()->world));
+    if (ranks_rank()) return;
+    snprintf(command, sizeof command, "rm -rf '%s'", base);
+    check_int(system(command), 0);
+}
+
+/* The leader does it, the others follow. */
+static void together(void (*lead)(const struct tp *tp, void *context), void *context)
+{
+    const struct tp *tp = ranks_now()->tp;
+
+    if (tp && tp->rank) {
+        check_ok(lvlm_follow(tp));
+        return;
+    }
+    lead(tp, context);
+    check_ok(lvlm_release(tp));
+}
+
+/* ---- everything that a model gives */
+
+struct increments {
+    float *A, *B, coef[SAMPLES * SLOTS];
+    size_t nA, nB; // of one slot
+    struct adapter_slot slot[SLOTS];
+    struct adapters set;
+};
+
+static void make_increments(struct increments *k, const struct lvlm_config *c)
+{
+    static uint64_t version = 1;
+    uint32_t seed = 5;
+
+    k->nA = (size_t)c->text.layers * RANK * (size_t)(c->text.heads * c->text.head_dim);
+    k->nB = (size_t)c->text.layers * (size_t)c->text.hidden * RANK;
+    k->A = malloc(SLOTS * k->nA * sizeof *k->A), k->B = malloc(SLOTS * k->nB * sizeof *k->B);
+    check(k->A && k->B);
+    for (size_t i = 0; i < SLOTS * k->nA; i++) k->A[i] = 0.3f * tiny_noise(&seed);
+    for (size_t i = 0; i < SLOTS * k->nB; i++) k->B[i] = 0.3f * tiny_noise(&seed);
+    for (int i = 0; i < SAMPLES * SLOTS; i++) k->coef[i] = i % 4 == 3 ? 0 : 0.5f + 0.4f * tiny_noise(&seed);
+    for (int i = 0; i < SLOTS; i++)
+        k->slot[i] = (struct adapter_slot){k->A + (size_t)i * k->nA, k->B + (size_t)i * k->nB, version++};
+    k->set = (struct adapters){SLOTS, LEARNED, RANK, k->slot, k->coef};
+}
+
+static void free_increments(struct increments *k)
+{
+    free(k->A), free(k->B);
+}
+
+struct result {
+    float *feature, *logits, *dA, *dB; // malloc'ed
+    size_t n_feature, n_logits, n_A, n_B;
+    float nll[3][ROWS]; // without increments, in training, the second micro-batch
+    double dcoef[2 * SAMPLES * SLOTS];
+    int32_t token[STEPS][SEQUENCES];
+    int rows;
+};
+
+static void free_result(struct result *r)
+{
+    free(r->feature), free(r->logits), free(r->dA), free(r->dB);
+}
+
+static void pack(struct packed_batch *b, const struct tiny *t, struct feature *const *f, uint32_t seed)
+{
+    batch_clear(b);
+    tiny_sample(b, t, 20, 4, true, false, &seed);
+    tiny_sample(b, t, 5, 3, false, false, &seed);
+    tiny_sample(b, t, 23, 6, true, false, &seed);
+    tiny_sample(b, t, 9, 2, false, false, &seed);
+    for (int i = 0; i < b->pictures; i++) b->feature[i] = f[i];
+}
+
+static void see(struct result *r, struct lvlm *m, const struct tiny *t, struct feature **f, int n)
+{
+    const size_t side = (size_t)lvlm_get_config(m)->vision.image_size, numbers = 3 * side * side,
+                 bytes = lvlm_feature_bytes(m);
+    float *pixels = malloc((size_t)n * numbers * sizeof *pixels);
+    uint32_t seed = 99;
+
+    if (!t->vision) return free(pixels);
+    for (size_t i = 0; i < (size_t)n * numbers; i++) pixels[i] = tiny_noise(&seed);
+    check_ok(lvlm_see(m, f, pixels, n));
+    free(pixels);
+    r->n_feature = (size_t)n * bytes / 4;
+    r->feature = malloc((size_t)n * bytes);
+    for (int i = 0; i < n; i++) memcpy((char *)r->feature + (size_t)i * bytes, f[i]->data, bytes);
+}
+
+static void train(struct result *r, struct lvlm *m, const struct tiny *t, struct feature *const *f)
+{
+    const int64_t V = t->vocab;
+    struct packed_batch b = {0};
+    struct increments k;
+    float scale;
+
+    make_increments(&k, lvlm_get_config(m));
+    check_ok(lvlm_reserve(m, &(struct lvlm_limits){SAMPLES, TOKENS, ROWS, SLOTS, RANK, true}));
+    check_ok(batch_new(&b, SAMPLES, TOKENS));
+    pack(&b, t, f, 1);
+    r->rows = (int)b.rows, scale = 1.0f / (float)(2 * b.rows);
+    check_ok(lvlm_forward(m, &b, NULL, r->nll[0], 0));
+    r->n_logits = (size_t)(b.rows * V);
+    r->logits = malloc(r->n_logits * sizeof *r->logits);
+    check_ok(lvlm_logits(m, r->logits, b.rows));
+    check_ok(lvlm_grads_clear(m));
+    for (int i = 0; i < 2; i++) {
+        if (i) pack(&b, t, f, 2);
+        check_ok(lvlm_forward(m, &b, &k.set, r->nll[1 + i], scale));
+        check_ok(lvlm_backward(m, &b, &k.set, r->dcoef + i * SAMPLES * SLOTS));
+    }
+    r->n_A = LEARNED * k.nA, r->n_B = LEARNED * k.nB;
+    r->dA = malloc(r->n_A * sizeof *r->dA), r->dB = malloc(r->n_B * sizeof *r->dB);
+    check_ok(lvlm_grads_read(m, r->dA, r->dB, LEARNED, RANK));
+    check_ok(lvlm_coef_reduce(m, r->dcoef, 2 * SAMPLES * SLOTS));
+    batch_free(&b);
+    free_increments(&k);
+}
+
+/* Prompts in three places of a cache, one of them replaced in the middle. */
+static void generate(struct result *r, struct lvlm *m, const struct tiny *t, struct feature *const *f)
+{
+    static const int seq[] = {2, 0, 1};
+    struct packed_batch b = {0};
+    struct increments k;
+    struct kv_cache *kv, *other;
+    uint8_t *allowed = calloc((size_t)t->vocab, 1);
+    uint32_t seed = 3;
+
+    make_increments(&k, lvlm_get_config(m));
+    for (int i = 0; i < t->vocab; i++) allowed[i] = i % 5 != 1;
+    check_ok(lvlm_kv_new(&other, m, 1, 4));
+    check_ok(lvlm_kv_new(&kv, m, SEQUENCES, 40));
+    lvlm_kv_free(other);
+    check_ok(batch_new(&b, SAMPLES, TOKENS));
+    for (int i = 0; i < 3; i++) tiny_sample(&b, t, 14 + i, 2, i == 1, true, &seed);
+    for (int i = 0; i < b.pictures; i++) b.feature[i] = f[1];
+    check_ok(lvlm_prefill(m, kv, seq, &b, &k.set, allowed, r->token[0]));
+    for (int s = 1; s < STEPS; s++) {
+        check_ok(lvlm_decode(m, kv, 3, seq, r->token[s - 1], &k.set, s < 3 ? allowed : NULL, r->token[s]));
+        if (s != 2) continue;
+        batch_clear(&b);
+        tiny_sample(&b, t, 9, 1, false, true, &seed);
+        check_ok(lvlm_prefill(m, kv, &seq[1], &b, &k.set, NULL, &r->token[s][1]));
+    }
+    lvlm_kv_free(kv);
+    batch_free(&b);
+    free(allowed);
+    free_increments(&k);
+}
+
+static void run(struct result *r, const struct tiny *t, const struct tp *tp, enum dtype act)
+{
+    const struct backend *be;
+    struct lvlm *m;
+    struct feature *f[6] = {0};
+
+    memset(r, 0, sizeof *r);
+    check_ok(backend_cpu(&be, act));
+    check_ok(lvlm_open(&m, base, be, tp, true));
+    see(r, m, t, f, 6);
+    if (t->vision) { // numbers that are free are given again
+        lvlm_feature_free(m, f[1]);
+        free(r->feature);
+        see(r, m, t, f, 6);
+    }
+    train(r, m, t, f);
+    generate(r, m, t, f);
+    for (int i = 0; i < 6; i++) lvlm_feature_free(m, f[i]);
+    lvlm_close(m);
+}
+
+static double distance(const float *x, const float *y, size_t n)
+{
+    double most = 1e-30, far = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        double d = fabs((double)x[i] - (double)y[i]);
+        if (!(d <= far)) far = d;
+        if (fabs((double)y[i]) > most) most = fabs((double)y[i]);
+    }
+    return far / most;
+}
+
+static void compare(const struct result *a, const struct result *b, double within, const char *what)
+{
+    const struct {
+        const char *name;
+        const float *a, *b;
+        size_t n;
+    } part[] = {{"features", a->feature, b->feature, a->n_feature},
+                {"logits", a->logits, b->logits, a->n_logits},
+                {"dA", a->dA, b->dA, a->n_A},
+                {"dB", a->dB, b->dB, a->n_B},
+                {"nll", a->nll[0], b->nll[0], (size_t)a->rows},
+                {"nll", a->nll[1], b->nll[1], (size_t)a->rows},
+                {"nll", a->nll[2], b->nll[2], (size_t)a->rows}};
+    double most = 0, far = 0;
+
+    check_int(a->rows, b->rows);
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+        double d = distance(part[i].a, part[i].b, part[i].n);
+        if (!(d <= within)) fail_msg("%s: %s differ by %g", what, part[i].name, d);
+    }
+    for (int i = 0; i < 2 * SAMPLES * SLOTS; i++) {
+        most = fmax(most, fabs(b->dcoef[i]));
+        far = fmax(far, fabs(a->dcoef[i] - b->dcoef[i]));
+    }
+    if (!(far <= within * most)) fail_msg("%s: gradients of coefficients differ by %g", what, far / most);
+}
+
+/* ---- against one process */
+
+struct one {
+    const struct tiny *t;
+    enum dtype act;
+    double within;
+    char what[64];
+};
+
+static void against_one_rank(const struct tp *tp, void *context)
+{
+    const struct one *o = context;
+    struct result shared, alone;
+
+    run(&shared, o->t, tp, o->act);
+    run(&alone, o->t, NULL, o->act);
+    compare(&shared, &alone, o->within, o->what);
+    if (o->within < 1e-4) check_bytes(shared.token, alone.token, sizeof alone.token);
+    free_result(&shared), free_result(&alone);
+}
+
+static void each_model(enum dtype act, double within)
+{
+    for (int i = 0; i < MODELS; i++) {
+        struct one o = {&models[i], act, within, ""};
+        snprintf(o.what, sizeof o.what, "model %d, %s", i, dtype_name(act));
+        if (models[i].heads < ranks_size()) continue;
+        write_base(&models[i], NULL);
+        together(against_one_rank, &o);
+        remove_base();
+    }
+}
+
+static void equals_one_rank(void)
+{
+    each_model(DT_F32, 1e-5);
+}
+
+static void equals_one_rank_bf16(void)
+{
+    const struct backend *be;
+
+    if (backend_cpu(&be, DT_BF16)) {
+        if (ranks_rank() == 0) printf("skipped: %s\n", err_text());
+        return;
+    }
+    each_model(DT_BF16, 4e-2);
+}
+
+/* Sums that travel as bf16: 8 bits of every share. */
+static void bf16_on_the_wire(void)
+{
+    check_ok(ranks_layout(ranks_size(), false, DT_BF16));
+    each_model(DT_F32, 5e-2);
+}
+
+static const struct tiny golden[] = {
+    {.vocab = 448, .heads = 4, .vision = 32, .image_token = 420},
+    {.vocab = 448, .heads = 6, .vision = 48, .image_token = 400},
+};
+
+static void golden_gradients(void)
+{
+    for (int i = 0; i < 2; i++) {
+        struct one o = {&golden[i], DT_F32, 1e-5, ""};
+        snprintf(o.what, sizeof o.what, "golden %c", "ab"[i]);
+        snprintf(base, sizeof base, SOURCE_DIR "/golden/%c/base", "ab"[i]);
+        together(against_one_rank, &o);
+    }
+}
+
+static void twice(const struct tp *tp, void *context)
+{
+    struct result a, b;
+
+    run(&a, context, tp, DT_F32);
+    run(&b, context, tp, DT_F32);
+    check_bytes(a.dA, b.dA, a.n_A * sizeof *a.dA);
+    check_bytes(a.dB, b.dB, a.n_B * sizeof *a.dB);
+    check_bytes(a.logits, b.logits, a.n_logits * sizeof *a.logits);
+    check_bytes(a.feature, b.feature, a.n_feature * sizeof *a.feature);
+    check_bytes(a.nll, b.nll, sizeof a.nll);
+    check_bytes(a.dcoef, b.dcoef, sizeof a.dcoef);
+    check_bytes(a.token, b.token, sizeof a.token);
+    free_result(&a), free_result(&b);
+}
+
+/* Two runs of as many ranks: the same bits. */
+static void runs_are_equal(void)
+{
+    write_base(&models[SEEING], NULL);
+    together(twice, (void *)&models[SEEING]);
+    remove_base();
+}
+
+/* ---- the golden sets */
+
+struct set {
+    hid_t g;
+    const char *name;
+    struct lvlm *m;
+    uint8_t allowed[448]; // ids that the tokenizer has
+};
+
+/* The sample as it is in the file: whole, or its prompt. */
+static void golden_sample(const struct set *s, struct packed_batch *b, int task, int i, bool prompt_only)
+{
+    size_t n;
+    int32_t *id = golden_read_i32(s->g, &n, "forward/%d/%d/ids", task, i),
+            *label = golden_read_i32(s->g, &n, "forward/%d/%d/labels", task, i);
+    struct sample sample = {.id = id, .label = label, .n = (int64_t)n, .picture = -1};
+
+    for (int64_t k = sample.n - 1; k >= 0; k--) {
+        if (label[k] >= 0) sample.prompt_n = k, sample.answers++;
+        if (id[k] == lvlm_get_config(s->m)->image_token) sample.picture = k;
+    }
+    batch_clear(b);
+    check_ok(batch_add(b, &sample, prompt_only));
+    free(id), free(label);
+}
+
+static void golden_forward(const struct set *s, struct packed_batch *b, int task, int i)
+{
+    size_t n, nv;
+    float nll[64], *logits = golden_read_f32(s->g, &n, "forward/%d/%d/answer_logits", task, i),
+                   *got = malloc(n * sizeof *got);
+    double sum = 0, *want = golden_read_f64(s->g, NULL, "forward/%d/%d/answer_nll", task, i);
+
+    if (b->pictures) {
+        float *vision = golden_read_f32(s->g, &nv, "forward/%d/%d/vision", task, i);
+        check(distance(b->feature[0]->data, vision, nv) < 1e-4);
+        free(vision);
+    }
+    check_ok(lvlm_forward(s->m, b, NULL, nll, 0));
+    check_ok(lvlm_logits(s->m, got, b->rows));
+    check_int(n, b->rows * 448);
+    check(distance(got, logits, n) < 1e-4);
+    for (int64_t r = 0; r < b->rows; r++) sum += (double)nll[r];
+    check_near(sum, *want, 1e-4 * fabs(*want));
+    free(logits), free(got), free(want);
+}
+
+static void golden_greedy(const struct set *s, struct packed_batch *b, struct kv_cache *kv, int task, int i)
+{
+    static const int seq[] = {0};
+    size_t n;
+    int32_t *want = golden_read_i32(s->g, &n, "forward/%d/%d/generated", task, i), token;
+
+    check_ok(lvlm_prefill(s->m, kv, seq, b, NULL, s->allowed, &token));
+    for (size_t k = 0;; k++) {
+        check_int(token, want[k]);
+        if (k == n - 1) break;
+        check_ok(lvlm_decode(s->m, kv, 1, seq, &token, NULL, s->allowed, &token));
+    }
+    free(want);
+}
+
+static void allow_pieces(struct set *s)
+{
+    struct tokenizer *tok;
+    const int32_t image = lvlm_get_config(s->m)->image_token;
+
+    check_ok(tokenizer_open(&tok, base));
+    for (int32_t id = 0; id < tokenizer_size(tok) && id < 448; id++)
+        s->allowed[id] = id != image && tokenizer_piece(tok, id) != NULL;
+    tokenizer_close(tok);
+}
+
+static void golden_set(const struct tp *tp, void *context)
+{
+    struct set *s = context;
+    const struct backend *be;
+    struct packed_batch b = {0};
+    struct kv_cache *kv;
+    int seen = 0;
+
+    s->g = golden_open(s->name);
+    check_ok(backend_cpu(&be, DT_F32));
+    check_ok(lvlm_open(&s->m, base, be, tp, false));
+    allow_pieces(s);
+    check_ok(lvlm_reserve(s->m, &(struct lvlm_limits){.samples = 1, .tokens = 400, .rows = 64}));
+    check_ok(batch_new(&b, 1, 400));
+    check_ok(lvlm_kv_new(&kv, s->m, 1, 400));
+    for (int task = 0; task < 2; task++)
+        for (int i = 0; golden_has(s->g, "forward/%d/%d", task, i); i++) {
+            struct feature *f = NULL;
+            golden_sample(s, &b, task, i, false);
+            if (b.pictures && !golden_has(s->g, "forward/%d/%d/pixels", task, i)) continue;
+            if (b.pictures) {
+                float *pixels = golden_read_f32(s->g, NULL, "forward/%d/%d/pixels", task, i);
+                check_ok(lvlm_see(s->m, &f, pixels, 1));
+                free(pixels);
+                b.feature[0] = f;
+            }
+            golden_forward(s, &b, task, i);
+            if (golden_has(s->g, "forward/%d/%d/generated", task, i)) {
+                golden_sample(s, &b, task, i, true);
+                if (f) b.feature[0] = f;
+                golden_greedy(s, &b, kv, task, i);
+            }
+            lvlm_feature_free(s->m, f);
+            seen++;
+        }
+    check(seen >= 6);
+    lvlm_kv_free(kv);
+    batch_free(&b);
+    lvlm_close(s->m);
+    golden_close(s->g);
+}
+
+static void golden_a(void)
+{
+    struct set s = {.name = "a"};
+
+    strcpy(base, SOURCE_DIR "/golden/a/base");
+    together(golden_set, &s);
+}
+
+static void golden_b(void)
+{
+    struct set s = {.name = "b"};
+
+    strcpy(base, SOURCE_DIR "/golden/b/base");
+    together(golden_set, &s);
+}
+
+/* ---- a model that is open, for what follows */
+
+static struct lvlm *open_model(const struct tp *tp)
+{
+    const struct backend *be;
+    struct lvlm *m;
+
+    check_ok(backend_cpu(&be, DT_F32));
+    check_ok(lvlm_open(&m, base, be, tp, true));
+    check_ok(lvlm_reserve(m, &(struct lvlm_limits){SAMPLES, TOKENS, ROWS, SLOTS, RANK, true}));
+    return m;
+}
+
+static void on_base(const struct tiny *t, void (*change)(struct tiny_file *),
+                    void (*lead)(const struct tp *tp, void *context))
+{
+    if (t->heads < ranks_size()) return;
+    write_base(t, change);
+    together(lead, (void *)t);
+    remove_base();
+}
+
+/* Samples of different slots in one pack give what each gives alone. */
+static void mixed(const struct tp *tp, void *context)
+{
+    struct lvlm *m = open_model(tp);
+    struct packed_batch all = {0}, b = {0};
+    struct increments k;
+    struct feature *f[2] = {0};
+    struct result r = {0};
+    float together_nll[ROWS], nll[ROWS], coef[SAMPLES * SLOTS] = {0};
+
+    make_increments(&k, lvlm_get_config(m));
+    for (int s = 0; s < SAMPLES; s++) coef[s * SLOTS + s % SLOTS] = 0.7f + 0.1f * (float)s; // each its own slot
+    see(&r, m, context, f, 2);
+    check_ok(batch_new(&all, SAMPLES, TOKENS)), check_ok(batch_new(&b, 1, TOKENS));
+    pack(&all, context, f, 1);
+    k.set.coef = coef;
+    check_ok(lvlm_forward(m, &all, &k.set, together_nll, 0));
+    for (int s = 0; s < SAMPLES; s++) {
+        const int64_t n = all.cu[s + 1] - all.cu[s], rows = all.cu_row[s + 1] - all.cu_row[s];
+        batch_clear(&b);
+        b.samples = 1, b.n = b.cu[1] = n, b.rows = b.cu_row[1] = rows;
+        memcpy(b.id, all.id + all.cu[s], (size_t)n * sizeof *b.id);
+        memcpy(b.pos, all.pos + all.cu[s], (size_t)n * sizeof *b.pos);
+        memcpy(b.target, all.target + all.cu_row[s], (size_t)rows * sizeof *b.target);
+        for (int64_t i = 0; i < rows; i++) b.row[i] = all.row[all.cu_row[s] + i] - all.cu[s];
+        for (int i = 0; i < all.pictures; i++)
+            if (all.picture_sample[i] == s)
+                b.pictures = 1, b.picture_at[0] = all.picture_at[i] - all.cu[s], b.feature[0] = all.feature[i];
+        k.set.coef = coef + s * SLOTS;
+        check_ok(lvlm_forward(m, &b, &k.set, nll, 0));
+        check(distance(nll, together_nll + all.cu_row[s], (size_t)rows) < 1e-5);
+    }
+    for (int i = 0; i < 2; i++) lvlm_feature_free(m, f[i]);
+    free_result(&r);
+    batch_free(&all), batch_free(&b);
+    free_increments(&k);
+    lvlm_close(m);
+}
+
+static void mixed_slots(void)
+{
+    on_base(&models[2], NULL, mixed);
+}
+
+/* Values may be gone once a version is loaded; then another version, or a set of another width, needs them again. */
+static void loads(const struct tp *tp, void *context)
+{
+    struct lvlm *m = open_model(tp);
+    struct increments k;
+    struct packed_batch b = {0};
+    float nll[2][ROWS];
+    const float *A, *B;
+
+    check_ok(batch_new(&b, SAMPLES, TOKENS));
+    pack(&b, context, NULL, 1);
+    make_increments(&k, lvlm_get_config(m));
+    check_ok(lvlm_forward(m, &b, &k.set, nll[0], 0));
+    A = k.slot[1].A, B = k.slot[1].B;
+    for (int i = 0; i < SLOTS; i++) k.slot[i].A = k.slot[i].B = NULL;
+    check_ok(lvlm_load(m, &k.set));
+    check_ok(lvlm_forward(m, &b, &k.set, nll[1], 0));
+    check_bytes(nll[0], nll[1], (size_t)b.rows * sizeof **nll);
+    k.slot[1].version += 1000;
+    check_code(lvlm_forward(m, &b, &k.set, nll[1], 0), CL_EINTERNAL);
+    check_text(err_text(), "slot 1 of a set of 3 has no values");
+    k.slot[1].A = A, k.slot[1].B = B;
+    check_ok(lvlm_load(m, &k.set));
+    check_ok(lvlm_forward(m, &b, &k.set, nll[1], 0));
+    check_bytes(nll[0], nll[1], (size_t)b.rows * sizeof **nll);
+    k.set.slots = 2;
+    check_code(lvlm_load(m, &k.set), CL_EINTERNAL);
+    batch_free(&b);
+    free_increments(&k);
+    lvlm_close(m);
+}
+
+static void values_may_be_gone(void)
+{
+    on_base(&models[0], NULL, loads);
+}
+
+/* What the leader refuses it refuses alone: the group goes on. */
+static void refuses(const struct tp *tp, void *context)
+{
+    struct lvlm *m = open_model(tp);
+    struct packed_batch b = {0};
+    float nll[2][ROWS];
+    double dcoef[1];
+    int32_t keep;
+
+    check_ok(batch_new(&b, SAMPLES, TOKENS));
+    pack(&b, context, NULL, 1);
+    check_ok(lvlm_forward(m, &b, NULL, nll[0], 0));
+    keep = b.id[3], b.id[3] = models[0].vocab;
+    check_code(lvlm_forward(m, &b, NULL, nll[1], 0), CL_ENUM);
+    check_text(err_text(), "token id 50 at place 3");
+    b.id[3] = keep, keep = b.target[2], b.target[2] = -1;
+    if (tp) check_code(lvlm_forward(m, &b, NULL, nll[1], 0), CL_ENUM);
+    b.target[2] = keep;
+    check_code(lvlm_coef_reduce(m, dcoef, 1), CL_EINTERNAL);
+    check_code(lvlm_grads_read(m, NULL, NULL, SLOTS + 1, RANK), CL_EINTERNAL);
+    check_ok(lvlm_forward(m, &b, NULL, nll[1], 0));
+    check_bytes(nll[0], nll[1], (size_t)b.rows * sizeof **nll);
+    batch_free(&b);
+    lvlm_close(m);
+}
+
+static void refused_alone(void)
+{
+    on_base(&models[0], NULL, refuses);
+}
+
+static void too_many(const struct tp *tp, void *context)
+{
+    const struct backend *be;
+    struct lvlm *m;
+    (void)context;
+
+    check_ok(backend_cpu(&be, DT_F32));
+    check_code(lvlm_open(&m, base, be, tp, false), CL_ECONFIG);
+    check_text(err_text(), "parallel.tensor");
+    check_text(err_text(), "any size from 1 to 1 works");
+}
+
+static void more_ranks_than_heads(void)
+{
+    const struct tiny t = {.D = 8, .heads = 1, .kv_heads = 1, .head_dim = 8, .F = 8, .L = 1, .vocab = 20};
+
+    if (ranks_size() == 1) return;
+    write_base(&t, NULL);
+    together(too_many, NULL);
+    remove_base();
+}
+
+/* ---- numbers that are none */
+
+/* What the last rank multiplies with in the MLP of layer 1. */
+static void spoil_mlp(struct tiny_file *f)
+{
+    int64_t cols;
+    float *down = tiny_tensor(f, "layers.1.mlp.down_proj.weight", &cols);
+
+    down[cols - 1] = NAN;
+}
+
+static void finds_nonfinite(const struct tp *tp, void *context)
+{
+    struct lvlm *m = open_model(tp);
+    struct packed_batch b = {0};
+    float nll[ROWS];
+    char text[256], want[64];
+
+    check_ok(batch_new(&b, SAMPLES, TOKENS));
+    pack(&b, context, NULL, 1);
+    check_ok(lvlm_find_nonfinite(m, text, sizeof text));
+    check_int(text[0], 0);
+    check_ok(lvlm_forward(m, &b, NULL, nll, 0));
+    check(isnan(nll[0]));
+    check_ok(lvlm_find_nonfinite(m, text, sizeof text));
+    if (tp) {
+        snprintf(want, sizeof want, "rank %d (", tp->size - 1);
+        check_text(text, want);
+        check_text(text, "in tp_reduce behind the MLP of layer 1");
+    }
+    check_ok(lvlm_find_nonfinite(m, text, sizeof text));
+    check_int(text[0], 0);
+    batch_free(&b);
+    lvlm_close(m);
+}
+
+static void where_nonfinite(void)
+{
+    on_base(&models[0], spoil_mlp, finds_nonfinite);
+}
+
+/* One row of the vocabulary, the last rank's. */
+static void spoil_head(struct tiny_file *f)
+{
+    int64_t cols;
+    float *head = tiny_tensor(f, "lm_head.weight", &cols);
+
+    head[49 * cols] = NAN;
+}
+
+static void refuses_nan(const struct tp *tp, void *context)
+{
+    struct lvlm *m = open_model(tp);
+    struct packed_batch b = {0};
+    struct kv_cache *kv;
+    uint32_t seed = 1;
+    int32_t next;
+    const int seq = 0;
+    uint8_t none[50] = {0};
+
+    check_ok(batch_new(&b, 1, TOKENS));
+    check_ok(lvlm_kv_new(&kv, m, 1, TOKENS));
+    tiny_sample(&b, context, 9, 1, false, true, &seed);
+    for (int i = 0; i < 2; i++) { // the ranks stay in step
+        check_code(lvlm_prefill(m, kv, &seq, &b, NULL, NULL, &next), CL_ENUM);
+        check_text(err_text(), "row 0 of the logits holds NaN");
+    }
+    check_code(lvlm_prefill(m, kv, &seq, &b, NULL, none, &next), CL_ENUM);
+    lvlm_kv_free(kv);
+    batch_free(&b);
+    lvlm_close(m);
+}
+
+static void nan_logits(void)
+{
+    on_base(&models[0], spoil_head, refuses_nan);
+}
+
+/* All logits 0. */
+static void clear_head(struct tiny_file *f)
+{
+    int64_t cols;
+    float *head = tiny_tensor(f, "lm_head.weight", &cols);
+
+    for (int64_t i = 0; i < 50 * cols; i++) head[i] = 0;
+}
+
+static void chooses_lower(const struct tp *tp, void *context)
+{
+    struct lvlm *m = open_model(tp);
+    struct packed_batch b = {0};
+    struct kv_cache *kv;
+    uint32_t seed = 1;
+    int32_t next;
+    const int seq = 0;
+    uint8_t allowed[50] = {0};
+
+    check_ok(batch_new(&b, 1, TOKENS));
+    check_ok(lvlm_kv_new(&kv, m, 1, TOKENS));
+    tiny_sample(&b, context, 9, 1, false, true, &seed);
+    check_ok(lvlm_prefill(m, kv, &seq, &b, NULL, NULL, &next));
+    check_int(next, 0);
+    for (int first = 49; first >= 0; first--) {
+        allowed[first] = 1;
+        check_ok(lvlm_prefill(m, kv, &seq, &b, NULL, allowed, &next));
+        check_int(next, first);
+    }
+    lvlm_kv_free(kv);
+    batch_free(&b);
+    lvlm_close(m);
+}
+
+/* Whichever ranks have them. */
+static void equal_logits(void)
+{
+    on_base(&models[0], clear_head, chooses_lower);
+}
+
+/* ---- bytes of the files */
+
+/* What every rank reads: norms; of the tower patches, positions, norms, biases behind sums; the projector. */
+static int64_t read_by_all(const struct tiny *t)
+{
+    const int64_t D = t->D, h = t->vision, blocks = TINY_TOWER_LAYERS - 1;
+    int64_t n = D * (2 * t->L + 1);
+
+    if (h)
+        n += h * 3 * TINY_PATCH * TINY_PATCH + h * (TINY_PATCHES + 2) + 2 * h + blocks * 4 * h + D * h + D + D * D + D;
+    return n * (int64_t)sizeof(float);
+}
+
+static void opens(const struct tp *tp, void *context)
+{
+    const struct tiny *t = context;
+    const int P = tp ? tp->size : 1;
+    const int64_t all = read_by_all(t), head = 2LL * t->head_dim * t->D * t->L * (int64_t)sizeof(float); // k and v
+    const struct backend *be;
+    struct lvlm *m, *alone;
+    int64_t sum = 0, whole, copies = 0, most;
+
+    check_ok(backend_cpu(&be, DT_F32));
+    check_ok(lvlm_open(&alone, base, be, NULL, false));
+    check_ok(lvlm_open(&m, base, be, tp, false));
+    whole = lvlm_read_bytes(alone, 0);
+    // whole heads make the largest share uneven; a row of each kind more than the even part
+    most = all + (whole - all) * ((t->heads + P - 1) / P) / t->heads + head + 4 * (t->D + 3) * 4 * t->L;
+    for (int r = 0; r < P; r++) {
+        struct share s;
+        check_ok(share_of(&s, lvlm_get_config(m), &(struct tp){.rank = r, .size = P}));
+        sum += lvlm_read_bytes(m, r), copies += s.kv_heads;
+        check(lvlm_read_bytes(m, r) <= most);
+    }
+    // one copy, what all have, key/value heads that several ranks have
+    check_int(sum, whole + (P - 1) * all + (copies - t->kv_heads) * head);
+    lvlm_close(m), lvlm_close(alone);
+}
+
+static void reads_its_share(void)
+{
+    static const struct tiny wide = {.D = 64,
+                                     .heads = 8,
+                                     .kv_heads = 8,
+                                     .head_dim = 8,
+                                     .F = 128,
+                                     .L = 4,
+                                     .vocab = 256,
+                                     .vision = 32,
+                                     .vision_heads = 4,
+                                     .vision_F = 64};
+    static const struct tiny grouped = {
+        .D = 64, .heads = 8, .kv_heads = 2, .head_dim = 8, .F = 100, .L = 3, .vocab = 201};
+
+    on_base(&wide, NULL, opens);
+    on_base(&grouped, NULL, opens);
+}
+
+/* ---- bytes on the wire */
+
+enum {
+    DO_SEE = 1,
+    DO_FORWARD = 2,
+    WITH_INCREMENTS = 4,
+    DO_BACKWARD = 8,
+    DO_READ = 16,
+    DO_COEFS = 32,
+    DO_PREFILL = 64,
+    DO_DECODE = 128
+};
+
+struct steps {
+    const struct tiny *t;
+    unsigned what;
+    int64_t n, rows; // of the batch
+};
+
+static void takes_steps(const struct tp *tp, void *context)
+{
+    static const int seq[] = {0, 1};
+    struct steps *s = context;
+    struct lvlm *m = open_model(tp);
+    struct packed_batch b = {0};
+    struct increments k;
+    struct feature *f[6] = {0};
+    struct kv_cache *kv;
+    struct result r = {0};
+    float nll[ROWS];
+    double dcoef[SAMPLES * SLOTS];
+    int32_t next[2];
+    uint32_t seed = 1;
+
+    make_increments(&k, lvlm_get_config(m));
+    check_ok(batch_new(&b, SAMPLES, TOKENS));
+    if (s->what & DO_SEE) see(&r, m, s->t, f, 6);
+    for (int i = 0; i < 4; i++) tiny_sample(&b, s->t, 20, 5, (s->what & DO_SEE) && i < 2, false, &seed);
+    for (int i = 0; i < b.pictures; i++) b.feature[i] = f[i];
+    s->n = b.n, s->rows = b.rows;
+    check_ok(lvlm_grads_clear(m));
+    if (s->what & DO_FORWARD)
+        check_ok(
+            lvlm_forward(m, &b, s->what & WITH_INCREMENTS ? &k.set : NULL, nll, s->what & WITH_INCREMENTS ? 1 : 0));
+    if (s->what & DO_BACKWARD) check_ok(lvlm_backward(m, &b, &k.set, dcoef));
+    r.dA = malloc(LEARNED * k.nA * sizeof *r.dA), r.dB = malloc(LEARNED * k.nB * sizeof *r.dB);
+    if (s->what & DO_READ) check_ok(lvlm_grads_read(m, r.dA, r.dB, LEARNED, RANK));
+    if (s->what & DO_COEFS) check_ok(lvlm_coef_reduce(m, dcoef, SAMPLES * SLOTS));
+    check_ok(lvlm_kv_new(&kv, m, 2, 40));
+    batch_clear(&b);
+    for (int i = 0; i < 2; i++) tiny_sample(&b, s->t, 16, 1, false, true, &seed);
+    if (s->what & DO_PREFILL) check_ok(lvlm_prefill(m, kv, seq, &b, NULL, NULL, next));
+    if (s->what & DO_DECODE) check_ok(lvlm_decode(m, kv, 2, seq, next, NULL, NULL, next));
+    lvlm_kv_free(kv);
+    for (int i = 0; i < 6; i++) lvlm_feature_free(m, f[i]);
+    free_result(&r);
+    batch_free(&b);
+    free_increments(&k);
+    lvlm_close(m);
+}
+
+/* What the rank that sends most sends for `more` beyond `what`. */
+static struct traffic difference(struct steps *s, unsigned what, unsigned more)
+{
+    struct comm *c = ranks_now()->tp->comm;
+    struct comm_counts a, b;
+    struct traffic mine, all[8], most = {0};
+    int64_t *x = (int64_t *)&most;
+
+    comm_counts_clear(c), s->what = what;
+    together(takes_steps, s);
+    a = comm_get_counts(c);
+    comm_counts_clear(c), s->what = what | more;
+    together(takes_steps, s);
+    b = comm_get_counts(c);
+    mine = (struct traffic){b.sums - a.sums,
+                            b.sum_bytes - a.sum_bytes,
+                            b.gathers - a.gathers,
+                            b.gather_bytes - a.gather_bytes,
+                            b.messages - a.messages,
+                            b.message_bytes - a.message_bytes,
+                            b.broadcasts - a.broadcasts,
+                            b.broadcast_bytes - a.broadcast_bytes};
+    check_ok(comm_gather(ranks_now()->world, all, &mine, sizeof mine));
+    for (int r = 0; r < ranks_size(); r++)
+        for (size_t i = 0; i < sizeof mine / sizeof *x; i++)
+            if (((int64_t *)&all[r])[i] > x[i]) x[i] = ((int64_t *)&all[r])[i];
+    return most;
+}
+
+static void same_traffic(struct traffic got, struct traffic want)
+{
+    check_int(got.sums, want.sums), check_int(got.sum_bytes, want.sum_bytes);
+    check_int(got.gathers, want.gathers), check_int(got.gather_bytes, want.gather_bytes);
+    check_int(got.messages, want.messages), check_int(got.message_bytes, want.message_bytes);
+    check(got.broadcasts >= want.broadcasts && got.broadcast_bytes >= want.broadcast_bytes); // and the orders
+    check(got.broadcast_bytes - want.broadcast_bytes < 2048 * (ranks_size() - 1));
+}
+
+static struct traffic both(struct traffic a, struct traffic b)
+{
+    for (size_t i = 0; i < sizeof a / sizeof(int64_t); i++) ((int64_t *)&a)[i] += ((int64_t *)&b)[i];
+    return a;
+}
+
+static void count_all(const struct tiny *t, enum dtype wire)
+{
+    const int P = ranks_size();
+    struct steps s = {.t = t};
+    struct lvlm_config c;
+
+    check_ok(ranks_layout(P, false, wire));
+    write_base(t, NULL);
+    check_ok(lvlm_config_read(&c, base));
+    struct traffic see = difference(&s, 0, DO_SEE), forward = difference(&s, DO_SEE, DO_FORWARD),
+                   training = difference(&s, DO_SEE, DO_FORWARD | WITH_INCREMENTS),
+                   backward = difference(&s, DO_SEE | DO_FORWARD | WITH_INCREMENTS, DO_BACKWARD),
+                   read = difference(&s, DO_FORWARD | WITH_INCREMENTS | DO_BACKWARD, DO_READ),
+                   coefs = difference(&s, DO_FORWARD | WITH_INCREMENTS | DO_BACKWARD, DO_COEFS),
+                   prefill = difference(&s, 0, DO_PREFILL), decode = difference(&s, DO_PREFILL, DO_DECODE);
+    check_ok(comm_broadcast(ranks_now()->world, &s, sizeof s, 0));
+#if defined(CLLAVA_GUARD) || !defined(NDEBUG)
+    forward.gathers--, forward.gather_bytes -= 8 * (P - 1); // are all ranks alike?
+    training.gathers--, training.gather_bytes -= 8 * (P - 1);
+#endif
+    same_traffic(see, traffic_see(&c, P, 6, wire));
+    same_traffic(forward, traffic_forward(&c, P, s.n, s.rows, wire));
+    // increments: what brings A and B to the members, and nothing else
+    same_traffic(training, both(traffic_forward(&c, P, s.n, s.rows, wire), traffic_load(&c, P, SLOTS, RANK)));
+    same_traffic(backward, traffic_backward(&c, P, s.n, s.rows, wire));
+    same_traffic(read, traffic_gradients(&c, P, LEARNED, RANK));
+    same_traffic(coefs, traffic_coefs(P, SAMPLES * SLOTS));
+    same_traffic(prefill, traffic_prefill(&c, P, 2 * 15, 2, wire));
+    same_traffic(decode, traffic_decode(&c, P, 2, wire));
+    remove_base();
+}
+
+/* The formulas say what is sent, call by call and byte by byte. */
+static void traffic_is_as_predicted(void)
+{
+    static const struct tiny wide = {.D = 64,
+                                     .heads = 6,
+                                     .kv_heads = 2,
+                                     .head_dim = 8,
+                                     .F = 40,
+                                     .L = 3,
+                                     .vocab = 70,
+                                     .vision = 48,
+                                     .vision_heads = 4,
+                                     .vision_F = 50};
+
+    if (ranks_size() == 1) return;
+    count_all(&wide, DT_F32);
+    count_all(&wide, DT_BF16);
+    count_all(&models[2], DT_F32);
+}
+
+/* ---- texts */
+
+static void embeds(const struct tp *tp, void *context)
+{
+    static const char *const text[] = {"What colour is the ball?",
+                                       "",
+                                       "Which shape?",
+                                       "A longer question than the others are.",
+                                       "ball",
+                                       "What colour is the cup in the picture?",
+                                       "Is it red?"};
+    enum { N = sizeof text / sizeof *text };
+    const char *spec = context;
+    const struct backend *f32;
+    struct text_encoder *e;
+    struct tokenizer *tok;
+    float *alone, *spread;
+    size_t K;
+
+    check_ok(backend_cpu(&f32, DT_F32));
+    check_ok(tokenizer_open(&tok, base));
+    check_ok(text_encoder_open(&e, spec, base, tok, f32));
+    K = (size_t)text_encoder_width(e);
+    alone = calloc(N * K, sizeof *alone), spread = calloc(N * K, sizeof *spread);
+    check_ok(text_encoder_embed(e, alone, text, N));
+    for (int i = 0; i < 2; i++) {
+        memset(spread, 0, N * K * sizeof *spread);
+        check_ok(follow_embed(tp, e, spec, base, spread, text, N));
+        for (int k = 0; k < N; k++) check(distance(spread + (size_t)k * K, alone + (size_t)k * K, K) < 1e-5);
+    }
+    check_ok(follow_embed(tp, e, spec, base, spread, text, 1)); // too few to share
+    check(distance(spread, alone, K) < 1e-5);
+    check_ok(follow_embed(tp, e, spec, base, spread, text, 0));
+    free(alone), free(spread);
+    text_encoder_close(e);
+    tokenizer_close(tok);
+}
+
+static void texts_are_spread(void)
+{
+    for (int i = 0; i < 2; i++) {
+        char spec[512];
+        snprintf(base, sizeof base, SOURCE_DIR "/golden/%c/base", "ab"[i]);
+        snprintf(spec, sizeof spec, SOURCE_DIR "/golden/%c/encoder", "ab"[i]);
+        together(embeds, spec);
+        together(embeds, (void *)"base");
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct mpi_case cases[] = {
+#define CASE(name) {#name, name}
+        CASE(equals_one_rank),
+        CASE(equals_one_rank_bf16),
+        CASE(bf16_on_the_wire),
+        CASE(golden_gradients),
+        CASE(golden_a),
+        CASE(golden_b),
+        CASE(runs_are_equal),
+        CASE(mixed_slots),
+        CASE(values_may_be_gone),
+        CASE(refused_alone),
+        CASE(more_ranks_than_heads),
+        CASE(where_nonfinite),
+        CASE(nan_logits),
+        CASE(equal_logits),
+        CASE(reads_its_share),
+        CASE(traffic_is_as_predicted),
+        CASE(texts_are_spread),
+    };
+    return mpi_cases(argc, argv, cases, sizeof cases / sizeof *cases);
+}
