@@ -45,6 +45,18 @@ int ckpt_attr_bytes(struct ckpt *c, const char *object, const char *name, const 
 int ckpt_commit(struct ckpt *c);
 void ckpt_abandon(struct ckpt *c); // NULL is fine
 
+/* A checkpoint that is written while the caller goes on: the functions above copy what they are given, ckpt_commit hands
+ * the copies to a thread that makes the same calls on the real file and then the thread ends. So the file, its safety and
+ * its errors are those of a direct write, only later: from ckpt_wait, or from the next ckpt_create_deferred or commit of
+ * a deferred one, which wait for the write before. Every other function here waits for it too, as HDF5 is for one thread
+ * at a time: all calls must come from one thread. Nothing can be read from c.
+ * Memory: all that is handed in once more, until it is written. */
+int ckpt_create_deferred(struct ckpt **c, const char *path);
+bool ckpt_writing(void); // whether a write is still going on
+/* Waits for the write that was committed last and gives its result, once; CL_OK when there is none. Before the end of the
+ * process at the latest. */
+int ckpt_wait(void);
+
 /* Removes temporary files of writers that died from a folder; how many in removed (may be NULL). A file is left alone
  * while its writer lives (it holds a lock), and where the writer was on another host until an hour after its last byte. */
 int ckpt_clean_temporaries(const char *dir, int *removed);

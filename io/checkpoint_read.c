@@ -1,27 +1,18 @@
-/* checkpoint_read.c - the reading half of checkpoint.h: nothing that a file says is believed before it is checked.
- *
- * A shape is refused when its numbers cannot be in the bytes that are stored for it (deflate shrinks at most about 1030
- * times), so that a damaged or hostile size never becomes an allocation.
+/* checkpoint_read.c - the reading half of checkpoint.h: opening, datasets of numbers, the file as a whole. Text and
+ * attributes are read in checkpoint_text.c.
  */
 #include "io/h5.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum {
-    DEFLATE_MOST = 1100,           // logical bytes that one stored byte can become
-    TEXT_MOST = 256 * 1024 * 1024, // longest string that is read
-    VERIFY_BYTES = 16 * 1024 * 1024
-};
+enum { VERIFY_BYTES = 16 * 1024 * 1024 };
 static const char FORMAT[] = "cllava-checkpoint";
-
-static int read_heaps(struct ckpt *c, int64_t (**heaps)[3], int64_t *n);
 
 /* ---- opening */
 
@@ -62,7 +53,7 @@ static int check_heaps(struct ckpt *c)
     int rc = CL_OK;
 
     if (!ckpt_has_attr(c, "/", H5_HEAPS)) return CL_OK; // other writers
-    TRY(read_heaps(c, &heaps, &n));
+    TRY(h5_read_heaps(c, &heaps, &n));
     for (int64_t i = 0; i < n; i++) {
         if (heaps[i][0] < 0 || heaps[i][1] < 0) FAIL(CL_EFORMAT, "%s: attribute %s is broken", c->path, H5_HEAPS);
         TRY(h5_crc(c, heaps[i][0], heaps[i][1], &crc));
@@ -169,68 +160,6 @@ bool ckpt_has(struct ckpt *c, const char *name)
     return !h5_find(c, name, &found) && found;
 }
 
-static int open_object(struct ckpt *c, const char *name, hid_t *id)
-{
-    bool found;
-    int rc;
-
-    TRY(h5_find(c, name, &found));
-    if (!found) FAIL(CL_EFORMAT, "%s: no %s; hint: h5ls -r shows what the file holds", c->path, name);
-    H5TRY(c, name, *id = H5Oopen(c->file, name, H5P_DEFAULT));
-done:
-    return rc;
-}
-
-/* An open dataset whose data lies in this file. */
-static int open_set(struct ckpt *c, const char *name, hid_t *set)
-{
-    hid_t properties = -1;
-    int outside, rc;
-
-    TRY(open_object(c, name, set));
-    if (H5Iget_type(*set) != H5I_DATASET) FAIL(CL_EFORMAT, "%s: %s is not a dataset", c->path, name);
-    H5TRY(c, name, properties = H5Dget_create_plist(*set));
-    H5TRY(c, name, outside = H5Pget_external_count(properties));
-    if (outside || H5Pget_layout(properties) == H5D_VIRTUAL)
-        FAIL(CL_EFORMAT, "%s: the data of %s lies in another file (expected inside)", c->path, name);
-done:
-    h5_close(properties);
-    return rc;
-}
-
-/* Shape of an open dataset, its numbers and their bytes held against what is stored. dims 0: a scalar. */
-static int set_shape(struct ckpt *c, const char *name, hid_t set, int *dims, int64_t *shape, int64_t *count)
-{
-    hid_t space = -1, type = -1;
-    hsize_t size[H5S_MAX_RANK], stored;
-    int64_t bytes = 0;
-    int rc;
-
-    H5TRY(c, name, space = H5Dget_space(set));
-    H5TRY(c, name, type = H5Dget_type(set));
-    H5TRY(c, name, *dims = H5Sget_simple_extent_ndims(space));
-    if (*dims > CKPT_MAX_DIMS)
-        FAIL(CL_EFORMAT, "%s: %s has %d dimensions (expected at most %d)", c->path, name, *dims, CKPT_MAX_DIMS);
-    H5TRY(c, name, H5Sget_simple_extent_dims(space, size, NULL));
-    *count = 1;
-    for (int i = 0; i < *dims; i++) {
-        shape[i] = (int64_t)size[i];
-        if (shape[i] < 0 || __builtin_mul_overflow(*count, shape[i], count))
-            FAIL(CL_EFORMAT, "%s: %s has an impossible size; hint: the file is damaged", c->path, name);
-    }
-    stored = H5Dget_storage_size(set);
-    H5Eclear2(H5E_DEFAULT);
-    if (__builtin_mul_overflow(*count, (int64_t)H5Tget_size(type), &bytes) || (uint64_t)bytes / DEFLATE_MOST > stored ||
-        (bytes > 0 && stored == 0))
-        FAIL(CL_EFORMAT, "%s: %s claims %lld values, but only %llu bytes are stored for it; hint: the file is damaged",
-             c->path, name, (long long)*count, (unsigned long long)stored);
-    rc = CL_OK;
-done:
-    h5_close(space);
-    h5_close(type);
-    return rc;
-}
-
 int ckpt_shape(struct ckpt *c, const char *name, int *dims, int64_t *shape)
 {
     hid_t set = -1;
@@ -238,8 +167,8 @@ int ckpt_shape(struct ckpt *c, const char *name, int *dims, int64_t *shape)
     int rc;
 
     h5_begin();
-    TRY(open_set(c, name, &set));
-    rc = set_shape(c, name, set, dims, shape, &n);
+    TRY(h5_open_set(c, name, &set));
+    rc = h5_set_shape(c, name, set, dims, shape, &n);
 done:
     h5_close(set);
     return rc;
@@ -270,54 +199,6 @@ static int check_shape(struct ckpt *c, const char *name, int dims, const int64_t
     return err_set(CL_EFORMAT, "%s: wrong shape of %s (got %s, expected %s)", c->path, name, g, e);
 }
 
-/* May numbers of the stored type be read as `type`? */
-static int check_class(struct ckpt *c, const char *name, hid_t id, enum ckpt_type type)
-{
-    bool want_float = type == CKPT_F32 || type == CKPT_F64;
-    H5T_class_t class = H5Tget_class(id);
-
-    if (class == H5T_INTEGER || (class == H5T_FLOAT && want_float)) return CL_OK;
-    return err_set(CL_EFORMAT, "%s: %s holds %s (expected %s)", c->path, name,
-                   class == H5T_FLOAT    ? "floating-point numbers"
-                   : class == H5T_STRING ? "text"
-                                         : "something else than numbers",
-                   want_float ? "numbers" : "integers");
-}
-
-/* A number that does not fit is an error, not a clipped number. HDF5 counts an infinite double among those. */
-static H5T_conv_ret_t on_conversion(H5T_conv_except_t what, hid_t from, hid_t to, void *src, void *dst, void *data)
-{
-    double value = 0;
-
-    (void)to, (void)dst;
-    if (what != H5T_CONV_EXCEPT_RANGE_HI && what != H5T_CONV_EXCEPT_RANGE_LOW) return H5T_CONV_UNHANDLED;
-    if (H5Tget_class(from) == H5T_FLOAT && H5Tget_size(from) == sizeof value) memcpy(&value, src, sizeof value);
-    if (isinf(value)) return H5T_CONV_UNHANDLED;
-    *(bool *)data = true;
-    return H5T_CONV_ABORT;
-}
-
-static int read_space(struct ckpt *c, const char *name, hid_t set, enum ckpt_type type, hid_t memory, hid_t stored,
-                      void *data)
-{
-    hid_t id = -1, transfer = -1;
-    bool clipped = false;
-    int rc;
-
-    H5TRY(c, name, id = H5Dget_type(set));
-    TRY(check_class(c, name, id, type));
-    H5TRY(c, name, transfer = H5Pcreate(H5P_DATASET_XFER));
-    H5TRY(c, name, H5Pset_type_conv_cb(transfer, on_conversion, &clipped));
-    if (H5Dread(set, h5_memory(type), memory, stored, transfer, data) < 0) {
-        rc = h5_fail(c, name, "H5Dread");
-        if (clipped) rc = err_set(CL_EFORMAT, "%s: %s holds a number that is out of range", c->path, name);
-    }
-done:
-    h5_close(id);
-    h5_close(transfer);
-    return rc;
-}
-
 int ckpt_read(struct ckpt *c, const char *name, enum ckpt_type type, int dims, const int64_t *shape, void *data)
 {
     int64_t got[CKPT_MAX_DIMS], n;
@@ -325,32 +206,12 @@ int ckpt_read(struct ckpt *c, const char *name, enum ckpt_type type, int dims, c
     int rc, rank;
 
     h5_begin();
-    TRY(open_set(c, name, &set));
-    TRY(set_shape(c, name, set, &rank, got, &n));
+    TRY(h5_open_set(c, name, &set));
+    TRY(h5_set_shape(c, name, set, &rank, got, &n));
     TRY(check_shape(c, name, rank, got, dims, shape));
-    if (n > 0) rc = read_space(c, name, set, type, H5S_ALL, H5S_ALL, data);
+    if (n > 0) rc = h5_read_space(c, name, set, type, H5S_ALL, H5S_ALL, data);
 done:
     h5_close(set);
-    return rc;
-}
-
-/* Rows [first, first + n) of an open dataset of this shape. */
-static int read_rows(struct ckpt *c, const char *name, hid_t set, enum ckpt_type type, int dims, const int64_t *shape,
-                     int64_t first, int64_t n, void *data)
-{
-    hsize_t from[CKPT_MAX_DIMS] = {0}, part[CKPT_MAX_DIMS];
-    hid_t memory = -1, stored = -1;
-    int rc;
-
-    for (int i = 0; i < dims; i++) part[i] = i ? (hsize_t)shape[i] : (hsize_t)n;
-    from[0] = (hsize_t)first;
-    H5TRY(c, name, memory = H5Screate_simple(dims, part, NULL));
-    H5TRY(c, name, stored = H5Dget_space(set));
-    H5TRY(c, name, H5Sselect_hyperslab(stored, H5S_SELECT_SET, from, NULL, part, NULL));
-    rc = read_space(c, name, set, type, memory, stored, data);
-done:
-    h5_close(memory);
-    h5_close(stored);
     return rc;
 }
 
@@ -362,263 +223,15 @@ int ckpt_read_rows(struct ckpt *c, const char *name, enum ckpt_type type, int di
     int rc, rank;
 
     h5_begin();
-    TRY(open_set(c, name, &set));
-    TRY(set_shape(c, name, set, &rank, got, &total));
+    TRY(h5_open_set(c, name, &set));
+    TRY(h5_set_shape(c, name, set, &rank, got, &total));
     TRY(check_shape(c, name, rank, got, dims, shape));
     if (dims < 1 || first < 0 || n < 0 || first > got[0] || n > got[0] - first)
         FAIL(CL_EFORMAT, "%s: %s has no %lld rows from %lld on (got %lld rows)", c->path, name, (long long)n,
              (long long)first, dims < 1 ? 0LL : (long long)got[0]);
-    if (n > 0 && total > 0) rc = read_rows(c, name, set, type, dims, got, first, n, data);
+    if (n > 0 && total > 0) rc = h5_read_rows(c, name, set, type, dims, got, first, n, data);
 done:
     h5_close(set);
-    return rc;
-}
-
-/* ---- text. Fixed and variable length are read by one way: as variable length, converted by HDF5. */
-
-/* Copies an HDF5 string, which may be NULL where nothing was written. */
-static int take_text(struct ckpt *c, const char *name, const char *from, char **to)
-{
-    if (!from) from = "";
-    if (strnlen(from, TEXT_MOST) == TEXT_MOST) return err_set(CL_EFORMAT, "%s: text of %s is too long", c->path, name);
-    if (!h5_utf8(from)) return err_set(CL_EFORMAT, "%s: text of %s is not UTF-8", c->path, name);
-    *to = strdup(from);
-    return *to ? CL_OK : err_set(CL_ENOMEM, "no memory for text of %s", name);
-}
-
-/* One type in memory for both kinds of stored strings. *fixed: bytes per string, 0 where they are of variable length. */
-static int string_memory(struct ckpt *c, const char *name, hid_t stored, hid_t *memory, size_t *fixed)
-{
-    htri_t variable;
-    int rc;
-
-    if (H5Tget_class(stored) != H5T_STRING) FAIL(CL_EFORMAT, "%s: %s is not text", c->path, name);
-    H5TRY(c, name, variable = H5Tis_variable_str(stored));
-    H5TRY(c, name, *memory = H5Tcopy(stored));
-    *fixed = variable ? 0 : H5Tget_size(stored);
-    if (!variable) {
-        H5TRY(c, name, H5Tset_size(*memory, *fixed + 1));
-        H5TRY(c, name, H5Tset_strpad(*memory, H5T_STR_NULLTERM));
-    }
-done:
-    return rc;
-}
-
-static int read_variable(struct ckpt *c, const char *name, hid_t set, hid_t memory, char **text, int64_t n)
-{
-    char **raw = calloc((size_t)n, sizeof *raw);
-    hid_t space = -1;
-    int rc;
-
-    if (!raw) FAIL(CL_ENOMEM, "no memory for %lld strings", (long long)n);
-    H5TRY(c, name, space = H5Dget_space(set));
-    H5TRY(c, name, H5Dread(set, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, raw));
-    rc = CL_OK;
-    for (int64_t i = 0; !rc && i < n; i++) rc = take_text(c, name, raw[i], &text[i]);
-    H5Dvlen_reclaim(memory, space, H5P_DEFAULT, raw);
-done:
-    h5_close(space);
-    free(raw);
-    return rc;
-}
-
-static int read_fixed(struct ckpt *c, const char *name, hid_t set, hid_t memory, size_t size, char **text, int64_t n)
-{
-    char *raw = size < TEXT_MOST ? calloc((size_t)n, size + 1) : NULL;
-    int rc;
-
-    if (!raw) FAIL(CL_ENOMEM, "no memory for %lld strings", (long long)n);
-    H5TRY(c, name, H5Dread(set, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, raw));
-    rc = CL_OK;
-    for (int64_t i = 0; !rc && i < n; i++) rc = take_text(c, name, raw + (size_t)i * (size + 1), &text[i]);
-done:
-    free(raw);
-    return rc;
-}
-
-int ckpt_read_strings(struct ckpt *c, const char *name, char ***text, int64_t *count)
-{
-    hid_t set = -1, stored = -1, memory = -1;
-    int64_t shape[CKPT_MAX_DIMS], n = 0;
-    char **out = NULL;
-    size_t fixed;
-    int rc, dims;
-
-    *text = NULL;
-    *count = 0;
-    h5_begin();
-    TRY(open_set(c, name, &set));
-    TRY(set_shape(c, name, set, &dims, shape, &n));
-    if (dims > 1) FAIL(CL_EFORMAT, "%s: %s has %d dimensions (expected a list of text)", c->path, name, dims);
-    H5TRY(c, name, stored = H5Dget_type(set));
-    TRY(string_memory(c, name, stored, &memory, &fixed));
-    out = calloc((size_t)(n > 0 ? n : 1), sizeof *out);
-    if (!out) FAIL(CL_ENOMEM, "no memory for %lld strings", (long long)n);
-    if (n > 0)
-        TRY(fixed ? read_fixed(c, name, set, memory, fixed, out, n) : read_variable(c, name, set, memory, out, n));
-    *text = out;
-    *count = n;
-    out = NULL;
-done:
-    ckpt_strings_free(out, n);
-    h5_close(set);
-    h5_close(stored);
-    h5_close(memory);
-    return rc;
-}
-
-void ckpt_strings_free(char **text, int64_t n)
-{
-    if (!text) return;
-    for (int64_t i = 0; i < n; i++) free(text[i]);
-    free(text);
-}
-
-/* ---- attributes */
-
-/* An open attribute, its stored type and how many values it has. */
-struct attribute {
-    hid_t id, type;
-    int64_t n;
-};
-
-static void attribute_close(struct attribute *a)
-{
-    h5_close(a->type);
-    h5_close(a->id);
-}
-
-static int attribute_open(struct ckpt *c, const char *object, const char *name, struct attribute *a)
-{
-    hid_t id = -1, space = -1;
-    htri_t there;
-    int rc;
-
-    a->id = a->type = -1;
-    TRY(open_object(c, object, &id));
-    H5TRY(c, name, there = H5Aexists(id, name));
-    if (!there) FAIL(CL_EFORMAT, "%s: %s has no attribute %s", c->path, object, name);
-    H5TRY(c, name, a->id = H5Aopen(id, name, H5P_DEFAULT));
-    H5TRY(c, name, a->type = H5Aget_type(a->id));
-    H5TRY(c, name, space = H5Aget_space(a->id));
-    H5TRY(c, name, a->n = H5Sget_simple_extent_npoints(space));
-done:
-    h5_close(space);
-    h5_close(id);
-    if (rc) {
-        attribute_close(a);
-        a->id = a->type = -1;
-    }
-    return rc;
-}
-
-bool ckpt_has_attr(struct ckpt *c, const char *object, const char *name)
-{
-    bool found;
-
-    h5_begin();
-    if (h5_find(c, object, &found) || !found) return false;
-    found = H5Aexists_by_name(c->file, object, name, H5P_DEFAULT) > 0;
-    H5Eclear2(H5E_DEFAULT);
-    return found;
-}
-
-static int get_number(struct ckpt *c, const char *object, const char *name, enum ckpt_type type, void *value)
-{
-    struct attribute a;
-    int rc;
-
-    h5_begin();
-    TRY(attribute_open(c, object, name, &a));
-    TRY(check_class(c, name, a.type, type));
-    if (a.n != 1)
-        FAIL(CL_EFORMAT, "%s: attribute %s of %s has %lld values (expected 1)", c->path, name, object, (long long)a.n);
-    H5TRY(c, name, H5Aread(a.id, h5_memory(type), value));
-done:
-    attribute_close(&a);
-    return rc;
-}
-
-int ckpt_get_i64(struct ckpt *c, const char *object, const char *name, int64_t *value)
-{
-    return get_number(c, object, name, CKPT_I64, value);
-}
-
-int ckpt_get_f64(struct ckpt *c, const char *object, const char *name, double *value)
-{
-    return get_number(c, object, name, CKPT_F64, value);
-}
-
-int ckpt_get_str(struct ckpt *c, const char *object, const char *name, char **value)
-{
-    struct attribute a;
-    hid_t memory = -1;
-    size_t fixed = 0;
-    char *raw = NULL;
-    int rc;
-
-    *value = NULL;
-    h5_begin();
-    TRY(attribute_open(c, object, name, &a));
-    if (a.n != 1)
-        FAIL(CL_EFORMAT, "%s: attribute %s of %s has %lld values (expected 1)", c->path, name, object, (long long)a.n);
-    TRY(string_memory(c, name, a.type, &memory, &fixed));
-    if (fixed) {
-        raw = fixed < TEXT_MOST ? calloc(1, fixed + 1) : NULL;
-        if (!raw) FAIL(CL_ENOMEM, "no memory for text of %s", name);
-        H5TRY(c, name, H5Aread(a.id, memory, raw));
-    } else {
-        H5TRY(c, name, H5Aread(a.id, memory, &raw));
-    }
-    rc = take_text(c, name, raw, value);
-done:
-    if (fixed)
-        free(raw);
-    else if (raw)
-        H5free_memory(raw);
-    h5_close(memory);
-    attribute_close(&a);
-    return rc;
-}
-
-int ckpt_get_bytes(struct ckpt *c, const char *object, const char *name, void **bytes, size_t *n)
-{
-    struct attribute a;
-    void *out = NULL;
-    int rc;
-
-    *bytes = NULL;
-    *n = 0;
-    h5_begin();
-    TRY(attribute_open(c, object, name, &a));
-    if (H5Tget_class(a.type) != H5T_INTEGER || H5Tget_size(a.type) != 1 || a.n < 0 || a.n > TEXT_MOST)
-        FAIL(CL_EFORMAT, "%s: attribute %s of %s does not hold bytes", c->path, name, object);
-    out = calloc((size_t)a.n + 1, 1);
-    if (!out) FAIL(CL_ENOMEM, "no memory for %lld bytes", (long long)a.n);
-    if (a.n > 0) H5TRY(c, name, H5Aread(a.id, H5T_NATIVE_UINT8, out));
-    *bytes = out;
-    *n = (size_t)a.n;
-    out = NULL;
-done:
-    free(out);
-    attribute_close(&a);
-    return rc;
-}
-
-static int read_heaps(struct ckpt *c, int64_t (**heaps)[3], int64_t *n)
-{
-    struct attribute a;
-    int rc;
-
-    TRY(attribute_open(c, "/", H5_HEAPS, &a));
-    TRY(check_class(c, H5_HEAPS, a.type, CKPT_I64));
-    if (a.n < 0 || a.n % 3 || a.n > TEXT_MOST) FAIL(CL_EFORMAT, "%s: attribute %s is broken", c->path, H5_HEAPS);
-    *n = a.n / 3;
-    *heaps = calloc((size_t)*n + 1, sizeof **heaps);
-    if (!*heaps) FAIL(CL_ENOMEM, "no memory for the checksums of %s", c->path);
-    if (*n) H5TRY(c, H5_HEAPS, H5Aread(a.id, H5T_NATIVE_INT64, *heaps));
-done:
-    attribute_close(&a);
     return rc;
 }
 
@@ -650,7 +263,7 @@ int ckpt_list(struct ckpt *c, const char *group, char ***names, int64_t *n)
     *names = NULL;
     *n = 0;
     h5_begin();
-    TRY(open_object(c, group, &id));
+    TRY(h5_open_object(c, group, &id));
     if (H5Iget_type(id) != H5I_GROUP) FAIL(CL_EFORMAT, "%s: %s is not a group", c->path, group);
     H5TRY(c, group, H5Gget_info(id, &info));
     if (stat(c->writing ? c->temp : c->path, &s) || info.nlinks > (hsize_t)s.st_size + 1024)
@@ -677,7 +290,7 @@ static int verify_numbers(struct ckpt *c, const char *name, hid_t set)
     void *buffer = NULL;
     int rc, dims;
 
-    TRY(set_shape(c, name, set, &dims, shape, &n));
+    TRY(h5_set_shape(c, name, set, &dims, shape, &n));
     if (n == 0) goto done;
     H5TRY(c, name, stored = H5Dget_type(set));
     type = H5Tget_class(stored) == H5T_FLOAT ? (H5Tget_size(stored) > 4 ? CKPT_F64 : CKPT_F32) : CKPT_I64;
@@ -687,9 +300,9 @@ static int verify_numbers(struct ckpt *c, const char *name, hid_t set)
     if (dims == 0 || block > shape[0]) block = dims ? shape[0] : 1;
     buffer = malloc((size_t)(block * row) * 8);
     if (!buffer) FAIL(CL_ENOMEM, "no memory to read %s", name);
-    if (dims == 0) TRY(read_space(c, name, set, type, H5S_ALL, H5S_ALL, buffer));
+    if (dims == 0) TRY(h5_read_space(c, name, set, type, H5S_ALL, H5S_ALL, buffer));
     for (int64_t i = 0; dims && i < shape[0]; i += block)
-        TRY(read_rows(c, name, set, type, dims, shape, i, i + block > shape[0] ? shape[0] - i : block, buffer));
+        TRY(h5_read_rows(c, name, set, type, dims, shape, i, i + block > shape[0] ? shape[0] - i : block, buffer));
 done:
     free(buffer);
     h5_close(stored);
@@ -713,7 +326,7 @@ static herr_t verify_object(hid_t root, const char *name, const H5O_info_t *info
     (void)root;
     if (info->type != H5O_TYPE_DATASET) return 0;
     snprintf(object, sizeof object, "/%s", name);
-    TRY(open_set(w->c, object, &set));
+    TRY(h5_open_set(w->c, object, &set));
     H5TRY(w->c, object, type = H5Dget_type(set));
     rc = H5Tget_class(type) == H5T_STRING ? ckpt_read_strings(w->c, object, &text, &n)
                                           : verify_numbers(w->c, object, set);

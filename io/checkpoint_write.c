@@ -150,6 +150,10 @@ done:
 void ckpt_abandon(struct ckpt *c)
 {
     if (!c) return;
+    if (c->deferred) {
+        deferred_abandon(c);
+        return;
+    }
     h5_begin();
     writer_free(c);
 }
@@ -229,6 +233,7 @@ int ckpt_group(struct ckpt *c, const char *name)
 {
     int rc;
 
+    if (c->deferred) return deferred_group(c, name);
     h5_begin();
     TRY(h5_check_name(c->path, name));
     if (name[1]) rc = make_groups(c, name, strlen(name));
@@ -248,21 +253,6 @@ static int prepare(struct ckpt *c, const char *name)
     if (found || !name[1]) FAIL(CL_EINTERNAL, "%s: %s is written twice", c->path, name);
 done:
     return rc;
-}
-
-/* Numbers in a shape; CL_EINTERNAL for what no caller should ask for. */
-static int count(const struct ckpt *c, const char *name, size_t size, int dims, const int64_t *shape, int64_t *n)
-{
-    int64_t bytes;
-
-    if (dims < 1 || dims > CKPT_MAX_DIMS)
-        return err_set(CL_EINTERNAL, "%s: %s has %d dimensions (expected 1 to %d)", c->path, name, dims, CKPT_MAX_DIMS);
-    *n = 1;
-    for (int i = 0; i < dims; i++)
-        if (shape[i] < 0 || __builtin_mul_overflow(*n, shape[i], n) ||
-            __builtin_mul_overflow(*n, (int64_t)size, &bytes))
-            return err_set(CL_EINTERNAL, "%s: %s has a size that is negative or too large", c->path, name);
-    return CL_OK;
 }
 
 /* One row of the first dimension per chunk, more where rows are small, parts of one where it is huge. */
@@ -320,7 +310,7 @@ static int write_array(struct ckpt *c, const char *name, const struct array *a, 
     int64_t n = 0, row = 1;
     int rc;
 
-    TRY(count(c, name, a->size, a->dims, a->shape, &n));
+    TRY(h5_count(c, name, a->size, a->dims, a->shape, &n));
     TRY(prepare(c, name));
     for (int i = 0; i < a->dims; i++) {
         shape[i] = most[i] = (hsize_t)a->shape[i];
@@ -343,6 +333,7 @@ int ckpt_write(struct ckpt *c, const char *name, enum ckpt_type type, int dims, 
 {
     const struct array a = {h5_stored(type), h5_memory(type), h5_size(type), dims, shape, grows, false};
 
+    if (c->deferred) return deferred_write(c, name, type, dims, shape, data, grows);
     h5_begin();
     return write_array(c, name, &a, data);
 }
@@ -353,6 +344,7 @@ int ckpt_write_strings(struct ckpt *c, const char *name, const char *const *text
     hid_t type = -1;
     int rc;
 
+    if (c->deferred) return deferred_strings(c, name, text, n);
     h5_begin();
     if (n > MOST_TEXTS)
         FAIL(CL_EINTERNAL, "%s: %s has %lld strings (expected at most %d)", c->path, name, (long long)n, MOST_TEXTS);
@@ -405,12 +397,14 @@ done:
 
 int ckpt_attr_i64(struct ckpt *c, const char *object, const char *name, int64_t value)
 {
+    if (c->deferred) return deferred_i64(c, object, name, value);
     h5_begin();
     return write_scalar(c, object, name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value);
 }
 
 int ckpt_attr_f64(struct ckpt *c, const char *object, const char *name, double value)
 {
+    if (c->deferred) return deferred_f64(c, object, name, value);
     h5_begin();
     return write_scalar(c, object, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, &value);
 }
@@ -420,6 +414,7 @@ int ckpt_attr_str(struct ckpt *c, const char *object, const char *name, const ch
     hid_t type = -1;
     int rc;
 
+    if (c->deferred) return deferred_str(c, object, name, value);
     h5_begin();
     if (!h5_utf8(value)) FAIL(CL_EINTERNAL, "%s: attribute %s of %s is not UTF-8", c->path, name, object);
     H5TRY(c, name, type = h5_string_type());
@@ -435,6 +430,7 @@ int ckpt_attr_bytes(struct ckpt *c, const char *object, const char *name, const 
     hid_t space = -1;
     int rc;
 
+    if (c->deferred) return deferred_bytes(c, object, name, bytes, n);
     h5_begin();
     H5TRY(c, name, space = H5Screate_simple(1, &shape, NULL));
     rc = write_attribute(c, object, name, H5T_STD_U8LE, H5T_NATIVE_UINT8, space, n ? bytes : "");
@@ -529,6 +525,7 @@ int ckpt_commit(struct ckpt *c)
 {
     int rc;
 
+    if (c->deferred) return deferred_commit(c);
     h5_begin();
     TRY(finish_file(c));
     if (rename(c->temp, c->path)) {

@@ -74,8 +74,11 @@ struct config {
     } eval;
     struct {
         int tensor;
-        char *coordinator;
+        char *coordinator, *wire;
     } parallel;
+    struct {
+        double seconds;
+    } watchdog; // 0: never
     struct {
         int64_t every_steps;
         int keep;

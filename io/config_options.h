@@ -119,6 +119,10 @@
       "ranks that share one copy of the base; data-parallel size = ranks / tensor") \
     X(WORD,   "parallel.coordinator",  parallel.coordinator,  "shared", 0, 0,   "shared, dedicated", PLACE, \
       "rank 0 also computes, or only coordinates") \
+    X(WORD,   "parallel.wire",         parallel.wire,         "f32",   0, 0,    "f32, bf16", PLACE, \
+      "numbers that ranks of one copy of the base exchange: bf16 halves the bytes and rounds partial sums") \
+    X(DOUBLE, "watchdog.seconds",      watchdog.seconds,      "120",   0, 1e9,  NULL, PLACE, \
+      "a rank that stands so long in one exchange with others hangs: the job ends; 0: never") \
     X(INT64,  "checkpoint.every_steps", checkpoint.every_steps, "200", 0, 1e15, NULL, PLACE, \
       "optimizer steps between checkpoints inside a task; 0: none") \
     X(INT,    "checkpoint.keep",       checkpoint.keep,       "2",     1, 1e6,  NULL, PLACE, \

@@ -7,6 +7,7 @@
 
 #include "io/config_internal.h"
 #include "io/err.h"
+#include "io/hash.h"
 
 /* ---- one value ---- */
 
@@ -122,13 +123,6 @@ int config_json(const struct config *c, char **text)
 
 /* ---- hash ---- */
 
-/* FNV-1a, 64 bits. */
-static uint64_t hash_bytes(uint64_t h, const char *s, size_t n)
-{
-    for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)s[i]) * 0x100000001b3u;
-    return h;
-}
-
 /* Of a path only the last part: the same files elsewhere give the same numbers. */
 static uint64_t hash_options(uint64_t h, const struct option *options, size_t n, const void *base, struct text *t)
 {
@@ -150,7 +144,7 @@ static uint64_t hash_options(uint64_t h, const struct option *options, size_t n,
 uint64_t config_hash(const struct config *c)
 {
     struct text t = {0};
-    uint64_t h = hash_options(0xcbf29ce484222325u, config_options, config_option_count, c, &t);
+    uint64_t h = hash_options(HASH_BEGIN, config_options, config_option_count, c, &t);
 
     for (int i = 0; i < c->stream.tasks; i++)
         h = hash_options(h, config_task_options, config_task_option_count, &c->stream.task[i], &t);

@@ -5,12 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TEXT = 2048 };
-static _Thread_local char text[TEXT];
+static _Thread_local char text[ERR_ROOM];
 
 int err_set(int code, const char *fmt, ...)
 {
-    char now[TEXT]; // arguments may point into text itself
+    char now[ERR_ROOM]; // arguments may point into text itself
 
     va_list ap;
     va_start(ap, fmt);
@@ -22,7 +21,7 @@ int err_set(int code, const char *fmt, ...)
 
 int err_prefix(int code, const char *fmt, ...)
 {
-    char where[TEXT], now[2 * TEXT + 4];
+    char where[ERR_ROOM], now[2 * ERR_ROOM + 4];
     va_list ap;
 
     if (!code) return code;
@@ -31,7 +30,7 @@ int err_prefix(int code, const char *fmt, ...)
     va_end(ap);
     snprintf(now, sizeof now, "%s: %s", where, text);
     memcpy(text, now, sizeof text - 1);
-    text[TEXT - 1] = 0;
+    text[ERR_ROOM - 1] = 0;
     return code;
 }
 

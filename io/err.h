@@ -45,7 +45,9 @@ enum cl_code {
 #undef CL_ENUM
 };
 
-/* Sets this thread's error text (truncated at 2 KiB) and returns code, so that a caller can write return err_set(..). */
+enum { ERR_ROOM = 2048 }; // bytes of an error text, with its end
+
+/* Sets this thread's error text (truncated to ERR_ROOM) and returns code, so that a caller can write return err_set(..). */
 int err_set(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Puts "fmt: " in front of the current text (where it happened: file, record, rank) and returns code unchanged. */

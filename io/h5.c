@@ -1,6 +1,8 @@
 /* h5.c - error stack to text, names, types. */
 #include "io/h5.h"
 
+#include "io/background.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +13,7 @@
 
 void h5_begin(void)
 {
+    background_finish();
     H5dont_atexit(); // its exit handler crashes where a file could not be written to its end
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     H5Eclear2(H5E_DEFAULT);
@@ -223,6 +226,20 @@ size_t h5_size(enum ckpt_type type)
     static const size_t size[] = {[CKPT_F32] = 4, [CKPT_F64] = 8, [CKPT_I32] = 4, [CKPT_I64] = 8, [CKPT_U8] = 1};
 
     return size[type];
+}
+
+int h5_count(const struct ckpt *c, const char *name, size_t size, int dims, const int64_t *shape, int64_t *n)
+{
+    int64_t bytes;
+
+    if (dims < 1 || dims > CKPT_MAX_DIMS)
+        return err_set(CL_EINTERNAL, "%s: %s has %d dimensions (expected 1 to %d)", c->path, name, dims, CKPT_MAX_DIMS);
+    *n = 1;
+    for (int i = 0; i < dims; i++)
+        if (shape[i] < 0 || __builtin_mul_overflow(*n, shape[i], n) ||
+            __builtin_mul_overflow(*n, (int64_t)size, &bytes))
+            return err_set(CL_EINTERNAL, "%s: %s has a size that is negative or too large", c->path, name);
+    return CL_OK;
 }
 
 hid_t h5_string_type(void)

@@ -7,7 +7,7 @@
 
 #include "io/err.h"
 
-static volatile sig_atomic_t requested;
+static volatile sig_atomic_t requested, installed;
 
 static void remember(int number)
 {
@@ -25,7 +25,23 @@ int signal_install(void)
     for (int i = 0; i < 3; i++)
         if (sigaction(numbers[i], &act, NULL))
             return err_set(CL_ELIB, "sigaction(%s): %s", strsignal(numbers[i]), strerror(errno));
+    installed = 1;
     return CL_OK;
+}
+
+bool signal_installed(void)
+{
+    return installed != 0;
+}
+
+void stop_request(int number)
+{
+    if (!requested) requested = number;
+}
+
+int stop_signal(void)
+{
+    return requested;
 }
 
 bool stop_requested(void)

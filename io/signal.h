@@ -10,7 +10,11 @@
 #include <stdbool.h>
 
 int signal_install(void);      // CL_ELIB when the system refuses
+bool signal_installed(void);   // whether this process ends on request, between steps
 bool stop_requested(void);     // safe to ask at any time, from any thread
+int stop_signal(void);         // SIGTERM; 0 when nothing was asked
 const char *stop_reason(void); // "SIGTERM"; "" when nothing was asked
+/* The same wish as by that signal, from elsewhere (another rank). From any thread. */
+void stop_request(int number);
 
 #endif

@@ -110,24 +110,21 @@ static void say_slots(const struct talk *t)
 static int answer(struct talk *t, char *question)
 {
     int rc;
-    struct generator *g = NULL;
     struct sample s = {0};
     struct generator_limits lim = {
         .batch = 1, .max_new_tokens = t->j->cfg.eval.max_new_tokens, .slots = t->set.slots, .rank = t->set.rank};
-    struct generator_ends ends = {t, source, token, sink};
+    struct generator_ends ends = {t, source, token, sink, NULL};
     char *routed = NULL;
 
     t->question = question, t->begun = false;
     TRY(make_prompt(t, &s, &routed));
     lim.prompt_n = s.prompt_n;
     TRY(job_route(t->j, routed, &t->one));
-    TRY(generator_new(&g, t->j, &lim));
-    TRY(generator_run(g, 1, t->set.slots ? &t->set : NULL, &ends));
+    TRY(crew_generate(t->j->crew, 1, NULL, &t->set, &lim, &ends));
     say_slots(t);
 done:
     free(routed);
     sample_free(&s);
-    generator_free(g);
     return rc;
 }
 
@@ -159,7 +156,7 @@ int command_generate(const struct command_args *a)
         TRY(job_open_base(&j, model, a));
     else
         TRY(job_open_checkpoint(&j, model, args_value(a, "config", NULL), a));
-    if (t.image && !lvlm_get_config(j.lvlm)->has_vision)
+    if (t.image && !j.base.has_vision)
         FAIL(CL_EUSAGE, "--image %s, but the base %s has no vision tower", t.image, j.cfg.base);
     TRY(job_inference_set(&j, &t.set, &t.one));
     if (args_count(a) > 1)

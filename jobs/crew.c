@@ -1,18 +1,449 @@
-/* crew.c - see crew.h. */
-#include "jobs/crew.h"
+/* crew.c - the coordinator's side: telling, dealing out, gathering. Generation stands in crew_generate.c, the leaders' side in
+ * crew_serve.c.
+ *
+ * What leaders' models hold of the adapter set is known here without asking: the bank of a model forgets everything when the
+ * number of slots changes, when a pass runs without increments, and when it grows (model/adapter.c); else it holds what was
+ * loaded last in each place. So only changed slots travel, and no rank but this one has a copy of the pool.
+ */
+#include "jobs/crew_internal.h"
+
+#include <omp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "io/err.h"
 #include "mpi/ranks.h"
+#include "mpi/watch.h"
 
-int crew_serve(void)
+/* ---- opening and closing */
+
+void crew_begin(struct crew *c)
+{
+    if (!c->depth++) ranks_busy_begin();
+}
+
+int crew_end(struct crew *c, int rc)
+{
+    if (rc) return rc; // stays begun: others may be in the middle of it
+    if (!--c->depth) ranks_busy_end();
+    return CL_OK;
+}
+
+bool crew_is_broken(const struct crew *c)
+{
+    return c && c->depth > 0;
+}
+
+int crew_groups(const struct crew *c)
+{
+    return c->groups;
+}
+
+bool crew_next(const struct crew *c, int *g)
+{
+    if (++*g + c->first == 0) ++*g; // the coordinator's own group needs no messages
+    return c->comm && *g < c->groups;
+}
+
+/* Tells every rank what job comes; they lay themselves out as this one does. */
+static int tell_job(const struct config *f, unsigned parts)
 {
     int rc;
-    enum ranks_op op = RANKS_WORK;
     struct message m = {0};
+    char *yaml = NULL;
 
-    while (op != RANKS_END) TRY(ranks_listen(&m, &op));
-    rc = CL_OK;
+    TRY(config_yaml(f, &yaml));
+    message_put_int(&m, WORLD_JOB);
+    message_put_int(&m, f->parallel.tensor), message_put_int(&m, !strcmp(f->parallel.coordinator, "dedicated"));
+    message_put_int(&m, !strcmp(f->parallel.wire, "bf16") ? DT_BF16 : DT_F32);
+    message_put_double(&m, f->watchdog.seconds);
+    message_put_int(&m, parts);
+    message_put_text(&m, yaml);
+    TRY(message_check(&m, "about a job"));
+    TRY(ranks_tell(&m));
 done:
     message_free(&m);
+    free(yaml);
     return rc;
+}
+
+int crew_open(struct crew **out, struct job *j, unsigned parts)
+{
+    int rc;
+    const struct config *f = &j->cfg;
+    const struct ranks *r = ranks_now();
+    struct crew *c = mem_new(1, sizeof *c);
+
+    if (!c) FAIL(CL_ENOMEM, "no memory for the groups of ranks");
+    *c = (struct crew){.j = j, .hand.j = j, .groups = 1};
+    TRY(tell_job(f, parts));
+    TRY(ranks_layout(f->parallel.tensor, !strcmp(f->parallel.coordinator, "dedicated"),
+                     strcmp(f->parallel.wire, "bf16") ? DT_F32 : DT_BF16));
+    crew_begin(c);
+    watch_set_limit(f->watchdog.seconds);
+    c->comm = r->crew, c->groups = r->groups, c->first = r->dedicated;
+    if (!(c->weight_bytes = mem_new((size_t)c->groups, sizeof *c->weight_bytes)))
+        FAIL(CL_ENOMEM, "no memory for %d groups of ranks", c->groups);
+    *out = c;
+    return CL_OK;
+done:
+    if (c) crew_close(c);
+    return rc;
+}
+
+int crew_opened(struct crew *c)
+{
+    int rc = CL_OK;
+    enum crew_word w;
+
+    for (int g = -1; crew_next(c, &g);) {
+        TRY(crew_hear_leader(c, g, &w));
+        if (w != CREW_OPENED) FAIL(CL_EMPI, "rank %d did not open", g + c->first);
+        c->weight_bytes[g] = (size_t)message_int(&c->in);
+    }
+    if (!c->first) c->weight_bytes[0] = lvlm_weight_bytes(c->j->lvlm);
+done:
+    return crew_end(c, rc);
+}
+
+void crew_close(struct crew *c)
+{
+    if (!c) return;
+    if (!crew_is_broken(c)) {
+        crew_begin_message(&c->out, CREW_CLOSE);
+        crew_tell_all(c);
+    }
+    hand_free(&c->hand);
+    message_free(&c->in), message_free(&c->out);
+    mem_free(c->version), mem_free(c->weight_bytes);
+    mem_free(c);
+}
+
+void crew_at(struct crew *c, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(c->at, sizeof c->at, fmt, ap);
+    va_end(ap);
+    watch_at("%s", c->at);
+}
+
+static int hosts(void)
+{
+    int n = 0;
+
+    for (int r = 0; r < ranks_size(); r++) {
+        bool seen = false;
+        for (int q = 0; q < r; q++) seen |= !strcmp(ranks_host(q), ranks_host(r));
+        n += !seen;
+    }
+    return n;
+}
+
+void crew_describe(const struct crew *c, char *text, size_t room)
+{
+    const struct ranks *r = ranks_now();
+    int h = hosts();
+
+    *text = 0;
+    if (r->size == 1) return;
+    snprintf(text, room, "%d on %d host%s: %d cop%s of the base over %d rank%s each, coordinator %s, %d thread%s each",
+             r->size, h, h == 1 ? "" : "s", c->groups, c->groups == 1 ? "y" : "ies", r->tensor,
+             r->tensor == 1 ? "" : "s", r->dedicated ? "dedicated" : "shared", omp_get_max_threads(),
+             omp_get_max_threads() == 1 ? "" : "s");
+}
+
+size_t crew_weight_bytes(const struct crew *c)
+{
+    size_t most = 0;
+
+    for (int g = 0; g < c->groups; g++)
+        if (c->weight_bytes[g] > most) most = c->weight_bytes[g];
+    return most;
+}
+
+/* ---- talking */
+
+int crew_tell(struct crew *c, int g)
+{
+    return message_send(&c->out, c->comm, g + c->first);
+}
+
+int crew_tell_all(struct crew *c)
+{
+    int rc = CL_OK;
+
+    for (int g = -1; crew_next(c, &g);) TRY(crew_tell(c, g));
+done:
+    return rc;
+}
+
+int crew_hear_leader(struct crew *c, int g, enum crew_word *w)
+{
+    int rc;
+
+    TRY(crew_hear(&c->in, c->comm, g + c->first, w, NULL));
+    if (*w == CREW_FAILED) TRY(crew_take_failure(&c->in, comm_world_rank(c->comm, g + c->first)));
+done:
+    return rc;
+}
+
+/* ---- memory and increments */
+
+void crew_expect_room(struct crew *c, int slots, int rank)
+{
+    int want = slots > c->room ? slots : c->room;
+
+    if (!slots || (want <= c->room && rank == c->room_rank)) return;
+    c->room = want, c->room_rank = rank;
+    c->set = (struct adapters){0};
+}
+
+int crew_reserve(struct crew *c, const struct lvlm_limits *l)
+{
+    int rc;
+
+    crew_begin(c);
+    crew_begin_message(&c->out, CREW_RESERVE);
+    crew_put_limits(&c->out, l);
+    TRY(crew_tell_all(c));
+    crew_expect_room(c, l->slots, l->rank);
+    if (!c->first) TRY(hand_reserve(&c->hand, l));
+    rc = CL_OK;
+done:
+    return crew_end(c, rc);
+}
+
+/* Places whose version leaders do not have, as the list of a LOAD message; returns how many. */
+static int put_changed(struct crew *c, const struct adapters *set)
+{
+    int n = 0;
+
+    for (int i = 0; i < set->slots; i++) n += c->version[i] != set->slot[i].version;
+    message_put_int(&c->out, n);
+    for (int i = 0; i < set->slots; i++) {
+        if (c->version[i] == set->slot[i].version) continue;
+        message_put_int(&c->out, i), message_put_int(&c->out, (int64_t)set->slot[i].version);
+    }
+    return n;
+}
+
+static int reserve_versions(struct crew *c, int slots)
+{
+    if (slots <= c->versions) return CL_OK;
+    mem_free(c->version), c->versions = 0;
+    if (!(c->version = mem_new((size_t)slots, sizeof *c->version)))
+        return err_set(CL_ENOMEM, "no memory for the versions of %d slots", slots);
+    c->versions = slots;
+    return CL_OK;
+}
+
+int crew_load(struct crew *c, const struct adapters *set)
+{
+    int rc = CL_OK, n;
+    const struct text_config *t = &c->j->base.text;
+    size_t a, b;
+
+    if (!c->comm) return CL_OK;
+    if (!set || !set->slots) { // a pass without increments: the models forget them
+        c->set = (struct adapters){0};
+        return CL_OK;
+    }
+    TRY(reserve_versions(c, set->slots));
+    if (set->slots != c->set.slots) memset(c->version, 0, (size_t)c->versions * sizeof *c->version);
+    crew_begin_message(&c->out, CREW_LOAD);
+    message_put_int(&c->out, set->slots), message_put_int(&c->out, set->learned), message_put_int(&c->out, set->rank);
+    n = put_changed(c, set);
+    if (!n && set->learned == c->set.learned && set->rank == c->set.rank) return CL_OK;
+    TRY(crew_tell_all(c));
+    a = (size_t)t->layers * (size_t)set->rank * (size_t)(t->heads * t->head_dim) * sizeof(float);
+    b = (size_t)t->layers * (size_t)set->rank * (size_t)t->hidden * sizeof(float);
+    for (int i = 0; i < set->slots; i++) {
+        if (c->version[i] == set->slot[i].version) continue;
+        TRY(comm_broadcast(c->comm, (void *)(uintptr_t)set->slot[i].A, a, 0)); // the root's is only read
+        TRY(comm_broadcast(c->comm, (void *)(uintptr_t)set->slot[i].B, b, 0));
+        c->version[i] = set->slot[i].version;
+    }
+    c->set = (struct adapters){.slots = set->slots, .learned = set->learned, .rank = set->rank};
+done:
+    return rc;
+}
+
+/* ---- micro-batches */
+
+/* Share of group g: micro-batches g, g + groups, .. */
+static int send_share(struct crew *c, int g, const struct crew_micro *m, int n, const struct adapters *set,
+                      float grad_scale)
+{
+    int count = 0;
+
+    for (int k = g; k < n; k += c->groups) count++;
+    crew_begin_message(&c->out, CREW_RUN);
+    message_put_text(&c->out, c->at);
+    message_put_double(&c->out, (double)grad_scale);
+    message_put_int(&c->out, set != NULL);
+    message_put_int(&c->out, count);
+    for (int k = g; k < n; k += c->groups) crew_put_micro(&c->out, &m[k], set ? set->slots : 0);
+    return crew_tell(c, g);
+}
+
+static int receive_share(struct crew *c, int g, struct crew_micro *m, int n, const struct adapters *set, bool train,
+                         int *odd)
+{
+    int rc;
+    enum crew_word w;
+
+    TRY(crew_hear_leader(c, g, &w));
+    if (w == CREW_ODD) {
+        *odd = g + (int)message_int(&c->in) * c->groups;
+        const char *where = message_text(&c->in);
+        FAIL(CL_ENUM, "%s", where ? where : "");
+    }
+    if (w != CREW_RESULTS) TRY(crew_unexpected(w, "from a leader that computes"));
+    for (int k = g; k < n; k += c->groups) {
+        m[k].nll = message_double(&c->in);
+        if (train)
+            message_copy(&c->in, m[k].dcoef,
+                         (size_t)m[k].pack->samples * (size_t)(set ? set->slots : 0) * sizeof *m[k].dcoef);
+    }
+    TRY(message_check(&c->in, "with results"));
+done:
+    return rc;
+}
+
+/* Own share, or what there is to do meanwhile. Where the own loss is not finite, err_text says where it came up. */
+static int own_share(struct crew *c, struct crew_micro *m, int n, const struct adapters *set, float grad_scale,
+                     int (*meanwhile)(void *), void *context, int *odd)
+{
+    int rc;
+    char where[256];
+
+    if (c->first) return meanwhile ? meanwhile(context) : CL_OK;
+    rc = hand_run(&c->hand, m, n, 0, c->groups, set, grad_scale, odd);
+    if (rc != CL_ENUM || *odd < 0) return rc;
+    crew_find_nonfinite(c, where, sizeof where);
+    return err_set(CL_ENUM, "%s", where);
+}
+
+static int run(struct crew *c, struct crew_micro *m, int n, const struct adapters *set, float grad_scale,
+               int (*meanwhile)(void *), void *context, int *odd)
+{
+    int rc;
+
+    *odd = -1;
+    if (set && !set->slots) set = NULL;
+    TRY(crew_load(c, set));
+    for (int g = -1; crew_next(c, &g);) TRY(send_share(c, g, m, n, set, grad_scale));
+    TRY(own_share(c, m, n, set, grad_scale, meanwhile, context, odd));
+    for (int g = -1; crew_next(c, &g);) TRY(receive_share(c, g, m, n, set, grad_scale != 0, odd));
+done:
+    return rc;
+}
+
+/* Gradient sums of every group, added up in the order of groups. Leaders wait for the word: who is early stands in no sum. */
+static int gather_gradients(struct crew *c, const struct adapters *set, float *dA, float *dB)
+{
+    int rc;
+    const struct text_config *t = &c->j->base.text;
+    int64_t each = (int64_t)set->learned * t->layers * set->rank;
+
+    crew_begin_message(&c->out, CREW_GRADIENTS);
+    TRY(crew_tell_all(c));
+    if (!c->first) TRY(lvlm_grads_read(c->j->lvlm, dA, dB, set->learned, set->rank));
+    TRY(comm_sum_to_root(c->comm, dA, each * t->heads * t->head_dim, c->first));
+    TRY(comm_sum_to_root(c->comm, dB, each * t->hidden, c->first));
+done:
+    return rc;
+}
+
+int crew_step(struct crew *c, struct crew_micro *m, int n, const struct adapters *set, float grad_scale, float *dA,
+              float *dB, int (*meanwhile)(void *context), void *context, int *odd)
+{
+    int rc;
+
+    crew_begin(c);
+    TRY(run(c, m, n, set, grad_scale, meanwhile, context, odd));
+    TRY(gather_gradients(c, set, dA, dB));
+done:
+    return crew_end(c, rc);
+}
+
+int crew_score(struct crew *c, struct crew_micro *m, int n, const struct adapters *set, int *odd)
+{
+    crew_begin(c);
+    return crew_end(c, run(c, m, n, set, 0, NULL, NULL, odd));
+}
+
+int crew_find_nonfinite(struct crew *c, char *text, size_t room)
+{
+    int rc = CL_OK, r;
+    char what[64];
+
+    *text = 0;
+    if (ranks_size() == 1) return CL_OK;
+    if (!c->first) TRY(lvlm_find_nonfinite(c->j->lvlm, text, room));
+    if (*text) goto done;
+    r = comm_first_nonfinite(c->comm, what, sizeof what);
+    if (r >= 0)
+        snprintf(text, room, "group of rank %d (%s), in %s", comm_world_rank(c->comm, r),
+                 ranks_host(comm_world_rank(c->comm, r)), what);
+done:
+    return rc;
+}
+
+/* ---- embeddings */
+
+enum { EMBED_AT_ONCE = 1024 }; // texts of one rank between two exchanges
+
+/* Texts [*first, *first + *count) of `now` that rank r of the crew embeds. */
+static void texts_of(const struct crew *c, int r, size_t now, size_t *first, size_t *count)
+{
+    int64_t f, n;
+
+    tp_shard(&f, &n, (int64_t)now, &(struct tp){.rank = r, .size = comm_size(c->comm)});
+    *first = (size_t)f, *count = (size_t)n;
+}
+
+/* One exchange: `now` texts over all ranks of the crew. */
+static int embed_some(struct crew *c, float *out, const char *const *text, size_t now, size_t K)
+{
+    int rc;
+    enum crew_word w;
+    size_t first, count;
+
+    for (int r = 1; r < comm_size(c->comm); r++) {
+        texts_of(c, r, now, &first, &count);
+        crew_begin_message(&c->out, CREW_EMBED);
+        message_put_int(&c->out, (int64_t)count);
+        for (size_t i = 0; i < count; i++) message_put_text(&c->out, text[first + i]);
+        TRY(message_send(&c->out, c->comm, r));
+    }
+    texts_of(c, 0, now, &first, &count);
+    TRY(hand_embed(&c->hand, out, text, count));
+    for (int r = 1; r < comm_size(c->comm); r++) {
+        texts_of(c, r, now, &first, &count);
+        TRY(crew_hear_leader(c, r - c->first, &w));
+        if (w != CREW_EMBEDDED) TRY(crew_unexpected(w, "from a leader that embeds"));
+        message_copy(&c->in, out + first * K, count * K * sizeof *out);
+        TRY(message_check(&c->in, "with embeddings"));
+    }
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+int crew_embed(struct crew *c, float *out, const char *const *text, size_t n)
+{
+    int rc = CL_OK;
+    size_t K = (size_t)text_encoder_width(c->j->encoder), each = (size_t)EMBED_AT_ONCE * (size_t)comm_size(c->comm);
+
+    crew_begin(c);
+    if (!c->comm) each = n;
+    for (size_t at = 0; at < n; at += each)
+        TRY(embed_some(c, out + at * K, text + at, n - at < each ? n - at : each, K));
+done:
+    return crew_end(c, rc);
 }

@@ -2,18 +2,11 @@
 #include "jobs/distinct.h"
 
 #include "io/err.h"
+#include "io/hash.h"
 #include "model/tensor.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static uint64_t text_hash(const char *s)
-{
-    uint64_t h = 1469598103934665603u; // FNV-1a
-
-    for (; *s; s++) h = (h ^ (unsigned char)*s) * 1099511628211u;
-    return h;
-}
 
 int distinct_new(struct distinct *u, int64_t most)
 {
@@ -35,7 +28,7 @@ void distinct_free(struct distinct *u)
 
 int64_t distinct_add(struct distinct *u, char *text)
 {
-    for (uint64_t at = text_hash(text);; at++) {
+    for (uint64_t at = hash_bytes(HASH_BEGIN, text, strlen(text));; at++) {
         int32_t *slot = &u->slot[at & (uint64_t)(u->size - 1)];
         if (!*slot) {
             u->text[u->n++] = text;

@@ -59,6 +59,7 @@ static int one_task(struct job *j, int t, const char *routing, const char *dir)
 
     TRY(path_print(path, "%s/predictions/on%d.jsonl", dir, t));
     TRY(task_data_open(&d, j, t, true));
+    crew_at(j->crew, "evaluation on %s", d.conf->name);
     progress_begin(j->log, d.conf->name, d.n, "answers");
     rc = evaluate_task(&c, j, &d, evaluate_mode(routing), j->method->ops->trains, path);
     progress_end(j->log);

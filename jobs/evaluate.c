@@ -18,6 +18,11 @@
 #include <string.h>
 #include <time.h>
 
+struct mark { // of one question
+    double score, format_free;
+    bool asked, routed;
+};
+
 struct cell {
     struct job *j;
     struct task_data *d;
@@ -27,8 +32,9 @@ struct cell {
     struct routing one;                  // routing of one sample
     int32_t *selected;                   // (n, M)
     char **line;                         // (n) predictions, JSON
-    double score, format_free, routed;
-    int64_t asked, done, tokens;
+    struct mark *mark;                   // (n)
+    double score;                        // of the answers so far
+    int64_t done, tokens;
 };
 
 /* Task that owns the slots with the largest sum of coefficients among the selected. */
@@ -57,13 +63,13 @@ static int ask(void *context, int64_t i, struct prompt_item *item)
 
     if (stop_requested())
         FAIL(CL_ESTOP, "stopped while evaluating on %s; hint: the same command goes on from here", stop_reason());
-    c->asked = i + 1;
+    c->mark[i].asked = true;
     TRY(task_data_sample(c->d, c->j, i, true, &item->sample, &item->picture));
     if (!c->set) return CL_OK;
     TRY(c->j->method->ops->route(c->j->method, c->mode, c->d->task, &query, &number, 1, &c->one));
     memcpy(item->coef, c->one.coef, (size_t)c->set->slots * sizeof *item->coef);
     memcpy(c->selected + i * c->one.M, c->one.selected, (size_t)c->one.M * sizeof *c->selected);
-    if (query) c->routed += routed_task(c) == c->d->task;
+    if (query) c->mark[i].routed = routed_task(c) == c->d->task;
 done:
     return rc;
 }
@@ -107,7 +113,8 @@ static int take(void *context, int64_t i, const int32_t *id, int n, int64_t prom
     score = metric_score(c->metric, text, (const char *const *)r.answers, r.n_answers,
                          &(struct metric_options){.question_type = r.question_type});
     c->score += score;
-    c->format_free += metric_score(c->loose, text, (const char *const *)r.answers, r.n_answers, NULL);
+    c->mark[i].score = score;
+    c->mark[i].format_free = metric_score(c->loose, text, (const char *const *)r.answers, r.n_answers, NULL);
     c->tokens += n;
     TRY(describe(c, i, &r, text, id, n, score));
     c->done++;
@@ -141,9 +148,24 @@ static int name_unanswered(const struct cell *c)
 {
     char names[1024] = "";
 
-    for (int64_t i = 0; c->line && i < c->asked; i++)
-        if (!c->line[i]) task_data_add_name(c->d, i, names, sizeof names);
+    for (int64_t i = 0; c->line && c->mark && i < c->d->n; i++)
+        if (c->mark[i].asked && !c->line[i]) task_data_add_name(c->d, i, names, sizeof names);
     return err_set(CL_ENUM, "%s (while answering %s)", err_text(), names);
+}
+
+/* In the order of records, whatever the order in which answers came. */
+static void sum_up(struct cell_result *out, const struct cell *c)
+{
+    double score = 0, format_free = 0, n = (double)c->d->n;
+    int64_t routed = 0;
+
+    for (int64_t i = 0; i < c->d->n; i++)
+        score += c->mark[i].score, format_free += c->mark[i].format_free, routed += c->mark[i].routed;
+    *out = (struct cell_result){.n = c->d->n,
+                                .score = 100 * score / n,
+                                .format_free = 100 * format_free / n,
+                                .routed = c->set && c->d->embedding ? 100 * (double)routed / n : NAN,
+                                .tokens = c->tokens};
 }
 
 enum route_mode evaluate_mode(const char *word)
@@ -157,16 +179,14 @@ int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, e
     int rc;
     double begun = clock_seconds();
     struct adapters set = {0};
-    struct generator *g = NULL;
     struct cell c = {
         .j = j, .d = d, .mode = mode, .metric = metric_find(d->conf->metric), .loose = metric_find("first_word")};
-    struct generator_ends ends = {&c, ask, NULL, take};
+    struct generator_ends ends = {&c, ask, NULL, take, NULL};
     struct generator_limits lim = {
         .batch = j->cfg.eval.batch, .prompt_n = d->longest, .max_new_tokens = j->cfg.eval.max_new_tokens};
     size_t n = (size_t)d->n;
 
     if (!c.metric) FAIL(CL_ECONFIG, "metric %s is unknown; hint: cllava metric list", d->conf->metric);
-    if (lim.batch > d->n) lim.batch = (int)d->n;
     if (adapters) {
         TRY(j->method->ops->adapters(j->method, mode, d->task, &set));
         if (set.slots) c.set = &set, lim.slots = set.slots, lim.rank = set.rank;
@@ -174,22 +194,18 @@ int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, e
     TRY(routing_new(&c.one, 1, job_max_slots(j), j->cfg.pool.top_m));
     c.selected = mem_new(n * (size_t)c.one.M, sizeof *c.selected);
     c.line = mem_new(n, sizeof *c.line);
-    if (!c.selected || !c.line) FAIL(CL_ENOMEM, "no memory for %zu predictions", n);
+    c.mark = mem_new(n, sizeof *c.mark);
+    if (!c.selected || !c.line || !c.mark) FAIL(CL_ENOMEM, "no memory for %zu predictions", n);
     if (c.set) TRY(task_data_embed(d, j));
-    TRY(generator_new(&g, j, &lim));
-    TRY(generator_run(g, d->n, c.set, &ends));
+    TRY(crew_generate(j->crew, d->n, d->length, c.set, &lim, &ends));
     if (predictions) TRY(write_lines(c.line, d->n, predictions));
-    *out = (struct cell_result){.n = d->n,
-                                .score = 100 * c.score / (double)d->n,
-                                .format_free = 100 * c.format_free / (double)d->n,
-                                .routed = c.set && d->embedding ? 100 * c.routed / (double)d->n : NAN,
-                                .tokens = c.tokens,
-                                .seconds = clock_seconds() - begun};
+    sum_up(out, &c);
+    out->seconds = clock_seconds() - begun;
 done:
     if (rc == CL_ENUM) name_unanswered(&c);
-    generator_free(g);
     for (size_t i = 0; c.line && i < n; i++) free(c.line[i]);
     mem_free(c.line);
+    mem_free(c.mark);
     mem_free(c.selected);
     routing_free(&c.one);
     return rc == CL_ESTOP ? rc : err_prefix(rc, "evaluation on %s", d->conf->name);

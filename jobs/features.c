@@ -2,6 +2,7 @@
 #include "jobs/features.h"
 
 #include "io/err.h"
+#include "io/hash.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,12 +50,9 @@ done:
     return rc;
 }
 
-static uint32_t bucket_of(const char *path)
+static uint64_t bucket_of(const char *path)
 {
-    uint32_t h = 2166136261u; // FNV-1a
-
-    for (; *path; path++) h = (h ^ (unsigned char)*path) * 16777619u;
-    return h % BUCKETS;
+    return hash_bytes(HASH_BEGIN, path, strlen(path)) % BUCKETS;
 }
 
 static void unlink_use(struct features *f, struct entry *e)
@@ -97,7 +95,7 @@ void features_free(struct features *f)
 /* The entry of a path, made when absent, now the newest. */
 static struct entry *entry_of(struct features *f, const char *path)
 {
-    uint32_t b = bucket_of(path);
+    uint64_t b = bucket_of(path);
     struct entry *e = f->bucket[b];
 
     while (e && strcmp(e->path, path)) e = e->next_in_bucket;

@@ -2,6 +2,7 @@
 #include "jobs/generator.h"
 
 #include "io/err.h"
+#include "jobs/job.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -200,6 +201,7 @@ int generator_run(struct generator *g, int64_t n, const struct adapters *set, co
         } else {
             TRY(decode(g, set, e, &ended));
         }
+        if (e->between) TRY(e->between(e->context));
     }
 done:
     let_pictures_go(g); // of prompts that were taken but not run

@@ -7,7 +7,10 @@
 #ifndef CLLAVA_JOBS_GENERATOR_H
 #define CLLAVA_JOBS_GENERATOR_H
 
-#include "jobs/job.h"
+#include "io/sample.h"
+#include "model/lvlm.h"
+
+struct job;
 
 struct prompt_item {
     struct sample sample;          // its prompt_n first tokens; freed by the generator
@@ -22,6 +25,7 @@ struct generator_ends {
     int (*token)(void *context, int64_t i, int32_t id);                // NULL, or each token as it comes
     int (*sink)(void *context, int64_t i, const int32_t *id, int n,
                 int64_t prompt_n); // whole answer, end token included
+    int (*between)(void *context); // NULL, or called after each pass of the model
 };
 
 struct generator_limits {

@@ -2,10 +2,21 @@
 #include "jobs/job.h"
 
 #include "io/err.h"
+#include "io/safetensors.h"
+#include "model/share.h"
+#include "mpi/ranks.h"
 
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+void job_set_threads(const struct config *cfg)
+{
+    int n = cfg->threads > 0 ? cfg->threads : ranks_size() > 1 ? ranks_threads() : 0;
+
+    if (n > 0) omp_set_num_threads(n);
+}
 
 static int open_backend(struct job *j)
 {
@@ -13,7 +24,7 @@ static int open_backend(struct job *j)
 
     if (!strcmp(j->cfg.device, "cuda"))
         FAIL(CL_EDEVICE, "device: cuda (this build has no CUDA backend); hint: set device: cpu or auto");
-    if (j->cfg.threads > 0) omp_set_num_threads(j->cfg.threads);
+    job_set_threads(&j->cfg);
     TRY(backend_cpu(&j->f32, DT_F32));
     TRY(backend_cpu(&j->be, strcmp(j->cfg.precision, "bf16") ? DT_F32 : DT_BF16));
     rc = CL_OK;
@@ -61,21 +72,16 @@ static int open_allowed(struct job *j, const struct lvlm_config *c)
     return CL_OK;
 }
 
-static int open_model(struct job *j, bool train)
+/* What text and pictures become: small, and checked before any rank opens weights. */
+static int open_rules(struct job *j)
 {
     int rc;
-    const struct lvlm_config *c;
     const struct config *f = &j->cfg;
+    const struct lvlm_config *c = &j->base;
 
-    if (f->parallel.tensor > 1 || !strcmp(f->parallel.coordinator, "dedicated"))
-        return config_error(
-            f, f->parallel.tensor > 1 ? "parallel.tensor" : "parallel.coordinator",
-            "needs several ranks (got one process); hint: set parallel.tensor: 1 and coordinator: shared");
-    TRY(open_backend(j));
     TRY(tokenizer_open(&j->tok, f->base));
     TRY(prompt_make(&j->prompt, f->prompt.template_, f->prompt.system, f->prompt.legacy));
-    TRY(lvlm_open(&j->lvlm, f->base, j->be, NULL, train));
-    c = lvlm_get_config(j->lvlm);
+    if ((rc = lvlm_config_read(&j->base, f->base))) return err_prefix(rc, "base %s", f->base);
     TRY(check_tokenizer(j, c));
     TRY(open_allowed(j, c));
     if (c->has_vision) {
@@ -93,8 +99,39 @@ static int open_model(struct job *j, bool train)
                                   c->image_token,
                                   c->has_vision ? c->vision.tokens : 0,
                                   f->stage2.max_length};
-    TRY(features_new(&j->features, j->lvlm, &j->image, (size_t)f->image.cache_mib << 20));
     rc = CL_OK;
+done:
+    return rc;
+}
+
+/* This rank's part of the weights, or none of them. */
+static int open_weights(struct job *j, bool train)
+{
+    int rc;
+    const struct ranks *r = ranks_now();
+
+    if (r->group < 0) return safetensors_open(&j->st, j->cfg.base);
+    TRY(lvlm_open(&j->lvlm, j->cfg.base, j->be, r->tp, train));
+    TRY(features_new(&j->features, j->lvlm, &j->image, (size_t)j->cfg.image.cache_mib << 20));
+done:
+    return rc;
+}
+
+/* Other ranks open theirs meanwhile: of their group's encoder, where the method routes. */
+static int open_model(struct job *j, unsigned parts)
+{
+    int rc;
+    const struct method_ops *ops = method_find(j->cfg.method);
+    struct share unused;
+    unsigned theirs = parts & (JOB_MODEL | JOB_TRAIN | JOB_ENCODER);
+
+    if (parts & JOB_METHOD && ops && ops->routes) theirs |= JOB_ENCODER;
+    TRY(open_backend(j));
+    TRY(open_rules(j));
+    TRY(share_of(&unused, &j->base, &(struct tp){.size = j->cfg.parallel.tensor})); // more ranks than heads
+    if (ranks_rank() == 0) TRY(crew_open(&j->crew, j, theirs));
+    TRY(open_weights(j, parts & JOB_TRAIN));
+    if (j->crew) TRY(crew_opened(j->crew));
 done:
     return rc;
 }
@@ -118,7 +155,7 @@ static int open_method(struct job *j)
 {
     int rc;
     const struct method_ops *ops = method_find(j->cfg.method);
-    const struct lvlm_config *c = lvlm_get_config(j->lvlm);
+    const struct lvlm_config *c = &j->base;
     struct method_shape shape = {.tasks = j->cfg.stream.tasks,
                                  .layers = c->text.layers,
                                  .H = (int64_t)c->text.heads * c->text.head_dim,
@@ -141,7 +178,7 @@ int job_open(struct job *j, unsigned parts)
     int rc;
 
     if (!j->log) TRY(log_open(&j->log, NULL, -1));
-    if (parts & JOB_MODEL) TRY(open_model(j, parts & JOB_TRAIN));
+    if (parts & JOB_MODEL) TRY(open_model(j, parts));
     if (parts & JOB_METHOD) TRY(open_method(j));
     if ((parts & JOB_ENCODER) && !j->encoder) {
         if (!j->f32) TRY(backend_cpu(&j->f32, DT_F32));
@@ -153,18 +190,39 @@ done:
     return rc;
 }
 
+/* The model, here and at the other ranks. Where an operation broke off, others may wait for this rank in the middle of it: then
+ * the process is about to end the job, and the model, whose closing is collective too, ends with it. */
+static void close_model(struct job *j)
+{
+    bool others = j->crew && ranks_size() > 1, broken = others && crew_is_broken(j->crew);
+
+    crew_close(j->crew);
+    if (broken) return;
+    features_free(j->features);
+    lvlm_close(j->lvlm);
+    safetensors_close(j->st);
+    if (others) lvlm_release(ranks_now()->tp);
+}
+
 void job_close(struct job *j)
 {
     if (j->method) j->method->ops->close(j->method);
     if (j->encoder) text_encoder_close(j->encoder);
-    features_free(j->features);
+    close_model(j);
     mem_free(j->allowed);
-    lvlm_close(j->lvlm);
     prompt_free(&j->prompt);
     if (j->tok) tokenizer_close(j->tok);
     if (j->log) log_close(j->log);
     config_free(&j->cfg);
     memset(j, 0, sizeof *j);
+}
+
+const char *job_base_hash(struct job *j)
+{
+    if (j->lvlm) return lvlm_hash(j->lvlm);
+    if (!j->base_hash[0])
+        snprintf(j->base_hash, sizeof j->base_hash, "%016llx", (unsigned long long)safetensors_hash(j->st));
+    return j->base_hash;
 }
 
 int job_max_slots(const struct job *j)
@@ -174,7 +232,7 @@ int job_max_slots(const struct job *j)
 
 bool job_is_end(const struct job *j, int32_t id)
 {
-    const struct lvlm_config *c = lvlm_get_config(j->lvlm);
+    const struct lvlm_config *c = &j->base;
 
     for (int i = 0; i < c->n_eos; i++)
         if (id == c->eos[i]) return true;

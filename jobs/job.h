@@ -8,6 +8,7 @@
 #include "io/image.h"
 #include "io/log.h"
 #include "io/sample.h"
+#include "jobs/crew.h"
 #include "jobs/features.h"
 #include "model/lvlm.h"
 #include "model/text_encoder.h"
@@ -28,18 +29,27 @@ struct job {
     struct prompt prompt;
     struct sampler sampler; // how records become ids
     struct image_spec image;
-    struct lvlm *lvlm;
-    struct features *features;    // vision features of pictures seen so far
-    uint8_t *allowed;             // (vocab) ids that generation may emit
+    struct lvlm_config base; // what the base is
+    struct safetensors *st;  // of a coordinator without model: where the base's hash comes from
+    char base_hash[17];
+    struct crew *crew;         // the groups of ranks that have a model; NULL without model, and at other ranks than 0
+    struct lvlm *lvlm;         // of this rank's group; NULL: a dedicated coordinator
+    struct features *features; // vision features of pictures seen so far; NULL without lvlm
+    uint8_t *allowed;          // (vocab) ids that generation may emit
     struct text_encoder *encoder; // NULL where nothing routes
     struct method *method;
     struct log *log; // owned; a job without run directory only says things on stderr
 };
 
-/* Opens the parts over j->cfg (loaded by the caller; everything else zero). On error what was opened is closed by
- * job_close as usual. CL_ECONFIG, CL_EIO, CL_EFORMAT, CL_EMISMATCH. */
+/* Opens the parts over j->cfg (loaded by the caller; everything else zero), with JOB_MODEL at the other ranks too. On error what
+ * was opened is closed by job_close as usual. CL_ECONFIG, CL_EIO, CL_EFORMAT, CL_EMISMATCH. */
 int job_open(struct job *j, unsigned parts);
 void job_close(struct job *j); // frees cfg too
+
+/* cfg.threads, else this rank's share of the machine. */
+void job_set_threads(const struct config *cfg);
+/* Hash of the base's config and weights, by which checkpoints name it. */
+const char *job_base_hash(struct job *j);
 
 /* Slots that a pool can have when every task is learned: what routing buffers are made for. */
 int job_max_slots(const struct job *j);

@@ -40,7 +40,7 @@ int main(int argc, char **argv)
     TRY(cli_run(args));
     TRY(flush_results());
 done:
-    if (rc && launch_speaks()) fprintf(stderr, "cllava: %s%s\n", rc == CL_ESTOP ? "" : "error: ", err_text());
+    if (rc && launch_speaks()) watch_tell(rc, err_text());
     cli_free(args);
     return ranks_end(err_status(rc));
 }

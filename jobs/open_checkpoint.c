@@ -4,8 +4,42 @@
 #include "io/err.h"
 #include "jobs/settings.h"
 #include "jobs/state.h"
+#include "mpi/ranks.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+static int gcd(int a, int b)
+{
+    return b ? gcd(b, a % b) : a;
+}
+
+static bool is_set(const struct command_args *a, const char *key)
+{
+    size_t n = 0, length = strlen(key);
+    const char *const *set = a ? args_sets(a, &n) : NULL;
+
+    for (size_t i = 0; i < n; i++)
+        if (!strncmp(set[i], key, length) && set[i][length] == '=') return true;
+    return false;
+}
+
+/* How many ranks there were in training is nothing that asking a model needs: what the settings say is fitted to the ranks at
+ * hand, unless --set says it. */
+static int fit_to_ranks(struct config *f, const struct command_args *a)
+{
+    int ranks = ranks_size();
+    char *shared;
+
+    if (ranks == 1 && !strcmp(f->parallel.coordinator, "dedicated") && !is_set(a, "parallel.coordinator")) {
+        if (!(shared = strdup("shared"))) return err_set(CL_ENOMEM, "out of memory");
+        free(f->parallel.coordinator);
+        f->parallel.coordinator = shared;
+    }
+    if (!strcmp(f->parallel.coordinator, "dedicated") && ranks > 1) ranks--;
+    if (!is_set(a, "parallel.tensor")) f->parallel.tensor = gcd(f->parallel.tensor, ranks);
+    return CL_OK;
+}
 
 static int load_config(struct job *j, struct ckpt *c, const char *config, const struct command_args *a)
 {
@@ -32,6 +66,7 @@ int job_open_checkpoint(struct job *j, const char *checkpoint, const char *confi
 
     TRY(ckpt_open(&c, checkpoint));
     TRY(load_config(j, c, config, a));
+    TRY(fit_to_ranks(&j->cfg, a));
     TRY(job_open(j, JOB_MODEL | JOB_METHOD));
     TRY(state_new(&s, &j->cfg));
     TRY(state_load(&s, j, c));
@@ -46,6 +81,7 @@ int job_open_base(struct job *j, const char *config, const struct command_args *
     int rc;
 
     TRY(settings_load(&j->cfg, a, config, NEED_BASE));
+    TRY(fit_to_ranks(&j->cfg, a));
     TRY(job_open(j, JOB_MODEL));
 done:
     return rc;

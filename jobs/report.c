@@ -46,8 +46,10 @@ static const char *last_part(const char *path)
 void report_settings(struct job *j, const struct task_data *train, const struct task_data *test)
 {
     const struct config *f = &j->cfg;
-    const struct lvlm_config *c = lvlm_get_config(j->lvlm);
+    const struct lvlm_config *c = &j->base;
+    char ranks[BOX];
 
+    crew_describe(j->crew, ranks, sizeof ranks);
     rule();
     row("base", "%s: %d layers, width %d, %d/%d heads of %d, vocabulary %d", last_part(f->base), c->text.layers,
         c->text.hidden, c->text.heads, c->text.kv_heads, c->text.head_dim, c->text.vocab);
@@ -65,8 +67,9 @@ void report_settings(struct job *j, const struct task_data *train, const struct 
     for (int t = 0; t < f->stream.tasks; t++)
         row(t ? "" : "stream", "%d %-20s %7lld train %7lld test   %s", t, f->stream.task[t].name, (long long)train[t].n,
             (long long)test[t].n, f->stream.task[t].metric);
-    row("machine", "%s, %d threads, %s, weights %.1f MiB", backend_cpu_isa(), omp_get_max_threads(), f->precision,
-        (double)lvlm_weight_bytes(j->lvlm) / (1 << 20));
+    row("machine", "%s, %d threads, %s, weights %.1f MiB%s", backend_cpu_isa(), omp_get_max_threads(), f->precision,
+        (double)crew_weight_bytes(j->crew) / (1 << 20), *ranks ? " of a rank" : "");
+    if (*ranks) row("ranks", "%s", ranks);
     row("output", "%s", f->output);
     rule();
 }

@@ -1,21 +1,35 @@
-/* score.c - `cllava score`: the negative log-likelihood of every answer in a task file, with the slots that it used. */
+/* score.c - `cllava score`: the negative log-likelihood of every answer in a task file, with the slots that it used.
+ *
+ * Each sample goes through the model alone, so that its answer is scored as it would be alone. Several groups of ranks take
+ * samples side by side: a window of a few for each, printed in the order of the file.
+ */
 #include "io/err.h"
 #include "jobs/commands.h"
 #include "jobs/open_checkpoint.h"
 
 #include <jansson.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { WINDOW = 4 }; // samples of a group at a time: long and short ones even out
+
+struct scored { // one sample of the window
+    struct record r;
+    struct sample sample;
+    struct routing one;
+    struct packed_batch pack;
+    const char *picture; // r's
+};
 
 struct scorer {
     struct job *j;
     struct dataset *ds;
     struct adapters set;
-    struct routing one;
-    struct packed_batch pack; // one sample: its answer is scored as it would be alone
-    float *nll;
+    int window;
+    struct scored *of;        // (window)
+    struct crew_micro *micro; // (window)
+    int64_t longest;          // tokens that there is room for
 };
 
 /* The images folder of a task whose file this is; NULL: the file's own folder. */
@@ -40,16 +54,16 @@ static json_t *doubles(const double *v, int n)
     return a;
 }
 
-static int print_line(const struct scorer *s, const char *id, double nll)
+static int print_line(const struct scorer *s, const struct scored *x, double nll)
 {
-    const struct routing *r = &s->one;
+    const struct routing *r = &x->one;
     bool routed = s->set.slots > 0;
     json_t *selected = json_array(), *o;
     char *line;
 
     for (int m = 0; routed && m < r->M; m++)
         if (r->selected[m] >= 0) json_array_append_new(selected, json_integer(r->selected[m]));
-    o = json_pack("{s:s, s:f, s:I, s:o, s:o, s:o}", "id", id, "nll", nll, "tokens", (json_int_t)s->pack.rows,
+    o = json_pack("{s:s, s:f, s:I, s:o, s:o, s:o}", "id", x->r.id, "nll", nll, "tokens", (json_int_t)x->pack.rows,
                   "selected", selected, "intrinsic", doubles(r->intrinsic, routed ? r->N : 0), "context",
                   doubles(r->context, routed ? r->N : 0));
     line = o ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
@@ -60,55 +74,103 @@ static int print_line(const struct scorer *s, const char *id, double nll)
     return ferror(stdout) ? err_set(CL_EIO, "cannot write the results") : CL_OK;
 }
 
-static int score_sample(struct scorer *s, const struct record *r, const struct sample *sample)
+static int read_sample(struct scorer *s, struct scored *x, int64_t i)
+{
+    int rc;
+
+    TRY(dataset_get(s->ds, i, &x->r));
+    rc = sample_make(&x->sample, &s->j->sampler, &x->r);
+    if (rc) err_prefix(rc, "%s: record %lld", dataset_path(s->ds), (long long)x->r.number);
+done:
+    return rc;
+}
+
+/* Room for the longest sample so far. */
+static int grow(struct scorer *s, int64_t tokens)
+{
+    int rc = CL_OK;
+
+    if (tokens <= s->longest) return CL_OK;
+    TRY(crew_reserve(s->j->crew,
+                     &(struct lvlm_limits){
+                         .samples = 1, .tokens = tokens, .rows = tokens, .slots = s->set.slots, .rank = s->set.rank}));
+    for (int k = 0; k < s->window; k++) {
+        batch_free(&s->of[k].pack);
+        TRY(batch_new(&s->of[k].pack, 1, tokens));
+    }
+    s->longest = tokens;
+done:
+    return rc;
+}
+
+static int prepare(struct scorer *s, struct scored *x, struct crew_micro *m)
 {
     int rc;
     char *question = NULL;
-    double nll = 0;
-    const char *picture = r->image;
 
-    batch_clear(&s->pack);
-    TRY(batch_add(&s->pack, sample, 0));
-    if (s->pack.pictures) TRY(features_get(s->j->features, &picture, 1, s->pack.feature));
-    TRY(dataset_first_question(r, &question));
-    TRY(job_route(s->j, question, &s->one));
-    s->set.coef = s->one.coef;
-    TRY(lvlm_forward(s->j->lvlm, &s->pack, s->set.slots ? &s->set : NULL, s->nll, 0));
-    for (int64_t i = 0; i < s->pack.rows; i++) nll += (double)s->nll[i];
-    if (!isfinite(nll)) FAIL(CL_ENUM, "nll of %s is not finite", r->id);
-    TRY(print_line(s, r->id, nll));
+    batch_clear(&x->pack);
+    TRY(batch_add(&x->pack, &x->sample, 0));
+    TRY(dataset_first_question(&x->r, &question));
+    TRY(job_route(s->j, question, &x->one));
+    x->picture = x->r.image;
+    *m = (struct crew_micro){.pack = &x->pack, .picture = &x->picture, .coef = x->one.coef};
 done:
     free(question);
     return rc;
 }
 
-static int score_record(struct scorer *s, int64_t i)
+static void forget(struct scorer *s)
 {
-    int rc;
-    struct record r = {0};
-    struct sample sample = {0};
+    for (int k = 0; k < s->window; k++) {
+        sample_free(&s->of[k].sample), record_free(&s->of[k].r);
+        s->of[k].sample = (struct sample){0}, s->of[k].r = (struct record){0};
+    }
+}
 
-    TRY(dataset_get(s->ds, i, &r));
-    rc = sample_make(&sample, &s->j->sampler, &r);
-    if (rc) {
-        rc = err_prefix(rc, "%s: record %lld", dataset_path(s->ds), (long long)r.number);
-        goto done;
+/* Records [first, first + n). */
+static int score_window(struct scorer *s, int64_t first, int n)
+{
+    int rc = CL_OK, odd;
+    int64_t longest = 0;
+
+    for (int k = 0; k < n; k++) {
+        TRY(read_sample(s, &s->of[k], first + k));
+        if (s->of[k].sample.n > longest) longest = s->of[k].sample.n;
     }
-    if (sample.n > s->pack.room_n) { // grow to the longest so far
-        batch_free(&s->pack);
-        mem_free(s->nll);
-        TRY(lvlm_reserve(
-            s->j->lvlm,
-            &(struct lvlm_limits){
-                .samples = 1, .tokens = sample.n, .rows = sample.n, .slots = s->set.slots, .rank = s->set.rank}));
-        TRY(batch_new(&s->pack, 1, sample.n));
-        if (!(s->nll = mem_new((size_t)sample.n, sizeof *s->nll))) FAIL(CL_ENOMEM, "no memory for a sample");
-    }
-    TRY(score_sample(s, &r, &sample));
+    TRY(grow(s, longest));
+    for (int k = 0; k < n; k++) TRY(prepare(s, &s->of[k], &s->micro[k]));
+    rc = crew_score(s->j->crew, s->micro, n, &s->set, &odd);
+    if (rc == CL_ENUM && odd >= 0) FAIL(CL_ENUM, "nll of %s is not finite", s->of[odd].r.id);
+    if (rc) goto done;
+    for (int k = 0; k < n; k++) TRY(print_line(s, &s->of[k], s->micro[k].nll));
 done:
-    sample_free(&sample);
-    record_free(&r);
+    forget(s);
     return rc;
+}
+
+static int open_window(struct scorer *s)
+{
+    int rc = CL_OK, groups = crew_groups(s->j->crew);
+    struct routing unused;
+
+    TRY(job_inference_set(s->j, &s->set, &unused));
+    routing_free(&unused);
+    s->window = groups > 1 ? WINDOW * groups : 1;
+    s->of = mem_new((size_t)s->window, sizeof *s->of);
+    s->micro = mem_new((size_t)s->window, sizeof *s->micro);
+    if (!s->of || !s->micro) FAIL(CL_ENOMEM, "no memory for %d samples", s->window);
+    for (int k = 0; k < s->window; k++) TRY(routing_new(&s->of[k].one, 1, job_max_slots(s->j), s->j->cfg.pool.top_m));
+done:
+    return rc;
+}
+
+static void close_window(struct scorer *s)
+{
+    for (int k = 0; s->of && k < s->window; k++) {
+        batch_free(&s->of[k].pack);
+        routing_free(&s->of[k].one);
+    }
+    mem_free(s->of), mem_free(s->micro);
 }
 
 int command_score(const struct command_args *a)
@@ -116,24 +178,23 @@ int command_score(const struct command_args *a)
     int rc;
     struct job j = {0};
     struct scorer s = {.j = &j};
-    const char *model = args_positional(a, 0), *file = args_positional(a, 1);
+    const char *model = args_positional(a, 0), *file = args_positional(a, 1), *images = args_value(a, "images", NULL);
 
     if (args_flag(a, "base-only"))
         TRY(job_open_base(&j, model, a));
     else
         TRY(job_open_checkpoint(&j, model, args_value(a, "config", NULL), a));
-    TRY(job_inference_set(&j, &s.set, &s.one));
-    const char *images = args_value(a, "images", NULL);
+    TRY(open_window(&s));
     TRY(dataset_open(&s.ds, file,
                      &(struct dataset_options){.images = images ? images : images_of(&j.cfg, file),
                                                .use = DATASET_TRAIN,
                                                .skip = !strcmp(j.cfg.data.on_error, "skip")})); // limits are a run's
-    for (int64_t i = 0; i < dataset_size(s.ds); i++) TRY(score_record(&s, i));
+    crew_at(j.crew, "scoring %s", file);
+    for (int64_t i = 0, n = dataset_size(s.ds); i < n; i += s.window)
+        TRY(score_window(&s, i, n - i < s.window ? (int)(n - i) : s.window));
 done:
     if (s.ds) dataset_close(s.ds);
-    batch_free(&s.pack);
-    routing_free(&s.one);
-    mem_free(s.nll);
+    close_window(&s);
     job_close(&j);
     return rc;
 }

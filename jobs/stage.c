@@ -1,8 +1,8 @@
 /* stage.c - one optimizer step.
  *
- * Stage 2 is  records -> samples -> micro-batches -> [route, forward, loss, backward]* -> gradients -> step.  The loss is a
- * sum over the answer tokens of the whole step divided by their number, so how the step is cut into micro-batches does not
- * show in it.
+ * Stage 2 is  records -> samples -> micro-batches -> routes -> [forward, loss, backward]* -> gradients -> step.  The loss is a
+ * sum over the answer tokens of the whole step divided by their number, so how the step is cut into micro-batches, and which
+ * group of ranks takes which, does not show in it.
  */
 #include "jobs/stage.h"
 
@@ -11,6 +11,7 @@
 #include "pool/schedule.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +30,32 @@ static struct sample_ref own_ref(const struct trainer *t, int64_t index)
     return (struct sample_ref){task, index};
 }
 
+static void samples_free(struct step_samples *w, int room, int micro_room)
+{
+    for (int i = 0; w->picture && i < room; i++) free(w->picture[i]);
+    for (int k = 0; w->pack && k < micro_room; k++) batch_free(&w->pack[k]);
+    mem_free(w->ref), mem_free(w->query), mem_free(w->picture), mem_free(w->micro), mem_free(w->pack);
+    *w = (struct step_samples){.step = -1};
+}
+
+static int samples_new(struct step_samples *w, int room, int micro_room, const struct lvlm_limits *lim)
+{
+    int rc = CL_OK;
+    size_t n = (size_t)room, micros = (size_t)micro_room;
+
+    if (!(w->ref = mem_new(n, sizeof *w->ref)) || !(w->query = mem_new(n, sizeof *w->query)) ||
+        !(w->picture = mem_new(n, sizeof *w->picture)) || !(w->micro = mem_new(micros, sizeof *w->micro)) ||
+        !(w->pack = mem_new(micros, sizeof *w->pack)))
+        FAIL(CL_ENOMEM, "no memory for the %d samples of a training step", room);
+    for (int k = 0; k < micro_room; k++) {
+        TRY(batch_new(&w->pack[k], lim->samples, lim->tokens));
+        w->micro[k].pack = &w->pack[k];
+    }
+done:
+    return rc;
+}
+
+/* Memory of the task's steps, here and at every group of ranks. */
 static int reserve(struct trainer *t)
 {
     int rc;
@@ -47,13 +74,13 @@ static int reserve(struct trainer *t)
     lim.tokens = longest * lim.samples;
     lim.rows = answers * lim.samples;
     lim.slots = set.slots, lim.rank = set.rank;
-    TRY(lvlm_reserve(t->j->lvlm, &lim));
-    TRY(batch_new(&t->pack, lim.samples, lim.tokens));
-    TRY(routing_new(&t->routing, lim.samples, job_max_slots(t->j), f->pool.top_m));
-    t->nll = mem_new((size_t)lim.rows, sizeof *t->nll);
-    t->dcoef = mem_new((size_t)lim.samples * (size_t)(set.slots ? set.slots : 1), sizeof *t->dcoef);
-    t->picture = mem_new((size_t)lim.samples, sizeof *t->picture);
-    if (!t->nll || !t->dcoef || !t->picture) FAIL(CL_ENOMEM, "no memory for a training step");
+    TRY(crew_reserve(t->j->crew, &lim));
+    t->micro_room = (t->room + lim.samples - 1) / lim.samples;
+    TRY(samples_new(&t->now, t->room, t->micro_room, &lim));
+    if (!t->j->lvlm) TRY(samples_new(&t->ahead, t->room, t->micro_room, &lim));
+    TRY(routing_new(&t->routing, t->room, job_max_slots(t->j), f->pool.top_m));
+    t->dcoef = mem_new((size_t)t->room * (size_t)(set.slots ? set.slots : 1), sizeof *t->dcoef);
+    if (!t->dcoef) FAIL(CL_ENOMEM, "no memory for a training step");
 done:
     return rc;
 }
@@ -63,17 +90,15 @@ int trainer_open(struct trainer *t, struct job *j, struct task_data *data, int t
     int rc;
     const struct config *f = &j->cfg;
 
-    *t = (struct trainer){.j = j, .data = data, .task = task, .order_epoch = -1};
+    *t = (struct trainer){.j = j, .data = data, .task = task, .order_epoch = -1, .now.step = -1, .ahead.step = -1};
     if (is_joint(t))
         for (int i = 0; i < f->stream.tasks; i++) t->n += data[i].n;
     else
         t->n = data[task].n;
     t->room = f->stage2.batch + (int)ceil(f->replay.ratio * f->stage2.batch) + 1;
     if (t->room < f->stage1.batch) t->room = f->stage1.batch;
-    t->ref = mem_new((size_t)t->room, sizeof *t->ref);
-    t->query = mem_new((size_t)t->room, sizeof *t->query);
     t->order = mem_new((size_t)t->n, sizeof *t->order);
-    if (!t->ref || !t->query || !t->order) FAIL(CL_ENOMEM, "no memory for %lld records", (long long)t->n);
+    if (!t->order) FAIL(CL_ENOMEM, "no memory for %lld records", (long long)t->n);
     TRY(reserve(t));
 done:
     if (rc) trainer_close(t);
@@ -82,10 +107,10 @@ done:
 
 void trainer_close(struct trainer *t)
 {
-    batch_free(&t->pack);
+    samples_free(&t->now, t->room, t->micro_room);
+    samples_free(&t->ahead, t->room, t->micro_room);
     routing_free(&t->routing);
-    mem_free(t->ref), mem_free(t->query), mem_free(t->order), mem_free(t->nll), mem_free(t->dcoef),
-        mem_free(t->picture);
+    mem_free(t->order), mem_free(t->dcoef);
     memset(t, 0, sizeof *t);
 }
 
@@ -121,25 +146,27 @@ int trainer_order(struct trainer *t, int stage, int64_t step)
     return CL_OK;
 }
 
-/* Own records of a step into ref; returns how many. */
-static int own_records(struct trainer *t, int stage, int64_t step)
+/* Own records of a step into ref (room); returns how many. */
+static int own_records(struct trainer *t, int stage, int64_t step, struct sample_ref *ref)
 {
     int batch = stage_batch(t, stage), n = 0;
     int64_t first = step % trainer_epoch_steps(t, stage) * batch;
 
     trainer_order(t, stage, step);
-    for (; n < batch && first + n < t->n; n++) t->ref[n] = own_ref(t, t->order[first + n]);
+    for (; n < batch && first + n < t->n; n++) ref[n] = own_ref(t, t->order[first + n]);
     return n;
 }
 
 int stage1_step(struct trainer *t, int64_t step, double *lr, struct step_report *out)
 {
     const struct config *f = &t->j->cfg;
-    int n = own_records(t, 1, step);
+    struct step_samples *w = &t->now;
+    int n = own_records(t, 1, step, w->ref);
 
-    for (int i = 0; i < n; i++) t->query[i] = task_data_query(&t->data[t->ref[i].task], t->ref[i].index);
+    w->step = -1;
+    for (int i = 0; i < n; i++) w->query[i] = task_data_query(&t->data[w->ref[i].task], w->ref[i].index);
     *lr = f->stage1.lr * pow(f->stage1.lr_decay, (double)(step / trainer_epoch_steps(t, 1)));
-    return t->j->method->ops->align(t->j->method, t->task, t->query, n, *lr, out);
+    return t->j->method->ops->align(t->j->method, t->task, w->query, n, *lr, out);
 }
 
 int stage1_end(struct trainer *t)
@@ -155,64 +182,120 @@ int stage1_end(struct trainer *t)
     return rc;
 }
 
-/* Records [first, first + n) of the step as one pack, with pictures' features. */
-static int fill_pack(struct trainer *t, int first, int n)
+/* Record i of the step behind the others of a micro-batch, which began with record `first`. */
+static int add_sample(struct trainer *t, struct step_samples *w, struct packed_batch *pack, int first, int i)
 {
-    int rc = CL_OK;
+    int rc;
+    const struct sample_ref *r = &w->ref[i];
+    struct sample s = {0};
+    char *picture = NULL;
 
-    batch_clear(&t->pack);
-    for (int i = 0; i < n; i++) {
-        const struct sample_ref *r = &t->ref[first + i];
-        struct sample s = {0};
-        char *picture = NULL;
-        if (!(rc = task_data_sample(&t->data[r->task], t->j, r->index, false, &s, &picture)))
-            rc = batch_add(&t->pack, &s, 0);
-        sample_free(&s);
-        if (rc) {
-            free(picture);
-            goto done;
-        }
-        if (picture) t->picture[t->pack.pictures - 1] = picture;
-        t->query[i] = task_data_query(&t->data[r->task], r->index);
-    }
-    if (t->pack.pictures)
-        TRY(features_get(t->j->features, (const char *const *)t->picture, t->pack.pictures, t->pack.feature));
+    TRY(task_data_sample(&t->data[r->task], t->j, r->index, false, &s, &picture));
+    TRY(batch_add(pack, &s, 0));
+    w->query[i] = task_data_query(&t->data[r->task], r->index);
+    w->answers += t->data[r->task].answers[r->index];
+    if (picture) w->picture[first + pack->pictures - 1] = picture, picture = NULL;
 done:
-    for (int i = 0; i < t->pack.pictures; i++) free(t->picture[i]), t->picture[i] = NULL;
+    sample_free(&s);
+    free(picture);
     return rc;
 }
 
-/* NaN or infinity in `what` of records [first, first + n): the samples by name. */
-static int not_finite(struct trainer *t, const char *what, int first, int n)
+/* Records of a step, those of earlier tasks that join it, all of them as micro-batches. */
+static int gather(struct trainer *t, struct step_samples *w, int64_t step)
+{
+    int rc = CL_OK, more = 0, each = t->j->cfg.stage2.micro_batch;
+    const struct method_ops *ops = t->j->method->ops;
+
+    for (int i = 0; i < t->room; i++) free(w->picture[i]), w->picture[i] = NULL;
+    w->step = -1, w->answers = w->tokens = 0, w->micros = 0;
+    w->n = own_records(t, 2, step, w->ref);
+    if (ops->mix) TRY(ops->mix(t->j->method, t->task, step, w->n, w->ref + w->n, t->room - w->n, &more));
+    w->n += more;
+    for (int i = 0; i < w->n; i++) {
+        struct packed_batch *pack = &w->pack[i / each];
+        if (i % each == 0) {
+            batch_clear(pack);
+            w->micro[w->micros++].picture = (const char **)(uintptr_t)&w->picture[i];
+        }
+        TRY(add_sample(t, w, pack, i - i % each, i));
+    }
+    for (int k = 0; k < w->micros; k++) w->tokens += w->pack[k].n;
+    w->step = step;
+done:
+    return rc;
+}
+
+/* The samples of the step to come, while the groups compute. Not across the end of an epoch: a checkpoint after this step holds
+ * the order of its own. */
+static int gather_ahead(void *context)
+{
+    struct trainer *t = context;
+    int64_t next = t->now.step + 1;
+
+    if (next % trainer_epoch_steps(t, 2) == 0) return CL_OK;
+    return gather(t, &t->ahead, next);
+}
+
+/* Samples of the step into t->now. */
+static int take_samples(struct trainer *t, int64_t step)
+{
+    struct step_samples w = t->now;
+
+    if (t->ahead.step != step) return gather(t, &t->now, step);
+    t->now = t->ahead, t->ahead = w;
+    t->ahead.step = -1;
+    return CL_OK;
+}
+
+/* NaN or infinity in `what` of records [first, first + n): the samples by name, and where among the ranks. */
+static int not_finite(struct trainer *t, const char *what, int first, int n, const char *where)
 {
     char names[1024] = "";
 
     for (int i = first; i < first + n; i++)
-        task_data_add_name(&t->data[t->ref[i].task], t->ref[i].index, names, sizeof names);
+        task_data_add_name(&t->data[t->now.ref[i].task], t->now.ref[i].index, names, sizeof names);
     return err_set(CL_ENUM,
-                   "%s not finite in a batch of %d samples (%s); hint: lower stage2.lr or look at these samples", what,
-                   n, names);
+                   "%s not finite in a batch of %d samples (%s)%s%s; hint: lower stage2.lr or look at these samples",
+                   what, n, names, *where ? ", first in " : "", where);
 }
 
-static int micro_batch(struct trainer *t, int first, int n, float grad_scale, double *nll_sum)
+/* Slots and coefficients of all samples of the step. */
+static int route(struct trainer *t, struct adapters *set)
 {
     int rc;
-    struct job *j = t->j;
-    const struct method_ops *ops = j->method->ops;
-    struct adapters set = {0};
-    double sum = 0;
+    struct step_samples *w = &t->now;
+    const struct method_ops *ops = t->j->method->ops;
+    int64_t at = 0;
 
-    TRY(fill_pack(t, first, n));
-    TRY(ops->adapters(j->method, ROUTE_TRAIN, t->task, &set));
-    TRY(ops->route(j->method, ROUTE_TRAIN, t->task, t->query, NULL, n, &t->routing));
-    set.coef = t->routing.coef;
-    TRY(lvlm_forward(j->lvlm, &t->pack, &set, t->nll, grad_scale));
-    for (int64_t i = 0; i < t->pack.rows; i++) sum += (double)t->nll[i];
-    if (!isfinite(sum)) return not_finite(t, "loss is", first, n);
-    TRY(lvlm_backward(j->lvlm, &t->pack, &set, t->dcoef));
-    if (ops->learn) TRY(ops->learn(j->method, t->task, &t->routing, t->dcoef));
-    *nll_sum += sum;
-    t->tokens += t->pack.n;
+    TRY(ops->adapters(t->j->method, ROUTE_TRAIN, t->task, set));
+    TRY(ops->route(t->j->method, ROUTE_TRAIN, t->task, w->query, NULL, w->n, &t->routing));
+    for (int k = 0; k < w->micros; k++) {
+        w->micro[k].coef = t->routing.coef + at, w->micro[k].dcoef = t->dcoef + at;
+        at += (int64_t)w->pack[k].samples * set->slots;
+    }
+done:
+    return rc;
+}
+
+/* Forward and backward of the whole step; the sum of its losses. */
+static int compute(struct trainer *t, const struct adapters *set, double *nll)
+{
+    int rc, odd;
+    struct step_samples *w = &t->now;
+    float *dA, *dB;
+    char where[512];
+
+    t->j->method->ops->gradients(t->j->method, &dA, &dB);
+    rc = crew_step(t->j->crew, w->micro, w->micros, set, (float)(1.0 / (double)w->answers), dA, dB, gather_ahead, t,
+                   &odd);
+    if (rc == CL_ENUM && odd >= 0) {
+        snprintf(where, sizeof where, "%s", err_text());
+        return not_finite(t, "loss is", odd * t->j->cfg.stage2.micro_batch, w->pack[odd].samples, where);
+    }
+    if (rc) goto done;
+    *nll = 0;
+    for (int k = 0; k < w->micros; k++) *nll += w->micro[k].nll;
 done:
     return rc;
 }
@@ -223,28 +306,23 @@ int stage2_step(struct trainer *t, int64_t step, double *lr, struct step_report 
     struct job *j = t->j;
     const struct config *f = &j->cfg;
     const struct method_ops *ops = j->method->ops;
-    int n = own_records(t, 2, step), more = 0;
-    int64_t answers = 0;
     double nll = 0;
-    float *dA, *dB;
     struct adapters set = {0};
+    char where[512];
 
-    if (ops->mix) TRY(ops->mix(j->method, t->task, step, n, t->ref + n, t->room - n, &more));
-    n += more;
-    for (int i = 0; i < n; i++) answers += t->data[t->ref[i].task].answers[t->ref[i].index];
-    t->tokens = 0;
-    TRY(lvlm_grads_clear(j->lvlm));
-    for (int i = 0; i < n; i += f->stage2.micro_batch)
-        TRY(micro_batch(t, i, n - i < f->stage2.micro_batch ? n - i : f->stage2.micro_batch,
-                        (float)(1.0 / (double)answers), &nll));
-    TRY(ops->adapters(j->method, ROUTE_TRAIN, t->task, &set));
-    ops->gradients(j->method, &dA, &dB);
-    TRY(lvlm_grads_read(j->lvlm, dA, dB, set.learned, set.rank));
+    TRY(take_samples(t, step));
+    TRY(route(t, &set));
+    TRY(compute(t, &set, &nll));
+    if (ops->learn) TRY(ops->learn(j->method, t->task, &t->routing, t->dcoef));
     *lr = schedule_lr(f->stage2.schedule, step, trainer_steps(t, 2), f->stage2.lr, f->stage2.warmup_ratio);
     rc = ops->step(j->method, t->task, *lr, out);
-    if (rc == CL_ENUM) return not_finite(t, "gradients are", 0, n);
+    if (rc == CL_ENUM) {
+        TRY(crew_find_nonfinite(j->crew, where, sizeof where));
+        return not_finite(t, "gradients are", 0, t->now.n, where);
+    }
     if (rc) goto done;
-    out->loss = nll / (double)answers;
+    out->loss = nll / (double)t->now.answers;
+    t->tokens = t->now.tokens;
 done:
     return rc;
 }

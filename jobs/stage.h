@@ -5,6 +5,19 @@
 #include "jobs/state.h"
 #include "jobs/task_data.h"
 
+/* The samples of one optimizer step, as micro-batches. */
+struct step_samples {
+    int64_t step;              // that they are for, -1: none
+    int n;                     // own samples, then replayed ones
+    int64_t answers, tokens;   // of them all
+    struct sample_ref *ref;    // (room)
+    const float **query;       // (room) embeddings of their questions
+    char **picture;            // (room) paths, those of a micro-batch from its first sample's place on
+    int micros;                // (n / micro_batch, rounded up)
+    struct crew_micro *micro;  // (micro_room)
+    struct packed_batch *pack; // (micro_room)
+};
+
 /* What the steps of one task need; buffers are made once per task. */
 struct trainer {
     struct job *j;
@@ -15,15 +28,11 @@ struct trainer {
     int64_t order_epoch;    // which epoch order holds, -1: none
     int order_stage;
     /* one step */
-    struct sample_ref *ref; // (room) own samples, then replayed ones
-    int room;
-    struct packed_batch pack; // one micro-batch
-    struct routing routing;
-    const float **query; // (room)
-    char **picture;      // (micro_batch)
-    float *nll;          // (rows of a pack)
-    double *dcoef;       // (micro_batch, slots)
-    int64_t tokens;      // of the last step
+    int room, micro_room;           // samples, micro-batches
+    struct step_samples now, ahead; // ahead: of the step to come, where the coordinator has time for it
+    struct routing routing;         // of the whole step
+    double *dcoef;                  // (room, slots)
+    int64_t tokens;                 // of the last step
 };
 
 /* Opens for a task: reserves memory in the model too. first: index in the stream; a joint method trains on all of data. */

@@ -57,7 +57,7 @@ static int save_root(struct job *j, struct ckpt *c)
     char *config = NULL;
 
     TRY(config_json(&j->cfg, &config));
-    TRY(ckpt_attr_str(c, "/", "base_hash", lvlm_hash(j->lvlm)));
+    TRY(ckpt_attr_str(c, "/", "base_hash", job_base_hash(j)));
     TRY(ckpt_attr_str(c, "/", "encoder_hash", j->encoder ? text_encoder_hash(j->encoder) : ""));
     TRY(ckpt_attr_str(c, "/", "config", config));
 done:
@@ -124,12 +124,13 @@ done:
     return rc;
 }
 
-int state_save(const struct run_state *s, struct job *j, const char *path, bool resume, const int64_t *order, int64_t n)
+int state_save(const struct run_state *s, struct job *j, const char *path, bool resume, bool later,
+               const int64_t *order, int64_t n)
 {
     int rc;
     struct ckpt *c = NULL;
 
-    TRY(ckpt_create(&c, path));
+    TRY(later ? ckpt_create_deferred(&c, path) : ckpt_create(&c, path));
     TRY(save_root(j, c));
     TRY(save_progress(s, j, c));
     TRY(j->method->ops->save(j->method, c, resume));
@@ -247,7 +248,7 @@ int state_load(struct run_state *s, struct job *j, struct ckpt *c)
     int rc;
     bool resume = ckpt_has(c, "/resume");
 
-    TRY(check_hash(c, "base_hash", lvlm_hash(j->lvlm), "base", j->cfg.base));
+    TRY(check_hash(c, "base_hash", job_base_hash(j), "base", j->cfg.base));
     if (j->encoder) TRY(check_hash(c, "encoder_hash", text_encoder_hash(j->encoder), "encoder", j->cfg.encoder));
     TRY(load_stream(s, c));
     for (int t = 0; t < s->tasks; t++)

@@ -36,9 +36,12 @@ void state_free(struct run_state *s);
 int state_add_loss(struct task_history *h, double loss); // CL_ENOMEM
 
 /* Writes a whole checkpoint. resume: inside a task (optimizer moments too). order: (n) record order of the running epoch,
- * or NULL. */
-int state_save(const struct run_state *s, struct job *j, const char *path, bool resume, const int64_t *order,
-               int64_t n);
+ * or NULL. later: returns when everything is copied, a thread writes it: ckpt_wait gives the result, and until then the
+ * memory holds what is saved once more. That is for N slots of L layers, rank R, H inputs and D outputs of a layer, keys
+ * of K, of which n learn and have moments in the file (resume):
+ *     4 bytes x (N (L R (H + D) + K) + 2 n (L R (H + D) + K)), and little else. */
+int state_save(const struct run_state *s, struct job *j, const char *path, bool resume, bool later,
+               const int64_t *order, int64_t n);
 /* Reads state and method back. CL_EMISMATCH: another base, encoder, stream. The method gets its state too. */
 int state_load(struct run_state *s, struct job *j, struct ckpt *c);
 

@@ -11,7 +11,7 @@
 static int make_sample(struct task_data *d, struct job *j, const struct record *r, bool prompt_only, struct sample *s)
 {
     (void)d;
-    if (r->image && !lvlm_get_config(j->lvlm)->has_vision)
+    if (r->image && !j->base.has_vision)
         return err_set(CL_EDATA, "record has a picture, but the base has no vision tower");
     return prompt_only ? sample_make_prompt(s, &j->sampler, r) : sample_make(s, &j->sampler, r);
 }
@@ -175,7 +175,7 @@ int task_data_embed(struct task_data *d, struct job *j)
     d->unique = u.n;
     if (!(d->embedding = mem_new((size_t)u.n * (size_t)d->K, sizeof *d->embedding)))
         FAIL(CL_ENOMEM, "no memory for the embeddings of %s", d->conf->name);
-    TRY(text_encoder_embed(j->encoder, d->embedding, (const char *const *)u.text, (size_t)u.n));
+    TRY(crew_embed(j->crew, d->embedding, (const char *const *)u.text, (size_t)u.n));
 done:
     distinct_free(&u);
     return rc;

@@ -5,12 +5,11 @@
 #include "io/clock.h"
 #include "io/err.h"
 #include "io/whole.h"
-#include "io/path.h"
 #include "io/signal.h"
 #include "jobs/evaluate.h"
 #include "jobs/report.h"
 #include "jobs/run_dir.h"
-#include "jobs/stage.h"
+#include "jobs/save.h"
 
 #include <errno.h>
 #include <math.h>
@@ -30,9 +29,9 @@ struct run {
     double *format_free;            // (tasks + 1, tasks) beside state.accuracy
     struct trainer trainer;         // of the running task
     int lock;                       // of the output folder, -1: none
-    char last[PATH_ROOM];           // the checkpoint that a failed run goes on from
-    int recalled;                   // row of the matrix of which cells came out of the log, or NO_ROW
-    bool worked;                    // this process has trained or measured something
+    struct saver save;
+    int recalled; // row of the matrix of which cells came out of the log, or NO_ROW
+    bool worked;  // this process has trained or measured something
 };
 
 static void stamp(char out[32])
@@ -51,57 +50,16 @@ static const char *task_name(const struct run *r, int t)
 
 /* ---- checkpoints */
 
-/* The log goes to disk first: a checkpoint says up to which byte it holds. inside: of a task, optimizer and all. */
-static int save(struct run *r, char *path, bool inside)
-{
-    int rc;
-    const struct trainer *t = &r->trainer;
-
-    if (!path) FAIL(CL_ENOMEM, "no memory for a path");
-    TRY(log_sync(r->job.log));
-    r->state.log_offset = log_offset(r->job.log);
-    TRY(state_save(&r->state, &r->job, path, inside, inside ? t->order : NULL, inside ? t->n : 0));
-    TRY(path_print(r->last, "%s", path));
-done:
-    free(path);
-    return rc;
-}
-
-/* Before the first step, so that a run killed at any time has a checkpoint to go on from. */
-static int save_begin(struct run *r)
-{
-    return save(r, run_dir_step_checkpoint(&r->job.cfg, 0), false);
-}
-
-static int save_task(struct run *r, int task)
-{
-    return save(r, run_dir_task_checkpoint(&r->job.cfg, task), false);
-}
-
-static int save_step(struct run *r)
-{
-    int rc;
-
-    TRY(save(r, run_dir_step_checkpoint(&r->job.cfg, r->state.steps), true));
-    TRY(run_dir_prune(r->job.cfg.output, r->job.cfg.checkpoint.keep));
-    log_begin(r->job.log, "checkpoint");
-    log_int(r->job.log, "task", r->state.task);
-    log_int(r->job.log, "step", r->state.steps);
-    log_str(r->job.log, "file", strrchr(r->last, '/') + 1);
-    TRY(log_end(r->job.log));
-done:
-    return rc;
-}
-
 /* Between two steps: is a checkpoint due, or does something want the run to stop? It stops when it reaches max_steps, not
  * when it is beyond, so that the same command goes on. */
 static int save_or_stop(struct run *r)
 {
-    int rc = CL_OK;
+    int rc;
     int64_t steps = r->state.steps, every = r->job.cfg.checkpoint.every_steps;
     bool asked = stop_requested(), limit = steps == r->opt.max_steps;
 
-    if (asked || limit || (every > 0 && steps % every == 0)) TRY(save_step(r));
+    TRY(save_settle(&r->save, false));
+    if (asked || limit || (every > 0 && steps % every == 0)) TRY(save_step(&r->save, asked || limit));
     if (asked || limit)
         FAIL(CL_ESTOP, "stopped at step %lld %s%s; hint: the same command goes on from here", (long long)steps,
              asked ? "on " : "by --max-steps", asked ? stop_reason() : "");
@@ -146,9 +104,11 @@ done:
 }
 
 /* Numbers went wrong: what was saved before they did is named. */
-static int say_last(const struct run *r, int rc)
+static int say_last(struct run *r, int rc)
 {
-    return rc == CL_ENUM ? err_set(rc, "%s; the last good checkpoint is %s", err_text(), r->last) : rc;
+    if (rc != CL_ENUM) return rc;
+    save_end(&r->save, rc); // it may still be on its way
+    return err_set(rc, "%s; the last good checkpoint is %s", err_text(), r->save.last);
 }
 
 static int run_stage(struct run *r, int stage)
@@ -163,6 +123,8 @@ static int run_stage(struct run *r, int stage)
     progress_begin(r->job.log, what, total, "steps");
     while (s->step < total) {
         struct step_report out = {0};
+        crew_at(r->job.crew, "stage %d of task %d %s, step %lld", stage, s->task, task_name(r, s->task),
+                (long long)s->step);
         double lr, begun = clock_seconds();
         TRY(stage == 1 ? stage1_step(&r->trainer, s->step, &lr, &out) : stage2_step(&r->trainer, s->step, &lr, &out));
         if (!isfinite(out.loss) || !isfinite(out.grad_norm))
@@ -220,7 +182,7 @@ static int end_task(struct run *r)
     for (int t = ops->joint ? 0 : s->task; t <= s->task; t++) s->done[t] = TASK_FINISHED;
     s->stage = 1, s->step = 0;
     r->worked = true;
-    rc = save_task(r, s->task);
+    rc = save_task(&r->save, s->task);
 done:
     return rc;
 }
@@ -264,6 +226,7 @@ static int evaluate_cell(struct run *r, int after, int on, bool adapters)
     if (!path) FAIL(CL_ENOMEM, "no memory for a path");
     snprintf(what, sizeof what, "%s %s: questions of %s", after < 0 ? "before" : "after",
              task_name(r, after < 0 ? 0 : after), task_name(r, on));
+    crew_at(j->crew, "evaluation %s", what);
     progress_begin(j->log, what, r->test[on].n, "answers");
     rc = evaluate_task(&c, j, &r->test[on], evaluate_mode(j->cfg.eval.routing), adapters, path);
     progress_end(j->log);
@@ -309,7 +272,7 @@ static int evaluate_row(struct run *r, int after)
     log_str(r->job.log, "name", task_name(r, after));
     log_num(r->job.log, "seconds", s->history[ops->joint ? 0 : after].seconds);
     TRY(log_end(r->job.log));
-    TRY(save_task(r, after)); // the same file, with its row of the matrix
+    TRY(save_task(&r->save, after)); // the same file, with its row of the matrix
 done:
     return rc;
 }
@@ -387,7 +350,7 @@ static int resume(struct run *r, bool *resumed)
     TRY(check_same_run(r, c));
     TRY(state_load(&r->state, &r->job, c));
     TRY(recall_cells(r, !ckpt_has(c, "/resume")));
-    TRY(path_print(r->last, "%s", path));
+    TRY(path_print(r->save.last, "%s", path));
     if (r->state.task == r->state.tasks && r->recalled == NO_ROW)
         log_say(r->job.log, "%s holds a finished run: nothing is left to do; hint: --fresh begins anew",
                 r->job.cfg.output);
@@ -428,7 +391,7 @@ static int open_run_dir(struct run *r)
     log_int(j->log, "tasks", r->state.tasks);
     log_int(j->log, "seed", j->cfg.seed);
     TRY(log_end(j->log));
-    TRY(save_begin(r));
+    TRY(save_begin(&r->save));
 done:
     free(yaml);
     return rc;
@@ -456,7 +419,7 @@ static int keep_zero_shot(struct run *r)
     memcpy(state_cell(&r->state, last, 0), state_cell(&r->state, -1, 0), (size_t)T * sizeof(double));
     for (int t = 0; t < T; t++) r->state.done[t] = TASK_FINISHED;
     r->state.task = T;
-    return save_task(r, last);
+    return save_task(&r->save, last);
 }
 
 /* What follows a learned task. A resumed run comes here first: its stop may have come at any point. */
@@ -519,6 +482,7 @@ int train_run(struct config *cfg, const struct train_options *options, struct tr
     struct run r = {.job.cfg = *cfg, .opt = *options, .lock = -1, .recalled = NO_ROW};
 
     memset(cfg, 0, sizeof *cfg);
+    r.save = (struct saver){.j = &r.job, .s = &r.state, .t = &r.trainer};
     TRY(state_new(&r.state, &r.job.cfg));
     TRY(job_open(&r.job, JOB_MODEL | JOB_TRAIN | JOB_METHOD));
     log_quiet(r.job.log, r.opt.quiet);
@@ -529,6 +493,7 @@ int train_run(struct config *cfg, const struct train_options *options, struct tr
     TRY(finish(&r));
     if (out) give_result(&r, out);
 done:
+    rc = save_end(&r.save, rc);
     close_run(&r);
     return rc;
 }

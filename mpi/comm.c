@@ -38,19 +38,16 @@ static int get_room(struct comm *c)
     return comm_reserve(c, 1);
 }
 
-int comm_split(struct comm **out, MPI_Comm parent, int color, int key, const char *name)
+/* Takes over mpi. */
+static int wrap(struct comm **out, MPI_Comm mpi, const char *name)
 {
     int rc;
-    MPI_Comm mpi = MPI_COMM_NULL;
-    struct comm *c = NULL;
+    struct comm *c = mem_new(1, sizeof *c);
 
-    *out = NULL;
-    MPI_TRY(MPI_Comm_split(parent, color < 0 ? MPI_UNDEFINED : color, key, &mpi));
-    if (mpi == MPI_COMM_NULL) return CL_OK;
-    MPI_TRY(MPI_Comm_set_errhandler(mpi, MPI_ERRORS_RETURN));
-    if (!(c = mem_new(1, sizeof *c))) FAIL(CL_ENOMEM, "no memory for a communicator");
+    if (!c) FAIL(CL_ENOMEM, "no memory for a communicator");
     c->mpi = mpi, c->panel = PANEL, c->longest = LONGEST, c->odd_rank = -1;
     snprintf(c->name, sizeof c->name, "%s", name);
+    MPI_TRY(MPI_Comm_set_errhandler(mpi, MPI_ERRORS_RETURN));
     MPI_TRY(MPI_Comm_rank(mpi, &c->rank));
     MPI_TRY(MPI_Comm_size(mpi, &c->size));
     TRY(get_room(c));
@@ -58,6 +55,30 @@ int comm_split(struct comm **out, MPI_Comm parent, int color, int key, const cha
     return CL_OK;
 done:
     if (c) comm_free(c);
+    return rc;
+}
+
+int comm_split(struct comm **out, MPI_Comm parent, int color, int key, const char *name)
+{
+    int rc;
+    MPI_Comm mpi = MPI_COMM_NULL;
+
+    *out = NULL;
+    MPI_TRY(MPI_Comm_split(parent, color < 0 ? MPI_UNDEFINED : color, key, &mpi));
+    rc = mpi == MPI_COMM_NULL ? CL_OK : wrap(out, mpi, name);
+done:
+    return rc;
+}
+
+int comm_split_host(struct comm **out)
+{
+    int rc;
+    MPI_Comm mpi;
+
+    *out = NULL;
+    MPI_TRY(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &mpi));
+    rc = wrap(out, mpi, "host");
+done:
     return rc;
 }
 

@@ -25,6 +25,7 @@ struct comm_counts {
 /* A communicator over those ranks of `parent` that give the same color (ordered by key); color -1: *c is NULL. Collective over
  * parent. parent MPI_COMM_WORLD. name: for messages ("tp"). */
 int comm_split(struct comm **c, MPI_Comm parent, int color, int key, const char *name);
+int comm_split_host(struct comm **c); // the ranks of this host. Collective over the world
 void comm_free(struct comm *c);
 int comm_rank(const struct comm *c); // 0 for NULL
 int comm_size(const struct comm *c); // 1 for NULL

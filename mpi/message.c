@@ -134,6 +134,11 @@ const char *message_text(struct message *m)
     return m->failed ? NULL : s;
 }
 
+bool message_more(const struct message *m)
+{
+    return !m->failed && m->at < m->used;
+}
+
 int message_check(const struct message *m, const char *what)
 {
     if (!m->failed) return CL_OK;
@@ -161,6 +166,31 @@ int message_send(struct message *m, struct comm *c, int to)
     rc = CL_OK;
 done:
     watch_collective(NULL);
+    return rc;
+}
+
+int message_send_begin(struct message *m, struct comm *c, int to)
+{
+    int rc;
+
+    TRY(message_check(m, "to be sent"));
+    if (m->used >> 30) FAIL(CL_EMPI, "message of %zu bytes (expected less than 1 GiB)", m->used);
+    TRY(fault_meet("message", NULL, 0));
+    MPI_TRY(MPI_Isend(m->data, (int)m->used, MPI_BYTE, to, TAG_MESSAGE, comm_mpi(c), &m->request));
+    m->on_way = true;
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+int message_sent(struct message *m)
+{
+    int rc, flag = 1;
+
+    if (m->on_way) MPI_TRY(MPI_Test(&m->request, &flag, MPI_STATUS_IGNORE));
+    m->on_way = !flag;
+    rc = CL_OK;
+done:
     return rc;
 }
 
@@ -255,7 +285,7 @@ int message_broadcast(struct message *m, struct comm *c)
     else {
         TRY(message_check(m, "to be sent"));
         head.bytes = (int64_t)m->used;
-        memcpy(head.first, m->data, m->used < sizeof head.first ? m->used : sizeof head.first);
+        if (m->used) memcpy(head.first, m->data, m->used < sizeof head.first ? m->used : sizeof head.first);
     }
     TRY(fault_meet("message", NULL, 0));
     watch_collective("message");
@@ -263,7 +293,7 @@ int message_broadcast(struct message *m, struct comm *c)
     if (!make_room(m, (size_t)head.bytes - m->used))
         FAIL(CL_ENOMEM, "no memory for a message of %lld bytes", (long long)head.bytes);
     m->used = (size_t)head.bytes;
-    if (c->rank) memcpy(m->data, head.first, m->used < sizeof head.first ? m->used : sizeof head.first);
+    if (c->rank && m->used) memcpy(m->data, head.first, m->used < sizeof head.first ? m->used : sizeof head.first);
     for (size_t at = sizeof head.first; at < m->used; at += now) {
         now = m->used - at < c->longest ? m->used - at : c->longest;
         TRY(broadcast_politely(m->data + at, now, c));

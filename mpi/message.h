@@ -17,6 +17,8 @@ struct message {
     char *data;
     size_t used, room, at; // bytes written, capacity, read so far
     bool failed;           // no memory while writing; or read beyond the end
+    bool on_way;           // message_send_begin, not yet message_sent
+    MPI_Request request;
 };
 
 void message_clear(struct message *m); // keeps the memory
@@ -40,6 +42,12 @@ int message_check(const struct message *m, const char *what);
 /* Collective over the two; receive from -1: from anyone (*from may be NULL). */
 int message_send(struct message *m, struct comm *c, int to);
 int message_receive(struct message *m, struct comm *c, int from, int *who);
+/* Sends without waiting for the receiver: m stays as it is until message_sent has said so (on_way is false then). Who sends
+ * much to ranks that compute meanwhile must not stand and wait for each. Not collective. */
+int message_send_begin(struct message *m, struct comm *c, int to);
+int message_sent(struct message *m);
+/* Whether something is left to be read. */
+bool message_more(const struct message *m);
 /* Whether one has arrived (from -1: from anyone). Not collective, does not wait. */
 int message_waiting(struct comm *c, int from, bool *arrived);
 /* Rank 0's message to all; it may be read there too. */

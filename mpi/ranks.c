@@ -10,7 +10,9 @@
 
 #include "io/err.h"
 #include "mpi/check.h"
+#include "mpi/fault.h"
 #include "mpi/launch.h"
+#include "mpi/same.h"
 #include "mpi/watch.h"
 
 enum { HOST = 64 };
@@ -56,28 +58,109 @@ void ranks_busy_end(void)
     me.busy--;
 }
 
+/* ---- threads */
+
+static int processors(cpu_set_t *mask)
+{
+    CPU_ZERO(mask);
+    return sched_getaffinity(0, sizeof *mask, mask) ? 1 : CPU_COUNT(mask);
+}
+
+/* Ranks of this host that may use a processor that this rank may use, itself among them. */
+static int sharers(int *n, const cpu_set_t *mine)
+{
+    int rc, size;
+    struct comm *host = NULL;
+    cpu_set_t *all = NULL, both;
+
+    TRY(comm_split_host(&host));
+    size = comm_size(host), *n = 0;
+    if (!(all = mem_new((size_t)size, sizeof *all))) FAIL(CL_ENOMEM, "no memory for %d ranks", size);
+    TRY(comm_gather(host, all, mine, sizeof *all));
+    for (int r = 0; r < size; r++) {
+        CPU_AND(&both, &all[r], mine);
+        *n += CPU_COUNT(&both) > 0;
+    }
+done:
+    mem_free(all);
+    comm_free(host);
+    return rc;
+}
+
+static int count_threads(void)
+{
+    int rc = CL_OK, n, among = 1;
+    cpu_set_t mine;
+    const char *wish = getenv("OMP_NUM_THREADS");
+
+    n = processors(&mine);
+    if (me.started) TRY(sharers(&among, &mine));
+    me.threads = among > 1 ? n / among : n;
+    if (wish && atoi(wish) > 0)
+        me.threads = atoi(wish);
+    else if (me.started)
+        omp_set_num_threads(me.threads > 0 ? me.threads : 1);
+    if (me.threads < 1) me.threads = 1;
+done:
+    return rc;
+}
+
 int ranks_threads(void)
 {
+    if (!me.threads) count_threads();
     return me.threads;
+}
+
+/* ---- beginning */
+
+/* MPI counts as many ranks as the launcher started? Else each process would believe to be alone. */
+static int check_launch(int size)
+{
+    int started = launch_size();
+
+    if (size == started) return CL_OK;
+    return err_set(
+        CL_EUSAGE,
+        "started as %d processes that cannot talk to each other (got %d of them in MPI, expected %d); hint: %s",
+        started, size, started,
+        getenv("SLURM_STEP_NUM_TASKS") && !getenv("OMPI_COMM_WORLD_SIZE")
+            ? "srun --mpi=pmix"
+            : "start with the mpirun of the MPI library that cllava is linked with (Open MPI)");
+}
+
+static int know_hosts(void)
+{
+    int rc;
+
+    if (!(me.host = mem_new((size_t)me.now.size, HOST))) FAIL(CL_ENOMEM, "no memory for %d ranks", me.now.size);
+    if (gethostname(me.host[me.now.rank], HOST - 1)) snprintf(me.host[me.now.rank], HOST, "host");
+    TRY(comm_gather(me.now.world, me.host, NULL, HOST));
+done:
+    return rc;
 }
 
 int ranks_begin(int argc, char **argv)
 {
     int rc, provided, size;
 
-    (void)argc, (void)argv;
     if (launch_size() == 1) return CL_OK;
     MPI_TRY(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided));
-    me.started = true;
     MPI_TRY(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     MPI_TRY(MPI_Comm_size(MPI_COMM_WORLD, &size));
+    if ((rc = check_launch(size))) {
+        MPI_Finalize();
+        return rc;
+    }
+    me.started = true;
     MPI_TRY(MPI_Comm_rank(MPI_COMM_WORLD, &me.now.rank));
     me.now.size = size;
-    if (!(me.host = mem_new((size_t)size, HOST))) FAIL(CL_ENOMEM, "no memory for %d ranks", size);
     TRY(comm_split(&me.now.world, MPI_COMM_WORLD, 0, me.now.rank, "world"));
-    if (gethostname(me.host[me.now.rank], HOST - 1)) snprintf(me.host[me.now.rank], HOST, "host");
-    TRY(comm_gather(me.now.world, me.host, NULL, HOST));
-    TRY(watch_start(me.now.world));
+    TRY(know_hosts());
+    TRY(same_on_all(me.now.world, argc, argv));
+    TRY(fault_start(me.now.rank));
+    TRY(count_threads());
+    if (watch_start(me.now.world) && me.now.rank == 0)
+        fprintf(stderr, "cllava: warning: no watchdog: %s\n", err_text());
     rc = CL_OK;
 done:
     return rc;
@@ -140,6 +223,10 @@ int ranks_end(int status)
         fflush(stdout), fflush(stderr);
         watch_leave(status);
     }
+    if (!me.now.world) { // a rank that could not even begin
+        MPI_Abort(MPI_COMM_WORLD, status);
+        return status;
+    }
     if (me.now.rank == 0)
         tell(RANKS_END, status);
     else {
@@ -182,6 +269,7 @@ int ranks_layout(int tensor, bool dedicated, enum dtype wire)
     forget_layout();
     me.now.tensor = tensor, me.now.groups = (me.now.size - dedicated) / tensor;
     me.now.dedicated = dedicated;
+    watch_set_groups(tensor, dedicated);
     me.now.group = place < 0 ? -1 : place / tensor;
     TRY(comm_split(&me.tp.comm, MPI_COMM_WORLD, place < 0 || tensor == 1 ? -1 : place / tensor, me.now.rank, "tp"));
     me.tp.rank = comm_rank(me.tp.comm), me.tp.size = place < 0 ? 1 : tensor, me.tp.wire = wire;

@@ -5,6 +5,7 @@
  * kill   the process dies, in the middle of the write if it is one
  * full   from then on the disk has no space
  * term   the process gets SIGTERM and goes on
+ * slow   nothing breaks (BREAK_AT=0), but every fsync takes its time
  * Without BREAK_AT the changes are counted, and how many there were goes to the file BREAK_COUNT.
  */
 #include <dlfcn.h>
@@ -49,7 +50,7 @@ static enum how meet(void)
     if (!strcmp(how, "full")) return FULL;
     if (number > n) return NOTHING;
     if (!strcmp(how, "kill")) return KILL;
-    raise(SIGTERM);
+    kill(getpid(), SIGTERM); // of the process, whichever thread this is
     return NOTHING;
 }
 
@@ -91,6 +92,8 @@ ssize_t pwrite64(int fd, const void *bytes, size_t n, off64_t at)
 
 int fsync(int fd)
 {
+    const char *wanted = getenv("BREAK_HOW");
+    if (wanted && !strcmp(wanted, "slow") && in_folder(fd)) usleep(200000);
     BROKEN(fsync, in_folder(fd), (fd), true);
 }
 

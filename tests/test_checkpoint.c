@@ -21,93 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "io/checkpoint.h"
-#include "io/err.h"
+#include "checkpoint_fixture.h"
 #include "io/h5.h"
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        int rc_ = (call);                                                                                              \
-        if (rc_) fail_msg("%s: %s: %s", #call, err_name(rc_), err_text());                                             \
-    } while (0)
-/* The call fails with this code and a text that holds this part. */
-#define REFUSED(call, code, part)                                                                                      \
-    do {                                                                                                               \
-        int rc_ = (call);                                                                                              \
-        if (rc_ != (code) || !strstr(err_text(), part))                                                                \
-            fail_msg("%s: got %s: %s (expected %s with '%s')", #call, err_name(rc_), err_text(), #code, part);         \
-    } while (0)
-
-static char folder[64];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    strcpy(folder, "/tmp/cllava-ckpt-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    char command[128];
-
-    (void)state;
-    if (chdir("/")) return -1; // a case may have failed inside
-    umount(folder);
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
-
-static const char *in_folder(const char *name)
-{
-    static char path[64][256];
-    static int turn;
-
-    turn = (turn + 1) % 64;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-    return path[turn];
-}
-
-/* Entries of the folder, "." and ".." not counted. */
-static int files_in(const char *dir)
-{
-    DIR *d = opendir(dir);
-    int n = -2;
-
-    assert_non_null(d);
-    while (readdir(d)) n++;
-    closedir(d);
-    return n;
-}
-
-static void *slurp(const char *path, size_t *n)
-{
-    FILE *f = fopen(path, "rb");
-    struct stat s;
-    char *bytes;
-
-    assert_non_null(f);
-    assert_int_equal(fstat(fileno(f), &s), 0);
-    bytes = malloc((size_t)s.st_size + 1);
-    *n = fread(bytes, 1, (size_t)s.st_size, f);
-    assert_int_equal(*n, s.st_size);
-    fclose(f);
-    return bytes;
-}
-
-static void spill(const char *path, const void *bytes, size_t n)
-{
-    FILE *f = fopen(path, "wb");
-
-    assert_non_null(f);
-    assert_int_equal(fwrite(bytes, 1, n, f), n);
-    assert_int_equal(fclose(f), 0);
-}
-
-static int descriptors(void)
-{
-    return files_in("/proc/self/fd");
-}
 
 /* ---- a small checkpoint with everything in it */
 
@@ -1016,8 +931,6 @@ static void test_full_disk(void **state)
     umount(folder);
     assert_int_equal(status, 0);
 }
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
 
 int main(int argc, char **argv)
 {

@@ -421,6 +421,10 @@ static void hash(void **state)
     (void)state;
     assert_true(h == hash_with("output=/elsewhere"));
     assert_true(h == hash_with("threads=3"));
+    assert_true(h == hash_with("parallel.tensor=4")); // a checkpoint goes on with any number of ranks
+    assert_true(h == hash_with("parallel.coordinator=dedicated"));
+    assert_true(h == hash_with("parallel.wire=bf16"));
+    assert_true(h == hash_with("watchdog.seconds=0"));
     assert_true(h == hash_with("checkpoint.every_steps=1"));
     assert_true(h == hash_with("stream.tasks.0.train=/elsewhere/a.json"));
     assert_true(h != hash_with("seed=8"));

@@ -52,8 +52,8 @@ static void ask(struct asked *a, struct job *j, struct task_data *d, int batch)
     *a = (struct asked){.j = j, .d = d, .fail_at = -1};
     OK(generator_new(&g, j,
                      &(struct generator_limits){.batch = batch, .prompt_n = d->longest, .max_new_tokens = LONGEST}));
-    OK(generator_run(g, PROMPTS, NULL, &(struct generator_ends){a, source, token, sink}));
-    OK(generator_run(g, 0, NULL, &(struct generator_ends){a, source, token, sink})); // nothing to ask is no fault
+    OK(generator_run(g, PROMPTS, NULL, &(struct generator_ends){a, source, token, sink, NULL}));
+    OK(generator_run(g, 0, NULL, &(struct generator_ends){a, source, token, sink, NULL})); // nothing to ask is no fault
     generator_free(g);
     assert_int_equal(a->ended, PROMPTS);
 }
@@ -96,7 +96,7 @@ static void source_fails(void **state)
     OK(task_data_open(&d, &j, 0, true));
     *a = (struct asked){.j = &j, .d = &d, .fail_at = 4};
     OK(generator_new(&g, &j, &(struct generator_limits){.batch = 8, .prompt_n = d.longest, .max_new_tokens = LONGEST}));
-    assert_int_equal(generator_run(g, PROMPTS, NULL, &(struct generator_ends){a, source, token, sink}), CL_EDATA);
+    assert_int_equal(generator_run(g, PROMPTS, NULL, &(struct generator_ends){a, source, token, sink, NULL}), CL_EDATA);
     assert_string_equal(err_text(), "no such question");
     generator_free(g);
     task_data_close(&d);

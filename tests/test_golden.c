@@ -1,4 +1,7 @@
-/* The whole continual run against the golden sets: losses, gradient norms, keys, A, B, w, use, selections, greedy answers. */
+/* The whole continual run against the golden sets: losses, gradient norms, keys, A, B, w, use, selections, greedy answers.
+ *
+ * `test_golden a DIR` checks a run that somebody else has made in DIR/run, on several ranks for example.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -189,31 +192,44 @@ static void answers_agree(const char *dir, hid_t g)
     }
 }
 
-static void whole_run(const char *set, int own)
+static void run_agrees(const char *dir, const char *set)
 {
-    char dir[64];
-    struct config cfg;
     hid_t g = golden_open(set);
-    golden_config(&cfg, golden_temporary(dir), set, "", NULL, 0);
-    OK(train_run(&cfg, &(struct train_options){.stop_after_task = -1, .max_steps = -1, .quiet = true}, NULL));
     log_agrees(dir, g, &f32);
-    arrays_agree(dir, g, own, 1e-3);
+    arrays_agree(dir, g, strcmp(set, "a") ? 4 : 3, 1e-3);
     answers_agree(dir, g);
     final_agrees(dir, g, &f32);
     golden_close(g);
+}
+
+static void whole_run(const char *set)
+{
+    char dir[64];
+    struct config cfg;
+    golden_config(&cfg, golden_temporary(dir), set, "", NULL, 0);
+    OK(train_run(&cfg, &(struct train_options){.stop_after_task = -1, .max_steps = -1, .quiet = true}, NULL));
+    run_agrees(dir, set);
     golden_remove(dir);
+}
+
+static const char *given_set, *given_dir; // of the command line
+
+static void given_run(void **state)
+{
+    (void)state;
+    run_agrees(given_dir, given_set);
 }
 
 static void run_a(void **state)
 {
     (void)state;
-    whole_run("a", 3);
+    whole_run("a");
 }
 
 static void run_b(void **state)
 {
     (void)state;
-    whole_run("b", 4);
+    whole_run("b");
 }
 
 /* The same runs in bf16: likelihoods and losses near, the same slots; answers, which hang on ties, are only there. */
@@ -249,9 +265,13 @@ static void run_b_bf16(void **state)
     whole_run_bf16("b");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    const struct CMUnitTest given[] = {cmocka_unit_test(given_run)};
     const struct CMUnitTest tests[] = {cmocka_unit_test(run_a), cmocka_unit_test(run_b), cmocka_unit_test(run_a_bf16),
                                        cmocka_unit_test(run_b_bf16)};
-    return cmocka_run_group_tests_name("golden", tests, NULL, NULL);
+
+    if (argc != 3) return cmocka_run_group_tests_name("golden", tests, NULL, NULL);
+    given_set = argv[1], given_dir = argv[2];
+    return cmocka_run_group_tests_name("golden", given, NULL, NULL);
 }

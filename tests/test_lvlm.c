@@ -192,7 +192,7 @@ static void greedy_agrees(const char *set, int batch)
     OK(generator_new(&g, &x.j, &(struct generator_limits){.batch = batch, .prompt_n = 400, .max_new_tokens = 12}));
     for (int t = 0; t < 2; t++) {
         struct greedy q = {&x, t};
-        OK(generator_run(g, 3, NULL, &(struct generator_ends){&q, source, NULL, sink}));
+        OK(generator_run(g, 3, NULL, &(struct generator_ends){&q, source, NULL, sink, NULL}));
     }
     generator_free(g);
     close_fixture(&x);

@@ -66,7 +66,7 @@ status=0
 [[ $status == 1 ]] || fail "full disk: status $status"
 grep -qF 'standard output cannot be written: No space left' err || fail 'full disk: message'
 export OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=0
-expect 2 'started as several processes (got 2, expected 1)' "$CLLAVA" config
+expect 2 'started as 2 processes that cannot talk to each other (got 1 of them in MPI, expected 2)' "$CLLAVA" config
 status=0
 OMPI_COMM_WORLD_RANK=1 "$CLLAVA" config >out 2>err || status=$?
 [[ $status == 2 && ! -s out && ! -s err ]] || fail 'rank 1 is not silent'

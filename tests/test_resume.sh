@@ -40,6 +40,23 @@ for pattern in '"event":"stage1","time":[0-9.]*,"task":0,"step":3' '"event":"sta
     same calm x
 done
 
+# On a slow disk the steps go on while a checkpoint is written; older ones are there until it is.
+rm -rf x
+broken 0 slow 0 x x.yaml
+same calm x
+line() { grep -nE "$1" x/log.jsonl | head -n 1 | cut -d: -f1; }
+(($(line '"checkpoint".*"step":2,') > $(line '"stage1".*"task":0,"step":3,'))) || fail 'a step has waited for the checkpoint'
+rm -rf x
+LD_PRELOAD=$BREAK_AT_LIB ASAN_OPTIONS=verify_asan_link_order=0 BREAK_IN=$PWD/x BREAK_HOW=slow "$CLLAVA" train x.yaml >out 2>err </dev/null &
+pid=$!
+until grep -qs '"stage1".*"step":3,' x/log.jsonl || ! kill -0 $pid 2>/dev/null; do :; done
+kill -9 $pid
+wait $pid 2>/dev/null || true
+[[ -e x/checkpoint-step0.h5 && ! -e x/checkpoint-step2.h5 ]] || fail 'not killed while a checkpoint was written'
+train 0 x.yaml
+grep -q 'going on from .*checkpoint-step0.h5' err || fail 'not the checkpoint before'
+same calm x
+
 # h5diff agrees.
 for name in /pool/keys /pool/A /pool/B /pool/use /context/w /metrics/accuracy /stream/done /history/1/loss /history/1/selected /history/1/weight; do
     h5diff calm/checkpoint-task1-shape.h5 x/checkpoint-task1-shape.h5 $name || fail "h5diff: $name"

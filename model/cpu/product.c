@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "io/err.h"
+#include "io/hash.h"
 #include "model/cpu/scratch.h"
 
 enum { STORE = 512, SLOTS = 1024 }; // shapes kept; lists by hash
@@ -66,15 +67,6 @@ done:
         store.engine = NULL;
     }
     return rc;
-}
-
-static uint64_t hash_bytes(const void *p, size_t n)
-{
-    const unsigned char *c = p;
-    uint64_t h = 14695981039346656037u;
-
-    for (size_t i = 0; i < n; i++) h = (h ^ c[i]) * 1099511628211u;
-    return h;
 }
 
 static dnnl_data_type_t dnn_type(enum dtype t)
@@ -193,7 +185,7 @@ static struct shape shape_of(const struct product *p)
     struct shape s = {.m = p->m, .n = p->n, .k = p->k, .a_row = p->a.row_step, .a_col = p->a.col_step};
 
     if (p->stock)
-        s.stock = hash_bytes(&p->stock->layout, sizeof p->stock->layout) | 1;
+        s.stock = hash_bytes(HASH_BEGIN, &p->stock->layout, sizeof p->stock->layout) | 1;
     else
         s.b_row = p->b.row_step, s.b_col = p->b.col_step;
     s.c_row = p->c.row_step;
@@ -210,7 +202,7 @@ static int find(struct kept **out, const struct product *p)
 {
     int rc, i;
     struct shape s = shape_of(p);
-    uint64_t hash = hash_bytes(&s, sizeof s);
+    uint64_t hash = hash_bytes(HASH_BEGIN, &s, sizeof s);
 
     TRY(open_store());
     for (i = store.list[slot_of(hash)]; i >= 0; i = store.kept[i].next)

@@ -1,0 +1,101 @@
+/* hand.c - micro-batches through the model, one after the other. */
+#include "jobs/hand.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "io/err.h"
+#include "jobs/job.h"
+#include "model/follow.h"
+#include "mpi/ranks.h"
+
+void hand_free(struct hand *h)
+{
+    mem_free(h->nll), mem_free(h->dcoef);
+    *h = (struct hand){.j = h->j};
+}
+
+int hand_reserve(struct hand *h, const struct lvlm_limits *l)
+{
+    int rc;
+
+    TRY(lvlm_reserve(h->j->lvlm, l));
+    if (l->rows <= h->rows) goto done;
+    mem_free(h->nll), h->rows = 0;
+    if (!(h->nll = mem_new((size_t)l->rows, sizeof *h->nll)))
+        FAIL(CL_ENOMEM, "no memory for the losses of %lld tokens", (long long)l->rows);
+    h->rows = l->rows;
+done:
+    return rc;
+}
+
+/* Room for the coefficients' gradients of the whole step: the ranks of a group sum them all at once. */
+static int reserve_dcoef(struct hand *h, const struct crew_micro *m, int n, int first, int stride, int slots,
+                         int64_t *count)
+{
+    *count = 0;
+    for (int k = first; k < n; k += stride) *count += (int64_t)m[k].pack->samples * slots;
+    if (*count <= h->dcoefs) return CL_OK;
+    mem_free(h->dcoef), h->dcoefs = 0;
+    if (!(h->dcoef = mem_new((size_t)*count, sizeof *h->dcoef)))
+        return err_set(CL_ENOMEM, "no memory for the gradients of %lld coefficients", (long long)*count);
+    h->dcoefs = *count;
+    return CL_OK;
+}
+
+static int forward(struct hand *h, struct crew_micro *m, const struct adapters *set, float grad_scale)
+{
+    int rc;
+    struct packed_batch *b = m->pack;
+
+    if (b->rows > h->rows)
+        FAIL(CL_EINTERNAL, "%lld answer rows (reserved %lld)", (long long)b->rows, (long long)h->rows);
+    if (b->pictures) TRY(features_get(h->j->features, m->picture, b->pictures, b->feature));
+    TRY(lvlm_forward(h->j->lvlm, b, set, h->nll, grad_scale));
+    m->nll = 0;
+    for (int64_t i = 0; i < b->rows; i++) m->nll += (double)h->nll[i];
+done:
+    return rc;
+}
+
+int hand_run(struct hand *h, struct crew_micro *m, int n, int first, int stride, const struct adapters *set,
+             float grad_scale, int *odd)
+{
+    int rc, slots = set ? set->slots : 0;
+    bool train = grad_scale != 0;
+    int64_t count = 0, at = 0;
+
+    if (train) {
+        TRY(reserve_dcoef(h, m, n, first, stride, slots, &count));
+        TRY(lvlm_grads_clear(h->j->lvlm));
+    }
+    for (int k = first; k < n; k += stride) {
+        struct adapters ad = set ? *set : (struct adapters){0};
+        ad.coef = m[k].coef;
+        TRY(forward(h, &m[k], set ? &ad : NULL, grad_scale));
+        if (!isfinite(m[k].nll)) {
+            *odd = k;
+            FAIL(CL_ENUM, "loss is not finite");
+        }
+        if (train) TRY(lvlm_backward(h->j->lvlm, m[k].pack, &ad, h->dcoef + at));
+        at += (int64_t)m[k].pack->samples * slots;
+    }
+    rc = CL_OK;
+    if (!train) goto done;
+    TRY(lvlm_coef_reduce(h->j->lvlm, h->dcoef, count));
+    at = 0;
+    for (int k = first; k < n; k += stride) {
+        int64_t mine = (int64_t)m[k].pack->samples * slots;
+        memcpy(m[k].dcoef, h->dcoef + at, (size_t)mine * sizeof *h->dcoef);
+        at += mine;
+    }
+done:
+    return rc;
+}
+
+int hand_embed(struct hand *h, float *out, const char *const *text, size_t n)
+{
+    const struct config *f = &h->j->cfg;
+
+    return follow_embed(ranks_now()->tp, h->j->encoder, f->encoder, f->base, out, text, n);
+}

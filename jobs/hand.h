@@ -1,0 +1,26 @@
+/* hand.h - one group's own work on its copy of the model: the coordinator's group and every leader's do it alike. */
+#ifndef CLLAVA_JOBS_HAND_H
+#define CLLAVA_JOBS_HAND_H
+
+#include "jobs/crew.h"
+
+struct hand {
+    struct job *j;
+    float *nll; // (rows) of one micro-batch
+    int64_t rows;
+    double *dcoef; // (dcoefs) of all micro-batches of a step
+    int64_t dcoefs;
+};
+
+int hand_reserve(struct hand *h, const struct lvlm_limits *l); // the model's memory too
+void hand_free(struct hand *h);
+
+/* Runs micro-batches m[first], m[first + stride], .. below n; with grad_scale != 0 their backward passes too, from cleared
+ * gradient sums on. set NULL: the base alone. CL_ENUM with *odd set: the loss of that one is not finite. */
+int hand_run(struct hand *h, struct crew_micro *m, int n, int first, int stride, const struct adapters *set,
+             float grad_scale, int *odd);
+
+/* out (n, K) := embeddings of n texts, which the ranks of the group share out. */
+int hand_embed(struct hand *h, float *out, const char *const *text, size_t n);
+
+#endif
