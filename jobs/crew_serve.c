@@ -438,7 +438,10 @@ static int generate(struct leader *l)
     a.set = set_of(l, with);
     while (!a.queued) TRY(take_message(&a)); // the increments come before the first prompt
     rc = generator_run(g, a.n, a.set, &ends);
-    if (rc == CL_ENUM) rc = tell_failure(l, rc);
+    if (rc == CL_ENUM) {
+        hand_name_place(l->j.lvlm);
+        rc = tell_failure(l, rc);
+    }
     if (!rc) rc = flush(&a);
 done:
     if (a.abandoned) rc = flush(&a);
@@ -489,7 +492,6 @@ static int serve_coordinator(struct leader *l)
         case CREW_CLOSE: break;
         default: TRY(crew_unexpected(w, "to a leader"));
         }
-        watch_at("waiting for work");
     }
 done:
     return rc;
