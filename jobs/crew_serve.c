@@ -547,7 +547,7 @@ static int serve_job(struct message *m)
     watch_set_limit(seconds);
     TRY(config_load_text(&cfg, text, "configuration of rank 0", NULL, 0, 0));
     if (parts & JOB_TRAIN) TRY(signal_install());
-    watch_at("waiting for work");
+    watch_at("%s", ""); // the coordinator's stage is everybody's until a leader is told another
     if (ranks_now()->crew) {
         TRY(lead(&cfg, parts));
     } else {
