@@ -146,14 +146,13 @@ static int hosts(void)
 void crew_describe(const struct crew *c, char *text, size_t room)
 {
     const struct ranks *r = ranks_now();
-    int h = hosts();
+    int h = hosts(), threads = omp_get_max_threads();
 
     *text = 0;
     if (r->size == 1) return;
-    snprintf(text, room, "%d on %d host%s: %d cop%s of the base over %d rank%s each, coordinator %s, %d thread%s each",
-             r->size, h, h == 1 ? "" : "s", c->groups, c->groups == 1 ? "y" : "ies", r->tensor,
-             r->tensor == 1 ? "" : "s", r->dedicated ? "dedicated" : "shared", omp_get_max_threads(),
-             omp_get_max_threads() == 1 ? "" : "s");
+    snprintf(text, room, "%d on %d host%s, %d thread%s each; %d group%s of %d, coordinator %s", r->size, h,
+             h == 1 ? "" : "s", threads, threads == 1 ? "" : "s", c->groups, c->groups == 1 ? "" : "s", r->tensor,
+             r->dedicated ? "dedicated" : "shared");
 }
 
 size_t crew_weight_bytes(const struct crew *c)

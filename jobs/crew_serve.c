@@ -73,9 +73,8 @@ static int reserve_slots(struct leader *l, int slots, int rank)
 static int load(struct leader *l)
 {
     int rc;
-    struct adapters set = {.slots = (int)message_int(&l->in),
-                           .learned = (int)message_int(&l->in),
-                           .rank = (int)message_int(&l->in)};
+    struct adapters set = {
+        .slots = (int)message_int(&l->in), .learned = (int)message_int(&l->in), .rank = (int)message_int(&l->in)};
     int64_t n = message_int(&l->in);
 
     TRY(message_check(&l->in, "about increments"));
@@ -226,8 +225,7 @@ static int grow(float **x, int64_t *room, int64_t n)
 {
     if (n <= *room) return CL_OK;
     mem_free(*x), *room = 0;
-    if (!(*x = mem_new((size_t)n, sizeof **x)))
-        return err_set(CL_ENOMEM, "no memory for %lld gradients", (long long)n);
+    if (!(*x = mem_new((size_t)n, sizeof **x))) return err_set(CL_ENOMEM, "no memory for %lld gradients", (long long)n);
     *room = n;
     return CL_OK;
 }
@@ -441,7 +439,10 @@ static int generate(struct leader *l)
     a.set = set_of(l, with);
     while (!a.queued) TRY(take_message(&a)); // the increments come before the first prompt
     rc = generator_run(g, a.n, a.set, &ends);
-    if (rc == CL_ENUM) rc = tell_failure(l, rc);
+    if (rc == CL_ENUM) {
+        hand_name_place(l->j.lvlm);
+        rc = tell_failure(l, rc);
+    }
     if (!rc) rc = flush(&a);
 done:
     if (a.abandoned) rc = flush(&a);
@@ -492,7 +493,6 @@ static int serve_coordinator(struct leader *l)
         case CREW_CLOSE: break;
         default: TRY(crew_unexpected(w, "to a leader"));
         }
-        watch_at("waiting for work");
     }
 done:
     return rc;
@@ -516,7 +516,8 @@ static int lead(struct config *cfg, unsigned parts)
     memset(cfg, 0, sizeof *cfg);
     l.hand.j = &l.j;
     if ((rc = job_open(&l.j, parts))) {
-        TRY(tell_failure(&l, rc)); // the coordinator may have the same to say, of its own model; the job ends either way
+        TRY(tell_failure(&l,
+                         rc)); // the coordinator may have the same to say, of its own model; the job ends either way
         TRY(serve_coordinator(&l));
     }
     crew_begin_message(&l.out, CREW_OPENED);
@@ -547,7 +548,7 @@ static int serve_job(struct message *m)
     watch_set_limit(seconds);
     TRY(config_load_text(&cfg, text, "configuration of rank 0", NULL, 0, 0));
     if (parts & JOB_TRAIN) TRY(signal_install());
-    watch_at("waiting for work");
+    watch_at("%s", ""); // the coordinator's stage is everybody's until a leader is told another
     if (ranks_now()->crew) {
         TRY(lead(&cfg, parts));
     } else {

@@ -11,6 +11,7 @@
  */
 #include "io/err.h"
 #include "model/lvlm_internal.h"
+#include "mpi/watch.h"
 
 #include <math.h>
 #include <string.h>
@@ -275,6 +276,7 @@ int decoder_run(struct lvlm *m, const struct pass *p)
         for (int64_t i = 0; i < p->b->rows; i++) m->row_pos[i] = p->b->pos[p->b->row[i]];
     TRY(embed_batch(m, p));
     for (int l = 0; l < L; l++) {
+        watch_beat(); // whoever waits for this rank may know that it works
         TRY(attention_block(m, p, l));
         TRY(mlp_block(m, p, l, m->act[l + 1].x));
     }

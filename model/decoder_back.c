@@ -8,6 +8,7 @@
  */
 #include "io/err.h"
 #include "model/lvlm_internal.h"
+#include "mpi/watch.h"
 
 #include <math.h>
 #include <string.h>
@@ -130,7 +131,10 @@ int decoder_backward(struct lvlm *m, const struct pass *p, double *dcoef)
     TRY(m->be->zero(rows));
     TRY(m->be->rmsnorm_back(rows, m->dfinal, m->act[L].x, m->final_norm, m->final_rstd));
     TRY(layer_back(m, p, L - 1, all, rows, dcoef));
-    for (int l = L - 2; l >= 0; l--) TRY(layer_back(m, p, l, all, all, dcoef));
+    for (int l = L - 2; l >= 0; l--) {
+        watch_beat();
+        TRY(layer_back(m, p, l, all, all, dcoef));
+    }
     rc = CL_OK;
 done:
     arena_back(&m->arena, mark);
