@@ -15,7 +15,7 @@
 /* Measured on x86-64 Debian 12, as what is left of runs' memory when everything else here is taken off: libraries and tokenizer;
  * the code of one product, which oneDNN compiles for every exact shape (model/cpu/product.c keeps 512); what MPI adds, and for
  * every further rank. */
-static const double PROGRAM = 4 << 20, CODE = 72 << 10, PROGRAM_MPI = 24 << 20, PROGRAM_PEER = 64 << 10;
+static const double PROGRAM = 4 << 20, CODE = 72 << 10, PROGRAM_MPI = 6 << 20, PROGRAM_PEER = 64 << 10;
 enum { CODES = 512 };
 
 enum { QUESTION_TOKENS = 2048 }; // run at once by the encoder (model/text_encoder.c)
@@ -92,13 +92,17 @@ static double records_bytes(const struct plan *p)
     return (p->data.train * p->method.trains + p->data.test) * each;
 }
 
-static double feature_bytes(const struct plan *p)
+/* Of the pictures that a group comes across: its share of the questions', and of the samples' more with every epoch. */
+static double feature_bytes(const struct plan *p, const struct plan_layout *l)
 {
     const struct vision_config *v = &p->base.vision;
+    const struct plan_data *d = &p->data;
     const double one = p->base.has_vision ? (double)v->tokens * v->hidden * (double)dtype_size(p->act) : 0;
     const double room = (double)p->cfg.image.cache_mib * (1 << 20) + 4 * one; // what is in use stays beyond the limit
+    double pictures = d->test_pictures / l->groups;
 
-    return fmin(room, (p->data.train_pictures * p->method.trains + p->data.test_pictures) * one);
+    if (p->method.trains) pictures += d->train_pictures * (1 - pow(1 - 1.0 / l->groups, p->cfg.stage2.epochs));
+    return fmin(room, pictures * one);
 }
 
 /* Shares of other ranks while they are added up, in the group and in the crew. */
@@ -134,7 +138,7 @@ void plan_memory(struct plan_memory *out, const struct plan *p, const struct pla
     if (computes) {
         out->base = m->base, out->tower = m->tower, out->step = m->step, out->increments = m->increments;
         out->scratch = m->scratch, out->cache = m->cache, out->mapped = m->mapped;
-        out->features = feature_bytes(p);
+        out->features = feature_bytes(p, l);
         out->program += code_bytes(p, l, m);
     }
     if (leads) out->encoder = p->encoder.bytes + p->encoder.scratch;

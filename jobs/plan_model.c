@@ -44,7 +44,7 @@ static void set_limits(struct opened *o)
 {
     const struct plan *p = o->p;
     const struct plan_data *d = &p->data;
-    const double questions = d->test / d->tasks;
+    const double questions = ceil(d->test / d->tasks / o->l->groups); // of a task, for this group
     struct generator_limits g = {.batch = p->cfg.eval.batch,
                                  .prompt_n = d->longest_prompt,
                                  .max_new_tokens = p->cfg.eval.max_new_tokens,

@@ -27,7 +27,7 @@ sed -i -E 's/"image_token_index": [0-9]+/"image_token_index": 3/' wide/config.js
 settings() {
     echo "--set base=$work/$1 --set encoder=base --set precision=$2 --set parallel.tensor=$3 --set output=$work/run --set threads=1"
     echo "--set stage1.epochs=1 --set stage2.epochs=1"
-    [[ $1 != wide ]] || echo "--set stage2.batch=16 --set stage2.micro_batch=4 --set eval.batch=16 --set data.limit=60 --set eval.limit=16"
+    [[ $1 != wide ]] || echo "--set stage2.batch=16 --set stage2.micro_batch=4 --set eval.batch=16 --set data.limit=100 --set eval.limit=16"
 }
 
 # compare NAME RANKS COMMAND..: the last run's memory against the plan in `planned` (JSON).
