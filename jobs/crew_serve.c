@@ -6,6 +6,7 @@
 
 #include "io/err.h"
 #include "io/signal.h"
+#include "jobs/bench.h"
 #include "jobs/crew_messages.h"
 #include "jobs/hand.h"
 #include "jobs/job.h"
@@ -570,6 +571,7 @@ int crew_serve(void)
         if (op == RANKS_END) break;
         switch (message_int(&m)) {
         case WORLD_JOB: TRY(serve_job(&m)); break;
+        case WORLD_BENCH: TRY(bench_collectives_member(&m)); break;
         default: FAIL(CL_EMPI, "rank 0 tells something that this rank does not know");
         }
     }
