@@ -89,6 +89,8 @@ static const struct cli_option bench_options[] = {
         "sizes of base: s (width 512), m (width 2048, a real ViT-L/14-336), l (LLaVA-1.5-7B), tiny; default s,m"),
     OPTION_TEXT("precision", "f32,bf16", "default both"),
     OPTION_INT("seconds", 0, 3600, "for that long a measurement is repeated; 0: once more; default 2"),
+    OPTION_FILE("machine", "FILE", "measures only what `cllava plan` needs to know of a node, and writes it there"),
+    OPTION_FLAG("collectives", "measures sums, gathers and broadcasts over all ranks (mpirun -n P cllava bench ..)"),
     OPTION_FLAG("cpu-time", "counts the processors' time, not elapsed time: for one thread where others work too"),
     OPTION_FLAG("profile", "shows which operations the time goes to"),
     OPTION_FILE("csv", "FILE", "writes the figures as CSV too"),
