@@ -1,6 +1,7 @@
 /* safetensors_write.c - the writer: header and data under a temporary name, then renamed, so that a file is whole or absent. */
 #include <errno.h>
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,8 @@
 
 #include "io/err.h"
 #include "io/safetensors.h"
+
+enum { PIECE = 8 << 20 }; // bytes of an array at a time, where they are made for the purpose
 
 static const char *type_name(enum dtype t)
 {
@@ -68,32 +71,52 @@ done:
     return rc;
 }
 
-static int write_all(FILE *f, const char *header, uint64_t length, const struct st_array *arrays, size_t n)
+struct source {
+    safetensors_fill *fill; // NULL: arrays have data
+    void *context, *piece;
+};
+
+static bool write_array(FILE *f, const struct st_array *a, size_t bytes, const struct source *from)
+{
+    if (!from->fill) return !bytes || fwrite(a->data, 1, bytes, f) == bytes;
+    for (size_t at = 0, now; at < bytes; at += now) {
+        now = bytes - at < PIECE ? bytes - at : PIECE;
+        from->fill(from->context, a, at, from->piece, now);
+        if (fwrite(from->piece, 1, now, f) != now) return false;
+    }
+    return true;
+}
+
+static int write_all(FILE *f, const char *header, uint64_t length, const struct st_array *arrays, size_t n,
+                     const struct source *from)
 {
     size_t bytes;
-    int ok = fwrite(&length, sizeof length, 1, f) == 1 && fwrite(header, 1, length, f) == length;
+    bool ok = fwrite(&length, sizeof length, 1, f) == 1 && fwrite(header, 1, length, f) == length;
 
     for (size_t i = 0; ok && i < n; i++) {
         if (array_size(&bytes, &arrays[i])) return CL_EINTERNAL;
-        ok = !bytes || fwrite(arrays[i].data, 1, bytes, f) == bytes;
+        ok = write_array(f, &arrays[i], bytes, from);
     }
     return ok && !fflush(f) && !fsync(fileno(f)) ? 0 : err_set(CL_EIO, "%s", strerror(errno));
 }
 
-int safetensors_write(const char *path, const struct st_array *arrays, size_t n)
+int safetensors_write_filled(const char *path, const struct st_array *arrays, size_t n, safetensors_fill *fill,
+                             void *context)
 {
     char *temporary = NULL, *header = NULL;
     uint64_t length = 0;
+    struct source from = {.fill = fill, .context = context};
     FILE *f = NULL;
     int rc;
 
+    if (fill && !(from.piece = mem_new(1, PIECE))) FAIL(CL_ENOMEM, "out of memory for a piece of a tensor");
     TRY(make_header(&header, &length, arrays, n));
     if (asprintf(&temporary, "%s.%ld.tmp", path, (long)getpid()) < 0) {
         temporary = NULL; // left undefined by the call
         FAIL(CL_ENOMEM, "out of memory for a path");
     }
     if (!(f = fopen(temporary, "wb"))) FAIL(CL_EIO, "%s", strerror(errno));
-    TRY(write_all(f, header, length, arrays, n));
+    TRY(write_all(f, header, length, arrays, n, &from));
     rc = fclose(f);
     f = NULL;
     if (rc || rename(temporary, path)) FAIL(CL_EIO, "%s", strerror(errno));
@@ -102,5 +125,11 @@ done:
     if (rc && temporary) unlink(temporary);
     free(temporary);
     free(header);
+    mem_free(from.piece);
     return err_prefix(rc, "cannot write %s", path);
+}
+
+int safetensors_write(const char *path, const struct st_array *arrays, size_t n)
+{
+    return safetensors_write_filled(path, arrays, n, NULL, NULL);
 }

@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "io/err.h"
 #include "jobs/commands.h"
+#include "jobs/run_dir.h"
 #include "model/backend_timing.h"
 
 double bench_now(const struct bench *b)
@@ -154,12 +156,15 @@ static bool listed(const char *list, const char *word)
 
 static int check_list(const char *option, const char *list, const char *const *known, size_t n)
 {
+    char all[64] = "";
+
+    for (size_t i = 0; i < n; i++)
+        snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", known[i]);
     for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',') {
         size_t i = 0, length = strcspn(p, ",");
         while (i < n && (strlen(known[i]) != length || strncmp(p, known[i], length))) i++;
         if (i == n)
-            return err_set(CL_EUSAGE, "bench: unknown %s (got %.*s, expected some of %s, %s%s%s)", option, (int)length,
-                           p, known[0], known[1], n > 2 ? ", " : "", n > 2 ? known[2] : "");
+            return err_set(CL_EUSAGE, "bench: unknown %s (got %.*s, expected some of %s)", option, (int)length, p, all);
     }
     return *list ? CL_OK : err_set(CL_EUSAGE, "bench: --%s is empty", option);
 }
@@ -204,26 +209,101 @@ done:
     return rc;
 }
 
+/* A base of the shape, to keep. */
+static int write_base(const char *dir, const char *shape)
+{
+    int rc;
+    const struct bench_shape *s = bench_shape_find(shape);
+
+    if (!s) FAIL(CL_EUSAGE, "bench: --write-base needs one --shape (got %s)", shape);
+    TRY(run_dir_make_folders(dir));
+    TRY(bench_model_check_room(dir, s));
+    TRY(bench_model_write(dir, s));
+done:
+    return rc;
+}
+
+/* What a machine file says of a node. */
+static int bench_machine(struct bench *b, struct machine *m, const char *precisions)
+{
+    static const char *const all[] = {"f32", "bf16"};
+    int rc;
+    const struct backend *be;
+
+    TRY(bench_node(b, m));
+    settle(b, b->rows - 1);
+    b->shape = bench_shape_find("m");
+    for (int p = 0; p < 2; p++) {
+        const size_t first = b->rows;
+        if (!listed(precisions, all[p])) continue;
+        rc = backend_cpu(&be, p ? DT_BF16 : DT_F32);
+        if (rc == CL_EDEVICE) {
+            printf("%s is left out: %s\n", all[p], err_text());
+            continue;
+        }
+        if (rc) goto done;
+        b->precision = all[p], b->product = 0;
+        TRY(bench_product_peak(b, be->act));
+        TRY(bench_rates(b, be, &m->rate[p]));
+        settle(b, first);
+    }
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+/* --machine and --collectives: the few figures that plans need, added to what the file already holds. */
+static int bench_for_plans(struct bench *b, const struct command_args *a, const char *name, const char *precisions)
+{
+    int rc;
+    const char *path = args_value(a, "machine", NULL);
+    const size_t first = b->rows;
+    struct machine m;
+
+    machine_assumed(&m);
+    if (path && !access(path, F_OK)) TRY(machine_read(&m, path, 0));
+    if (args_flag(a, "collectives")) {
+        TRY(bench_collectives(b, &m));
+        settle(b, first);
+    } else {
+        snprintf(m.name, sizeof m.name, "%.190s", name);
+        m.ranks_per_node = 1;
+        TRY(bench_machine(b, &m, precisions));
+    }
+    if (path) TRY(machine_write(&m, path));
+done:
+    return rc;
+}
+
 int command_bench(const struct command_args *a)
 {
-    static const char *const shapes[] = {"s", "m", "tiny"}, *const precisions[] = {"f32", "bf16"};
+    static const char *const shapes[] = {"s", "m", "l", "tiny"}, *const precisions[] = {"f32", "bf16"};
     int rc;
     const char *shape = args_value(a, "shape", "s,m"), *precision = args_value(a, "precision", "f32,bf16"),
-               *csv = args_value(a, "csv", NULL);
+               *csv = args_value(a, "csv", NULL), *base = args_value(a, "write-base", NULL);
     struct bench b = {.seconds = (double)args_int(a, "seconds", 2),
                       .clock = args_flag(a, "cpu-time") ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC,
                       .profile = args_flag(a, "profile")};
     char where[256];
     FILE *f = NULL;
 
-    TRY(check_list("shape", shape, shapes, 3));
+    TRY(check_list("shape", shape, shapes, sizeof shapes / sizeof *shapes));
     TRY(check_list("precision", precision, precisions, 2));
+    if (base) {
+        TRY(write_base(base, shape));
+        goto done;
+    }
     if (csv && !(f = fopen(csv, "w"))) FAIL(CL_EIO, "cannot write %s: %s; hint: check --csv", csv, strerror(errno));
     machine(&b, where, sizeof where);
     printf("%s\nbest of each; shares are of oneDNN's best product in the same precision (GFLOP/s) or of reading memory "
            "(GB/s)\n\n%-30s %-5s %-9s %5s %10s %-8s %6s\n",
            where, "what", "shape", "precision", "batch", "value", "unit", "share");
     fflush(stdout);
+    if (args_value(a, "machine", NULL) || args_flag(a, "collectives")) {
+        TRY(bench_for_plans(&b, a, where, precision));
+        if (f) write_csv(&b, f);
+        goto done;
+    }
     TRY(bench_memory(&b));
     settle(&b, 0);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {

@@ -3,7 +3,8 @@
  *     bench.c         the command, its table and CSV
  *     bench_device.c  what the machine can do: products, memory
  *     bench_step.c    what the model does with it: training step, forward pass, generation
- *     bench_model.c   a base of random weights in a temporary folder
+ *     bench_model.c   a base of random weights
+ *     bench_files.c   its configuration and tokenizer
  *
  * Every figure is the best of its repetitions: other work on the machine can only lengthen a run. Shares relate figures
  * of one run, so they hold on a machine whose speed differs from day to day.
@@ -13,7 +14,9 @@
 
 #include <time.h>
 
+#include "jobs/machine.h"
 #include "model/backend.h"
+#include "mpi/message.h"
 
 /* Sizes of a base in the manner of LLaVA-1.5. */
 struct bench_shape {
@@ -34,8 +37,13 @@ double bench_flop_forward(const struct bench_shape *s, int64_t tokens,
                           int64_t head_rows); // of the decoder, projector included
 double bench_flop_backward(const struct bench_shape *s, int64_t tokens, int64_t head_rows);
 
-/* Writes config.json and model.safetensors (bf16) of the shape into dir. */
+/* Writes a base of the shape into dir, which is there: weights (bf16), config.json, tokenizer and what else `train` wants. */
 int bench_model_write(const char *dir, const struct bench_shape *s);
+int bench_model_write_shards(const char *dir, const struct bench_shape *s,
+                             double shard);                          // files of so many bytes at most
+int bench_files_write(const char *dir, const struct bench_shape *s); // all but the weights
+/* CL_EIO when the file system of the folder has no room for it. */
+int bench_model_check_room(const char *where, const struct bench_shape *s);
 /* A new folder below TMPDIR with such a base; bench_model_remove takes it away. */
 int bench_model_make(char **dir, const struct bench_shape *s);
 void bench_model_remove(char *dir);
@@ -80,5 +88,18 @@ int bench_product_peak(struct bench *b, enum dtype t); // oneDNN alone at its be
 int bench_products(struct bench *b, const struct backend *be);
 int bench_loops(struct bench *b, const struct backend *be);
 int bench_steps(struct bench *b, const struct backend *be, const char *dir);
+
+/* A matrix of the device with small numbers in it; the caller frees t->data. */
+int bench_random(struct tensor *t, const struct backend *be, enum dtype type, int64_t rows, int64_t cols);
+/* best: seconds of y = x W^T and of dx = dy W over so many rows. */
+int bench_linear(struct bench *b, const struct backend *be, int64_t rows, int64_t out, int64_t in, double best[2]);
+
+/* Measures what a machine file says of a node (in b's precision's place) .. */
+int bench_node(struct bench *b, struct machine *m);
+int bench_rates(struct bench *b, const struct backend *be, struct machine_rates *r);
+/* .. and of collectives over all ranks: rank 0's side, which prints and adds rows and the link to m. CL_EUSAGE alone. */
+int bench_collectives(struct bench *b, struct machine *m);
+/* The other ranks' side of it, told by a message (jobs/crew_serve.c). */
+int bench_collectives_member(struct message *m);
 
 #endif

@@ -1,6 +1,11 @@
-/* bench_model.c - a base of random weights. Speed does not depend on what is learned, so all matrices are windows of one
- * block of random numbers. */
+/* bench_model.c - a base of random weights, and what work on it amounts to.
+ *
+ * A number depends on its tensor's name and its place alone, so that bases are written as a stream, of any size, by all threads;
+ * large ones in shards of 5 GB, as Hugging Face does.
+ */
+#include <dirent.h>
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +15,14 @@
 #include "io/err.h"
 #include "io/path.h"
 #include "io/safetensors.h"
+#include "io/whole.h"
 #include "jobs/bench.h"
 
 static const struct bench_shape shapes[] = {
-    {"tiny", 64, 2, 4, 128, 256, 32, 3, 2, 64, 28, 14, 8, 4},
+    {"tiny", 64, 2, 4, 128, 512, 32, 3, 2, 64, 28, 14, 8, 4},
     {"s", 512, 8, 8, 1376, 4096, 256, 6, 4, 1024, 112, 14, 64, 32},
     {"m", 2048, 12, 16, 5504, 32000, 1024, 24, 16, 4096, 336, 14, 64, 32},
+    {"l", 4096, 32, 32, 11008, 32064, 1024, 24, 16, 4096, 336, 14, 64, 32}, // LLaVA-1.5-7B
 };
 
 const struct bench_shape *bench_shape_find(const char *name)
@@ -67,31 +74,25 @@ double bench_flop_backward(const struct bench_shape *s, int64_t tokens, int64_t 
            2 * d * s->vocab * (double)head_rows;
 }
 
-/* ---- files */
+/* ---- tensors */
 
 enum { NAME = 96 };
 
 struct list {
     struct st_array *a;
     char (*name)[NAME];
-    size_t n, room;
-    const uint16_t *noise, *ones; // numbers that the tensors are windows of
-    size_t noise_n;
-    uint64_t at;
+    size_t n;
 };
 
-/* A tensor of up to four dimensions (0: no further one). Gains of norms are 1, all else is noise. */
+/* A tensor of up to four dimensions (0: no further one). */
 static void put(struct list *l, const char *name, int64_t d0, int64_t d1, int64_t d2, int64_t d3)
 {
     struct st_array *a = &l->a[l->n];
     const int64_t size[] = {d0, d1, d2, d3};
-    size_t n = 1;
 
     snprintf(l->name[l->n], NAME, "%s", name);
     *a = (struct st_array){.name = l->name[l->n], .type = DT_BF16};
-    while (a->dims < 4 && size[a->dims]) n *= (size_t)(a->shape[a->dims] = size[a->dims]), a->dims++;
-    l->at = (l->at * 6364136223846793005u + 1442695040888963407u);
-    a->data = a->dims == 1 && strstr(name, "norm") ? l->ones : l->noise + (l->at >> 33) % (l->noise_n - n + 1);
+    while (a->dims < 4 && size[a->dims]) a->shape[a->dims] = size[a->dims], a->dims++;
     l->n++;
 }
 
@@ -160,73 +161,132 @@ static void put_tower(struct list *l, const struct bench_shape *s)
     put_dense(l, "multi_modal_projector.linear_2", s->d, s->d, true);
 }
 
-static size_t largest(const struct bench_shape *s)
-{
-    size_t head = (size_t)s->vocab * (size_t)s->d, mlp = (size_t)s->ff * (size_t)s->d,
-           tower = (size_t)s->vff * (size_t)s->vd + (size_t)bench_tokens(s) * (size_t)s->vd;
+/* ---- numbers */
 
-    return (head > mlp ? head : mlp) + tower;
-}
+enum { VALUES = 4096, WORD = 4 }; // different values; numbers that 64 random bits give
 
 /* Uniform in +-0.035: the spread of a fresh LLaMA (0.02), so that nothing grows out of range. */
-static void fill(uint16_t *noise, size_t n)
+static void make_values(uint16_t *value)
 {
-    uint32_t state = 1;
-
-    for (size_t i = 0; i < n; i++) {
-        state = state * 1664525u + 1013904223u;
-        noise[i] = f32_to_bf16(0.035f * ((float)(state >> 8) / (float)(1 << 23) - 1));
-    }
+    for (int i = 0; i < VALUES; i++) value[i] = f32_to_bf16(0.035f * ((float)(2 * i + 1) / VALUES - 1));
 }
 
-static int write_config(const char *dir, const struct bench_shape *s)
+static uint64_t mix(uint64_t h)
+{
+    h = (h ^ h >> 30) * 0xbf58476d1ce4e5b9;
+    h = (h ^ h >> 27) * 0x94d049bb133111eb;
+    return h ^ h >> 31;
+}
+
+static bool is_gain(const char *name)
+{
+    const char *end = strrchr(name, '.');
+
+    return strstr(name, "norm") && end && !strcmp(end, ".weight");
+}
+
+/* Gains of norms are 1, all else is random. */
+static void fill(void *context, const struct st_array *a, size_t at, void *out, size_t bytes)
+{
+    const uint16_t *value = context;
+    const uint64_t seed = safetensors_hash_bytes(0, a->name, strlen(a->name)) + at / (WORD * sizeof *value);
+    const size_t n = bytes / sizeof *value;
+    uint16_t *to = out;
+
+    if (is_gain(a->name)) {
+        for (size_t i = 0; i < n; i++) to[i] = f32_to_bf16(1);
+        return;
+    }
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < n / WORD; i++) {
+        uint64_t word = mix((seed + i) * 0x9e3779b97f4a7c15);
+        for (size_t k = 0; k < WORD; k++) to[i * WORD + k] = value[word >> 16 * k & (VALUES - 1)];
+    }
+    for (size_t i = n / WORD * WORD; i < n; i++) to[i] = value[mix(seed ^ ~i) & (VALUES - 1)];
+}
+
+/* ---- files */
+
+static size_t bytes_of(const struct st_array *a)
+{
+    size_t n = sizeof(uint16_t);
+
+    for (int i = 0; i < a->dims; i++) n *= (size_t)a->shape[i];
+    return n;
+}
+
+/* Arrays from `first` on that a file holds. */
+static size_t shard_end(const struct list *l, size_t first, double shard)
+{
+    double sum = 0;
+    size_t i = first;
+
+    while (i < l->n && (i == first || sum + (double)bytes_of(&l->a[i]) <= shard)) sum += (double)bytes_of(&l->a[i++]);
+    return i;
+}
+
+static int write_index(const char *dir, json_t *map, double bytes)
 {
     int rc;
-    char path[PATH_ROOM];
-    FILE *f = NULL;
+    json_t *index = json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)bytes, "weight_map", map);
+    char *text = index ? json_dumps(index, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
 
-    TRY(path_print(path, "%s/config.json", dir));
-    if (!(f = fopen(path, "w"))) FAIL(CL_EIO, "cannot write %s: %s", path, strerror(errno));
-    fprintf(
-        f,
-        "{\"model_type\": \"llava\", \"image_token_index\": %d, \"projector_hidden_act\": \"gelu\",\n"
-        " \"vision_feature_layer\": -2, \"vision_feature_select_strategy\": \"default\",\n"
-        " \"text_config\": {\"model_type\": \"llama\", \"hidden_size\": %d, \"num_hidden_layers\": %d, "
-        "\"num_attention_heads\": %d, \"num_key_value_heads\": %d,\n"
-        "  \"intermediate_size\": %d, \"vocab_size\": %d, \"max_position_embeddings\": 4096, \"rms_norm_eps\": 1e-5, "
-        "\"rope_theta\": 10000.0, \"hidden_act\": \"silu\"},\n"
-        " \"vision_config\": {\"model_type\": \"clip_vision_model\", \"hidden_size\": %d, "
-        "\"num_hidden_layers\": %d, \"num_attention_heads\": %d, \"intermediate_size\": %d,\n"
-        "  \"image_size\": %d, \"patch_size\": %d, \"hidden_act\": \"quick_gelu\", \"layer_norm_eps\": 1e-5}}\n",
-        s->vocab - 1, s->d, s->layers, s->heads, s->heads, s->ff, s->vocab, s->vd, s->vlayers, s->vheads, s->vff,
-        s->image, s->patch);
-    rc = ferror(f) ? err_set(CL_EIO, "cannot write %s: %s", path, strerror(errno)) : CL_OK;
+    rc = text ? whole_write(dir, "model.safetensors.index.json", text, strlen(text))
+              : err_set(CL_ENOMEM, "no memory for an index");
+    free(text);
+    json_decref(index);
+    return rc;
+}
+
+static int write_weights(const char *dir, const struct list *l, double shard, uint16_t *value)
+{
+    int rc;
+    int files = 0, file = 0;
+    double bytes = 0;
+    char name[64], path[PATH_ROOM];
+    json_t *map = json_object();
+
+    for (size_t i = 0; i < l->n; i = shard_end(l, i, shard)) files++;
+    for (size_t first = 0, end; first < l->n; first = end) {
+        end = shard_end(l, first, shard);
+        snprintf(name, sizeof name, files == 1 ? "model.safetensors" : "model-%05d-of-%05d.safetensors", ++file, files);
+        for (size_t i = first; i < end; i++) {
+            bytes += (double)bytes_of(&l->a[i]);
+            json_object_set_new(map, l->a[i].name, json_string(name));
+        }
+        TRY(path_print(path, "%s/%s", dir, name));
+        TRY(safetensors_write_filled(path, l->a + first, end - first, fill, value));
+    }
+    if (files > 1) TRY(write_index(dir, map, bytes));
+    rc = CL_OK;
 done:
-    if (f && fclose(f) && !rc) rc = err_set(CL_EIO, "cannot write %s: %s", path, strerror(errno));
+    json_decref(map);
+    return rc;
+}
+
+int bench_model_write_shards(const char *dir, const struct bench_shape *s, double shard)
+{
+    int rc;
+    struct list l = {0};
+    const size_t room = 64 + 16 * (size_t)(s->layers + s->vlayers);
+    uint16_t value[VALUES];
+
+    l.a = mem_new(room, sizeof *l.a);
+    l.name = mem_new(room, sizeof *l.name);
+    if (!l.a || !l.name) FAIL(CL_ENOMEM, "no memory for a base of random weights");
+    make_values(value);
+    put_decoder(&l, s);
+    put_tower(&l, s);
+    TRY(bench_files_write(dir, s));
+    TRY(write_weights(dir, &l, shard, value));
+done:
+    mem_free(l.a), mem_free(l.name);
     return rc;
 }
 
 int bench_model_write(const char *dir, const struct bench_shape *s)
 {
-    int rc;
-    struct list l = {.room = 64 + 16 * (size_t)(s->layers + s->vlayers), .noise_n = largest(s)};
-    uint16_t *noise = mem_new(l.noise_n, sizeof *noise), *ones = mem_new((size_t)(s->d + s->vd), sizeof *ones);
-    char path[PATH_ROOM];
-
-    l.a = mem_new(l.room, sizeof *l.a);
-    l.name = mem_new(l.room, sizeof *l.name);
-    if (!noise || !ones || !l.a || !l.name) FAIL(CL_ENOMEM, "no memory for a base of random weights");
-    fill(noise, l.noise_n);
-    for (int i = 0; i < s->d + s->vd; i++) ones[i] = f32_to_bf16(1);
-    l.noise = noise, l.ones = ones;
-    put_decoder(&l, s);
-    put_tower(&l, s);
-    TRY(write_config(dir, s));
-    TRY(path_print(path, "%s/model.safetensors", dir));
-    TRY(safetensors_write(path, l.a, l.n));
-done:
-    mem_free(noise), mem_free(ones), mem_free(l.a), mem_free(l.name);
-    return rc;
+    return bench_model_write_shards(dir, s, 5e9);
 }
 
 /* Bytes of the whole base in bf16, about. */
@@ -238,14 +298,14 @@ static double base_bytes(const struct bench_shape *s)
                 s->vlayers * (4 * vd * vd + 2 * vd * s->vff) + d * (vd + d));
 }
 
-static int check_room(const char *where, const struct bench_shape *s)
+int bench_model_check_room(const char *where, const struct bench_shape *s)
 {
     struct statvfs v;
     double need = 1.05 * base_bytes(s) + (1 << 20);
 
-    if (statvfs(where, &v)) return err_set(CL_EIO, "%s: %s; hint: set TMPDIR", where, strerror(errno));
+    if (statvfs(where, &v)) return err_set(CL_EIO, "%s: %s", where, strerror(errno));
     if ((double)v.f_bavail * (double)v.f_frsize >= need) return CL_OK;
-    return err_set(CL_EIO, "%s: %.1f GB are free (expected %.1f GB for a base of shape %s); hint: set TMPDIR", where,
+    return err_set(CL_EIO, "%s: %.1f GB are free (expected %.1f GB for a base of shape %s)", where,
                    (double)v.f_bavail * (double)v.f_frsize / 1e9, need / 1e9, s->name);
 }
 
@@ -257,7 +317,7 @@ int bench_model_make(char **dir, const struct bench_shape *s)
 
     *dir = NULL;
     if (!tmp || !*tmp) tmp = "/tmp";
-    TRY(check_room(tmp, s));
+    if ((rc = bench_model_check_room(tmp, s))) FAIL(rc, "%s; hint: set TMPDIR", err_text());
     if (asprintf(&made, "%s/cllava-bench-XXXXXX", tmp) < 0) {
         made = NULL;
         FAIL(CL_ENOMEM, "no memory for a path");
@@ -277,10 +337,12 @@ done:
 void bench_model_remove(char *dir)
 {
     char path[PATH_ROOM];
+    const struct dirent *e;
+    DIR *d = dir ? opendir(dir) : NULL;
 
-    if (!dir) return;
-    if (!path_print(path, "%s/config.json", dir)) unlink(path);
-    if (!path_print(path, "%s/model.safetensors", dir)) unlink(path);
-    rmdir(dir);
+    while (d && (e = readdir(d)))
+        if (*e->d_name != '.' && !path_print(path, "%s/%s", dir, e->d_name)) unlink(path);
+    if (d) closedir(d);
+    if (dir) rmdir(dir);
     free(dir);
 }

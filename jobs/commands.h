@@ -15,10 +15,13 @@ int command_score(const struct command_args *a);
 int command_generate(const struct command_args *a);
 int command_encode(const struct command_args *a);
 int command_metric(const struct command_args *a);
+int command_judge(const struct command_args *a);
 int command_inspect(const struct command_args *a);
 int command_export(const struct command_args *a);
 int command_config(const struct command_args *a);
+int command_convert(const struct command_args *a);
 int command_demo(const struct command_args *a);
+int command_plan(const struct command_args *a);
 int command_bench(const struct command_args *a);
 
 #endif

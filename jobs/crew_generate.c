@@ -278,7 +278,8 @@ static int answer_own(struct dealing *d, const struct adapters *set, const struc
     own.batch = d->share[0].batch;
     if (!own.batch) return CL_OK;
     TRY(generator_new(&g, d->c->j, &own));
-    TRY(generator_run(g, d->share[0].n, set, &ends));
+    rc = generator_run(g, d->share[0].n, set, &ends);
+    if (rc == CL_ENUM) hand_name_place(d->c->j->lvlm);
 done:
     generator_free(g);
     return rc;

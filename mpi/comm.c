@@ -296,6 +296,16 @@ MPI_Comm comm_mpi(struct comm *c)
     return c->mpi;
 }
 
+int64_t comm_nonfinite_sum(const struct comm *c)
+{
+    return c ? c->odd_serial : 0;
+}
+
+int64_t comm_last_sum(const struct comm *c)
+{
+    return c ? c->serial : 0;
+}
+
 struct comm_counts comm_get_counts(const struct comm *c)
 {
     return c ? c->counts : (struct comm_counts){0};

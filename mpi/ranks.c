@@ -252,6 +252,11 @@ int ranks_end(int status)
     return status;
 }
 
+void ranks_set_overlap(bool on)
+{
+    me.tp.overlap = on;
+}
+
 static int check_layout(int tensor, bool dedicated)
 {
     int compute = me.now.size - dedicated, n = 0;

@@ -4,280 +4,11 @@
  */
 #include "mpi_fixture.h"
 
-#define fail_msg(...)                                                                                                  \
-    do {                                                                                                               \
-        char fail_text[2560];                                                                                          \
-        snprintf(fail_text, sizeof fail_text, __VA_ARGS__);                                                            \
-        mpi_case_failed(__FILE__, __LINE__, fail_text);                                                                \
-    } while (0)
+#include "lvlm_group.h"
 #define assert_int_equal(a, b) check_int(a, b)
 #include "golden_file.h"
 #include "model/follow.h"
-#include "model/lvlm.h"
 #include "model/share.h"
-#include "model/traffic.h"
-#include "tiny_model.h"
-
-enum { SLOTS = 3, LEARNED = 2, RANK = 2, SAMPLES = 4, TOKENS = 80, ROWS = 24, SEQUENCES = 3, STEPS = 5 };
-
-/* heads that do and do not split evenly, fewer key/value heads than ranks, fewer heads of the tower than ranks */
-static const struct tiny models[] = {
-    {.D = 24, .heads = 4, .kv_heads = 4, .head_dim = 6, .F = 20, .L = 3, .vocab = 50},
-    {.D = 20,
-     .heads = 5,
-     .kv_heads = 5,
-     .head_dim = 4,
-     .F = 21,
-     .L = 2,
-     .vocab = 67,
-     .attention_bias = true,
-     .mlp_bias = true,
-     .vision = 12,
-     .vision_heads = 3,
-     .vision_F = 10},
-    {.D = 24,
-     .heads = 6,
-     .kv_heads = 2,
-     .head_dim = 8,
-     .F = 26,
-     .L = 3,
-     .vocab = 51,
-     .tied = true,
-     .vision = 12,
-     .vision_heads = 2,
-     .vision_F = 7},
-    {.D = 16, .heads = 4, .kv_heads = 1, .head_dim = 4, .F = 9, .L = 1, .vocab = 30, .attention_bias = true},
-    {.D = 32, .heads = 8, .kv_heads = 2, .head_dim = 4, .F = 36, .L = 2, .vocab = 90, .mlp_bias = true, .tied = true},
-};
-enum { MODELS = sizeof models / sizeof *models, ALL_MODELS = MODELS, SEEING = 1 };
-
-static char base[128]; // folder of the base, the same on all ranks
-
-static void write_base(const struct tiny *t, void (*change)(struct tiny_file *))
-{
-    if (ranks_rank() == 0) {
-        strcpy(base, "/tmp/mpi_lvlm_XXXXXX");
-        check(mkdtemp(base) != NULL);
-        tiny_write(base, t, change);
-    }
-    check_ok(comm_broadcast(ranks_now()->world, base, sizeof base, 0));
-}
-
-static void remove_base(void)
-{
-    char command[256];
-
-    check_ok(comm_barrier(ranks_now()->world));
-    if (ranks_rank()) return;
-    snprintf(command, sizeof command, "rm -rf '%s'", base);
-    check_int(system(command), 0);
-}
-
-/* The leader does it, the others follow. */
-static void together(void (*lead)(const struct tp *tp, void *context), void *context)
-{
-    const struct tp *tp = ranks_now()->tp;
-
-    if (tp && tp->rank) {
-        check_ok(lvlm_follow(tp));
-        return;
-    }
-    lead(tp, context);
-    check_ok(lvlm_release(tp));
-}
-
-/* ---- everything that a model gives */
-
-struct increments {
-    float *A, *B, coef[SAMPLES * SLOTS];
-    size_t nA, nB; // of one slot
-    struct adapter_slot slot[SLOTS];
-    struct adapters set;
-};
-
-static void make_increments(struct increments *k, const struct lvlm_config *c)
-{
-    static uint64_t version = 1;
-    uint32_t seed = 5;
-
-    k->nA = (size_t)c->text.layers * RANK * (size_t)(c->text.heads * c->text.head_dim);
-    k->nB = (size_t)c->text.layers * (size_t)c->text.hidden * RANK;
-    k->A = malloc(SLOTS * k->nA * sizeof *k->A), k->B = malloc(SLOTS * k->nB * sizeof *k->B);
-    check(k->A && k->B);
-    for (size_t i = 0; i < SLOTS * k->nA; i++) k->A[i] = 0.3f * tiny_noise(&seed);
-    for (size_t i = 0; i < SLOTS * k->nB; i++) k->B[i] = 0.3f * tiny_noise(&seed);
-    for (int i = 0; i < SAMPLES * SLOTS; i++) k->coef[i] = i % 4 == 3 ? 0 : 0.5f + 0.4f * tiny_noise(&seed);
-    for (int i = 0; i < SLOTS; i++)
-        k->slot[i] = (struct adapter_slot){k->A + (size_t)i * k->nA, k->B + (size_t)i * k->nB, version++};
-    k->set = (struct adapters){SLOTS, LEARNED, RANK, k->slot, k->coef};
-}
-
-static void free_increments(struct increments *k)
-{
-    free(k->A), free(k->B);
-}
-
-struct result {
-    float *feature, *logits, *dA, *dB; // malloc'ed
-    size_t n_feature, n_logits, n_A, n_B;
-    float nll[3][ROWS]; // without increments, in training, the second micro-batch
-    double dcoef[2 * SAMPLES * SLOTS];
-    int32_t token[STEPS][SEQUENCES];
-    int rows;
-};
-
-static void free_result(struct result *r)
-{
-    free(r->feature), free(r->logits), free(r->dA), free(r->dB);
-}
-
-static void pack(struct packed_batch *b, const struct tiny *t, struct feature *const *f, uint32_t seed)
-{
-    batch_clear(b);
-    tiny_sample(b, t, 20, 4, true, false, &seed);
-    tiny_sample(b, t, 5, 3, false, false, &seed);
-    tiny_sample(b, t, 23, 6, true, false, &seed);
-    tiny_sample(b, t, 9, 2, false, false, &seed);
-    for (int i = 0; i < b->pictures; i++) b->feature[i] = f[i];
-}
-
-static void see(struct result *r, struct lvlm *m, const struct tiny *t, struct feature **f, int n)
-{
-    const size_t side = (size_t)lvlm_get_config(m)->vision.image_size, numbers = 3 * side * side,
-                 bytes = lvlm_feature_bytes(m);
-    float *pixels = malloc((size_t)n * numbers * sizeof *pixels);
-    uint32_t seed = 99;
-
-    if (!t->vision) return free(pixels);
-    for (size_t i = 0; i < (size_t)n * numbers; i++) pixels[i] = tiny_noise(&seed);
-    check_ok(lvlm_see(m, f, pixels, n));
-    free(pixels);
-    r->n_feature = (size_t)n * bytes / 4;
-    r->feature = malloc((size_t)n * bytes);
-    for (int i = 0; i < n; i++) memcpy((char *)r->feature + (size_t)i * bytes, f[i]->data, bytes);
-}
-
-static void train(struct result *r, struct lvlm *m, const struct tiny *t, struct feature *const *f)
-{
-    const int64_t V = t->vocab;
-    struct packed_batch b = {0};
-    struct increments k;
-    float scale;
-
-    make_increments(&k, lvlm_get_config(m));
-    check_ok(lvlm_reserve(m, &(struct lvlm_limits){SAMPLES, TOKENS, ROWS, SLOTS, RANK, true}));
-    check_ok(batch_new(&b, SAMPLES, TOKENS));
-    pack(&b, t, f, 1);
-    r->rows = (int)b.rows, scale = 1.0f / (float)(2 * b.rows);
-    check_ok(lvlm_forward(m, &b, NULL, r->nll[0], 0));
-    r->n_logits = (size_t)(b.rows * V);
-    r->logits = malloc(r->n_logits * sizeof *r->logits);
-    check_ok(lvlm_logits(m, r->logits, b.rows));
-    check_ok(lvlm_grads_clear(m));
-    for (int i = 0; i < 2; i++) {
-        if (i) pack(&b, t, f, 2);
-        check_ok(lvlm_forward(m, &b, &k.set, r->nll[1 + i], scale));
-        check_ok(lvlm_backward(m, &b, &k.set, r->dcoef + i * SAMPLES * SLOTS));
-    }
-    r->n_A = LEARNED * k.nA, r->n_B = LEARNED * k.nB;
-    r->dA = malloc(r->n_A * sizeof *r->dA), r->dB = malloc(r->n_B * sizeof *r->dB);
-    check_ok(lvlm_grads_read(m, r->dA, r->dB, LEARNED, RANK));
-    check_ok(lvlm_coef_reduce(m, r->dcoef, 2 * SAMPLES * SLOTS));
-    batch_free(&b);
-    free_increments(&k);
-}
-
-/* Prompts in three places of a cache, one of them replaced in the middle. */
-static void generate(struct result *r, struct lvlm *m, const struct tiny *t, struct feature *const *f)
-{
-    static const int seq[] = {2, 0, 1};
-    struct packed_batch b = {0};
-    struct increments k;
-    struct kv_cache *kv, *other;
-    uint8_t *allowed = calloc((size_t)t->vocab, 1);
-    uint32_t seed = 3;
-
-    make_increments(&k, lvlm_get_config(m));
-    for (int i = 0; i < t->vocab; i++) allowed[i] = i % 5 != 1;
-    check_ok(lvlm_kv_new(&other, m, 1, 4));
-    check_ok(lvlm_kv_new(&kv, m, SEQUENCES, 40));
-    lvlm_kv_free(other);
-    check_ok(batch_new(&b, SAMPLES, TOKENS));
-    for (int i = 0; i < 3; i++) tiny_sample(&b, t, 14 + i, 2, i == 1, true, &seed);
-    for (int i = 0; i < b.pictures; i++) b.feature[i] = f[1];
-    check_ok(lvlm_prefill(m, kv, seq, &b, &k.set, allowed, r->token[0]));
-    for (int s = 1; s < STEPS; s++) {
-        check_ok(lvlm_decode(m, kv, 3, seq, r->token[s - 1], &k.set, s < 3 ? allowed : NULL, r->token[s]));
-        if (s != 2) continue;
-        batch_clear(&b);
-        tiny_sample(&b, t, 9, 1, false, true, &seed);
-        check_ok(lvlm_prefill(m, kv, &seq[1], &b, &k.set, NULL, &r->token[s][1]));
-    }
-    lvlm_kv_free(kv);
-    batch_free(&b);
-    free(allowed);
-    free_increments(&k);
-}
-
-static void run(struct result *r, const struct tiny *t, const struct tp *tp, enum dtype act)
-{
-    const struct backend *be;
-    struct lvlm *m;
-    struct feature *f[6] = {0};
-
-    memset(r, 0, sizeof *r);
-    check_ok(backend_cpu(&be, act));
-    check_ok(lvlm_open(&m, base, be, tp, true));
-    see(r, m, t, f, 6);
-    if (t->vision) { // numbers that are free are given again
-        lvlm_feature_free(m, f[1]);
-        free(r->feature);
-        see(r, m, t, f, 6);
-    }
-    train(r, m, t, f);
-    generate(r, m, t, f);
-    for (int i = 0; i < 6; i++) lvlm_feature_free(m, f[i]);
-    lvlm_close(m);
-}
-
-static double distance(const float *x, const float *y, size_t n)
-{
-    double most = 1e-30, far = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        double d = fabs((double)x[i] - (double)y[i]);
-        if (!(d <= far)) far = d;
-        if (fabs((double)y[i]) > most) most = fabs((double)y[i]);
-    }
-    return far / most;
-}
-
-static void compare(const struct result *a, const struct result *b, double within, const char *what)
-{
-    const struct {
-        const char *name;
-        const float *a, *b;
-        size_t n;
-    } part[] = {{"features", a->feature, b->feature, a->n_feature},
-                {"logits", a->logits, b->logits, a->n_logits},
-                {"dA", a->dA, b->dA, a->n_A},
-                {"dB", a->dB, b->dB, a->n_B},
-                {"nll", a->nll[0], b->nll[0], (size_t)a->rows},
-                {"nll", a->nll[1], b->nll[1], (size_t)a->rows},
-                {"nll", a->nll[2], b->nll[2], (size_t)a->rows}};
-    double most = 0, far = 0;
-
-    check_int(a->rows, b->rows);
-    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
-        double d = distance(part[i].a, part[i].b, part[i].n);
-        if (!(d <= within)) fail_msg("%s: %s differ by %g", what, part[i].name, d);
-    }
-    for (int i = 0; i < 2 * SAMPLES * SLOTS; i++) {
-        most = fmax(most, fabs(b->dcoef[i]));
-        far = fmax(far, fabs(a->dcoef[i] - b->dcoef[i]));
-    }
-    if (!(far <= within * most)) fail_msg("%s: gradients of coefficients differ by %g", what, far / most);
-}
 
 /* ---- against one process */
 
@@ -503,28 +234,6 @@ static void golden_b(void)
 
     strcpy(base, SOURCE_DIR "/golden/b/base");
     together(golden_set, &s);
-}
-
-/* ---- a model that is open, for what follows */
-
-static struct lvlm *open_model(const struct tp *tp)
-{
-    const struct backend *be;
-    struct lvlm *m;
-
-    check_ok(backend_cpu(&be, DT_F32));
-    check_ok(lvlm_open(&m, base, be, tp, true));
-    check_ok(lvlm_reserve(m, &(struct lvlm_limits){SAMPLES, TOKENS, ROWS, SLOTS, RANK, true}));
-    return m;
-}
-
-static void on_base(const struct tiny *t, void (*change)(struct tiny_file *),
-                    void (*lead)(const struct tp *tp, void *context))
-{
-    if (t->heads < ranks_size()) return;
-    write_base(t, change);
-    together(lead, (void *)t);
-    remove_base();
 }
 
 /* Samples of different slots in one pack give what each gives alone. */
@@ -781,6 +490,42 @@ static void equal_logits(void)
 
 /* ---- bytes of the files */
 
+/* Whether it was taken on the way (bf16: every matrix has a form of its own) or afterwards (f32: used where they lie). */
+static void hashes(const struct tp *tp, void *context)
+{
+    struct safetensors *st;
+    char want[17];
+    (void)context;
+
+    check_ok(safetensors_open(&st, base));
+    snprintf(want, sizeof want, "%016llx", (unsigned long long)safetensors_hash(st));
+    for (int i = 0; i < 2; i++) {
+        const struct backend *be;
+        struct lvlm *m;
+        if (backend_cpu(&be, i ? DT_BF16 : DT_F32) == CL_EDEVICE) continue;
+        check_ok(lvlm_open(&m, base, be, tp, false));
+        check(!strcmp(lvlm_hash(m), want));
+        lvlm_close(m);
+    }
+    safetensors_close(st);
+}
+
+static void one_hash(void)
+{
+    static const struct tiny long_table = {.D = 64,
+                                           .heads = 8,
+                                           .kv_heads = 2,
+                                           .head_dim = 8,
+                                           .F = 100,
+                                           .L = 2,
+                                           .vocab = 70001, // blocks of a hash: several
+                                           .vision = 32,
+                                           .vision_heads = 4,
+                                           .vision_F = 64};
+
+    on_base(&long_table, NULL, hashes);
+}
+
 /* What every rank reads: norms; of the tower patches, positions, norms, biases behind sums; the projector. */
 static int64_t read_by_all(const struct tiny *t)
 {
@@ -835,163 +580,6 @@ static void reads_its_share(void)
 
     on_base(&wide, NULL, opens);
     on_base(&grouped, NULL, opens);
-}
-
-/* ---- bytes on the wire */
-
-enum {
-    DO_SEE = 1,
-    DO_FORWARD = 2,
-    WITH_INCREMENTS = 4,
-    DO_BACKWARD = 8,
-    DO_READ = 16,
-    DO_COEFS = 32,
-    DO_PREFILL = 64,
-    DO_DECODE = 128
-};
-
-struct steps {
-    const struct tiny *t;
-    unsigned what;
-    int64_t n, rows; // of the batch
-};
-
-static void takes_steps(const struct tp *tp, void *context)
-{
-    static const int seq[] = {0, 1};
-    struct steps *s = context;
-    struct lvlm *m = open_model(tp);
-    struct packed_batch b = {0};
-    struct increments k;
-    struct feature *f[6] = {0};
-    struct kv_cache *kv;
-    struct result r = {0};
-    float nll[ROWS];
-    double dcoef[SAMPLES * SLOTS];
-    int32_t next[2];
-    uint32_t seed = 1;
-
-    make_increments(&k, lvlm_get_config(m));
-    check_ok(batch_new(&b, SAMPLES, TOKENS));
-    if (s->what & DO_SEE) see(&r, m, s->t, f, 6);
-    for (int i = 0; i < 4; i++) tiny_sample(&b, s->t, 20, 5, (s->what & DO_SEE) && i < 2, false, &seed);
-    for (int i = 0; i < b.pictures; i++) b.feature[i] = f[i];
-    s->n = b.n, s->rows = b.rows;
-    check_ok(lvlm_grads_clear(m));
-    if (s->what & DO_FORWARD)
-        check_ok(
-            lvlm_forward(m, &b, s->what & WITH_INCREMENTS ? &k.set : NULL, nll, s->what & WITH_INCREMENTS ? 1 : 0));
-    if (s->what & DO_BACKWARD) check_ok(lvlm_backward(m, &b, &k.set, dcoef));
-    r.dA = malloc(LEARNED * k.nA * sizeof *r.dA), r.dB = malloc(LEARNED * k.nB * sizeof *r.dB);
-    if (s->what & DO_READ) check_ok(lvlm_grads_read(m, r.dA, r.dB, LEARNED, RANK));
-    if (s->what & DO_COEFS) check_ok(lvlm_coef_reduce(m, dcoef, SAMPLES * SLOTS));
-    check_ok(lvlm_kv_new(&kv, m, 2, 40));
-    batch_clear(&b);
-    for (int i = 0; i < 2; i++) tiny_sample(&b, s->t, 16, 1, false, true, &seed);
-    if (s->what & DO_PREFILL) check_ok(lvlm_prefill(m, kv, seq, &b, NULL, NULL, next));
-    if (s->what & DO_DECODE) check_ok(lvlm_decode(m, kv, 2, seq, next, NULL, NULL, next));
-    lvlm_kv_free(kv);
-    for (int i = 0; i < 6; i++) lvlm_feature_free(m, f[i]);
-    free_result(&r);
-    batch_free(&b);
-    free_increments(&k);
-    lvlm_close(m);
-}
-
-/* What the rank that sends most sends for `more` beyond `what`. */
-static struct traffic difference(struct steps *s, unsigned what, unsigned more)
-{
-    struct comm *c = ranks_now()->tp->comm;
-    struct comm_counts a, b;
-    struct traffic mine, all[8], most = {0};
-    int64_t *x = (int64_t *)&most;
-
-    comm_counts_clear(c), s->what = what;
-    together(takes_steps, s);
-    a = comm_get_counts(c);
-    comm_counts_clear(c), s->what = what | more;
-    together(takes_steps, s);
-    b = comm_get_counts(c);
-    mine = (struct traffic){b.sums - a.sums,
-                            b.sum_bytes - a.sum_bytes,
-                            b.gathers - a.gathers,
-                            b.gather_bytes - a.gather_bytes,
-                            b.messages - a.messages,
-                            b.message_bytes - a.message_bytes,
-                            b.broadcasts - a.broadcasts,
-                            b.broadcast_bytes - a.broadcast_bytes};
-    check_ok(comm_gather(ranks_now()->world, all, &mine, sizeof mine));
-    for (int r = 0; r < ranks_size(); r++)
-        for (size_t i = 0; i < sizeof mine / sizeof *x; i++)
-            if (((int64_t *)&all[r])[i] > x[i]) x[i] = ((int64_t *)&all[r])[i];
-    return most;
-}
-
-static void same_traffic(struct traffic got, struct traffic want)
-{
-    check_int(got.sums, want.sums), check_int(got.sum_bytes, want.sum_bytes);
-    check_int(got.gathers, want.gathers), check_int(got.gather_bytes, want.gather_bytes);
-    check_int(got.messages, want.messages), check_int(got.message_bytes, want.message_bytes);
-    check(got.broadcasts >= want.broadcasts && got.broadcast_bytes >= want.broadcast_bytes); // and the orders
-    check(got.broadcast_bytes - want.broadcast_bytes < 2048 * (ranks_size() - 1));
-}
-
-static struct traffic both(struct traffic a, struct traffic b)
-{
-    for (size_t i = 0; i < sizeof a / sizeof(int64_t); i++) ((int64_t *)&a)[i] += ((int64_t *)&b)[i];
-    return a;
-}
-
-static void count_all(const struct tiny *t, enum dtype wire)
-{
-    const int P = ranks_size();
-    struct steps s = {.t = t};
-    struct lvlm_config c;
-
-    check_ok(ranks_layout(P, false, wire));
-    write_base(t, NULL);
-    check_ok(lvlm_config_read(&c, base));
-    struct traffic see = difference(&s, 0, DO_SEE), forward = difference(&s, DO_SEE, DO_FORWARD),
-                   training = difference(&s, DO_SEE, DO_FORWARD | WITH_INCREMENTS),
-                   backward = difference(&s, DO_SEE | DO_FORWARD | WITH_INCREMENTS, DO_BACKWARD),
-                   read = difference(&s, DO_FORWARD | WITH_INCREMENTS | DO_BACKWARD, DO_READ),
-                   coefs = difference(&s, DO_FORWARD | WITH_INCREMENTS | DO_BACKWARD, DO_COEFS),
-                   prefill = difference(&s, 0, DO_PREFILL), decode = difference(&s, DO_PREFILL, DO_DECODE);
-    check_ok(comm_broadcast(ranks_now()->world, &s, sizeof s, 0));
-#if defined(CLLAVA_GUARD) || !defined(NDEBUG)
-    forward.gathers--, forward.gather_bytes -= 8 * (P - 1); // are all ranks alike?
-    training.gathers--, training.gather_bytes -= 8 * (P - 1);
-#endif
-    same_traffic(see, traffic_see(&c, P, 6, wire));
-    same_traffic(forward, traffic_forward(&c, P, s.n, s.rows, wire));
-    // increments: what brings A and B to the members, and nothing else
-    same_traffic(training, both(traffic_forward(&c, P, s.n, s.rows, wire), traffic_load(&c, P, SLOTS, RANK)));
-    same_traffic(backward, traffic_backward(&c, P, s.n, s.rows, wire));
-    same_traffic(read, traffic_gradients(&c, P, LEARNED, RANK));
-    same_traffic(coefs, traffic_coefs(P, SAMPLES * SLOTS));
-    same_traffic(prefill, traffic_prefill(&c, P, 2 * 15, 2, wire));
-    same_traffic(decode, traffic_decode(&c, P, 2, wire));
-    remove_base();
-}
-
-/* The formulas say what is sent, call by call and byte by byte. */
-static void traffic_is_as_predicted(void)
-{
-    static const struct tiny wide = {.D = 64,
-                                     .heads = 6,
-                                     .kv_heads = 2,
-                                     .head_dim = 8,
-                                     .F = 40,
-                                     .L = 3,
-                                     .vocab = 70,
-                                     .vision = 48,
-                                     .vision_heads = 4,
-                                     .vision_F = 50};
-
-    if (ranks_size() == 1) return;
-    count_all(&wide, DT_F32);
-    count_all(&wide, DT_BF16);
-    count_all(&models[2], DT_F32);
 }
 
 /* ---- texts */
@@ -1061,8 +649,8 @@ int main(int argc, char **argv)
         CASE(where_nonfinite),
         CASE(nan_logits),
         CASE(equal_logits),
+        CASE(one_hash),
         CASE(reads_its_share),
-        CASE(traffic_is_as_predicted),
         CASE(texts_are_spread),
     };
     return mpi_cases(argc, argv, cases, sizeof cases / sizeof *cases);

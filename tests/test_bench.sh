@@ -33,6 +33,12 @@ grep -qE '^ +[0-9.]+% +linear_back +64 +128 +[0-9]+ ' out || fail 'a row of the 
 OMP_NUM_THREADS=1 "$CLLAVA" bench --shape tiny --precision f32 --seconds 0 --cpu-time --csv one.csv >out 2>err || fail 'one thread'
 grep -q '^"training",tiny,f32,4,.*; 1 threads; .*; processor time"$' one.csv || fail 'one thread, time of the processor'
 
+"$CLLAVA" bench --shape tiny --write-base a/base >out 2>err || fail 'writing a base'
+[[ $(ls a/base | sort | tr '\n' ' ') == 'config.json generation_config.json model.safetensors preprocessor_config.json tokenizer.json ' ]] ||
+    fail 'files of a base'
+echo 'base: a/base' >base.yaml
+"$CLLAVA" generate --base-only base.yaml 'What is it?' --set eval.max_new_tokens=2 >out 2>err || fail 'a base that answers'
+
 # expect STATUS WORDS-ON-STDERR ARGUMENTS..
 expect() {
     local status=0
@@ -40,8 +46,9 @@ expect() {
     [[ $status == "$1" ]] || fail "${*:3}: status $status, expected $1"
     grep -qF -- "$2" err || fail "${*:3}: no '$2'"
 }
-expect 2 'unknown shape (got huge, expected some of s, m, tiny)' --shape tiny,huge
+expect 2 'unknown shape (got huge, expected some of s, m, l, tiny)' --shape tiny,huge
 expect 2 'unknown precision (got f16, expected some of f32, bf16)' --precision f16
+expect 2 '--write-base needs one --shape (got s,m)' --write-base a/base
 expect 2 '--shape is empty' --shape=
 TMPDIR=$work/none expect 1 'none: No such file or directory; hint: set TMPDIR' --shape tiny
 expect 1 'cannot write none/bench.csv' --shape tiny --csv none/bench.csv

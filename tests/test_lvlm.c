@@ -345,12 +345,56 @@ static void memory_is_kept(void **state)
     close_fixture(&x);
 }
 
+/* A plan opens the share of a rank whose partners are not there: every pass runs in the memory that was predicted for it. */
+static void share_of_a_plan(void **state)
+{
+    const struct lvlm_limits limits = {
+        .samples = 2, .tokens = 800, .rows = 64, .slots = SLOTS, .rank = RANK, .train = true};
+    static const char *const set[] = {"a", "b"};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct fixture x;
+        size_t alone, before;
+        open_fixture(&x, set[i]);
+        const struct lvlm_config *c = lvlm_get_config(x.j.lvlm);
+        before = alone = lvlm_step_bytes(x.j.lvlm, &limits);
+        assert_int_equal(lvlm_step_bytes_of(c, DT_F32, NULL, &limits), alone);
+        for (int size = 2; size <= c->text.heads; size++) {
+            struct lvlm *m;
+            struct packed_batch b = {0};
+            struct adapter_slot slot[SLOTS] = {{0}}; // version 0: nothing is loaded
+            const float coef[2 * SLOTS] = {0};
+            const struct adapters ad = {SLOTS, 2, RANK, slot, coef};
+            struct tp tp = {.rank = size - 1, .size = size};
+            float nll[64];
+            double dcoef[2 * SLOTS];
+            OK(lvlm_open(&m, x.j.cfg.base, x.j.be, &tp, true));
+            OK(lvlm_reserve(m, &limits));
+            OK(batch_new(&b, 2, 800));
+            pack(&x, &b, 0, 0, 2);
+            OK(lvlm_forward(m, &b, &ad, nll, 1));
+            OK(lvlm_backward(m, &b, &ad, dcoef));
+            assert_true(m->arena.peak <= m->arena.size);
+            assert_int_equal(m->arena.size, lvlm_step_bytes(m, &limits));
+            tp.rank = 0; // the first rank has the largest share: it shrinks with their number
+            assert_true(lvlm_step_bytes_of(c, DT_F32, &tp, &limits) <= before);
+            before = lvlm_step_bytes_of(c, DT_F32, &tp, &limits);
+            batch_free(&b);
+            lvlm_close(m);
+        }
+        assert_true(before < alone);
+        assert_int_equal(lvlm_step_bytes_of(c, DT_F32, &(struct tp){.size = c->text.heads + 1}, &limits), SIZE_MAX);
+        close_fixture(&x);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(forward_a),  cmocka_unit_test(forward_b),      cmocka_unit_test(packs_equal_singles),
-        cmocka_unit_test(greedy_a),   cmocka_unit_test(greedy_b),       cmocka_unit_test(gradient_a),
-        cmocka_unit_test(gradient_b), cmocka_unit_test(memory_is_kept), cmocka_unit_test(one_layer_evaluates),
+        cmocka_unit_test(forward_a),       cmocka_unit_test(forward_b),      cmocka_unit_test(packs_equal_singles),
+        cmocka_unit_test(greedy_a),        cmocka_unit_test(greedy_b),       cmocka_unit_test(gradient_a),
+        cmocka_unit_test(gradient_b),      cmocka_unit_test(memory_is_kept), cmocka_unit_test(one_layer_evaluates),
+        cmocka_unit_test(share_of_a_plan),
     };
     return cmocka_run_group_tests_name("lvlm", tests, NULL, NULL);
 }

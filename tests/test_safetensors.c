@@ -118,6 +118,36 @@ static void round_trip(void **state)
     safetensors_close(st);
 }
 
+/* Each number is its own place; counts the calls. */
+static void count_up(void *context, const struct st_array *a, size_t at, void *out, size_t n)
+{
+    uint32_t *to = out, first = (uint32_t)(at / 4);
+
+    assert_string_equal(a->name, *(int *)context < 3 ? "long" : "short");
+    for (size_t i = 0; i < n / 4; i++) to[i] = first + (uint32_t)i;
+    ++*(int *)context;
+}
+
+/* Arrays that are made while they are written, some piece by piece. */
+static void filled(void **state)
+{
+    enum { N = 5 << 20 };
+    struct st_array all[] = {array_of("empty", DT_I32, NULL, 1, 0, 0), array_of("long", DT_I32, NULL, 1, N, 0),
+                             array_of("short", DT_I32, NULL, 2, 3, 1)};
+    struct safetensors *st;
+    int calls = 0;
+    (void)state;
+
+    assert_int_equal(safetensors_write_filled(in_dir("f.safetensors"), all, 3, count_up, &calls), 0);
+    assert_int_equal(calls, 4); // nothing of the empty one, three pieces of the long one
+    assert_int_equal(safetensors_open(&st, in_dir("f.safetensors")), 0);
+    for (int i = 1; i < 3; i++) {
+        const uint32_t *x = safetensors_find_exact(st, all[i].name)->data;
+        for (uint32_t k = 0; k < (i == 1 ? N : 3); k++) assert_int_equal(x[k], k);
+    }
+    safetensors_close(st);
+}
+
 static void write_fails(void **state)
 {
     static const float f[2];
@@ -358,6 +388,27 @@ static uint64_t hash_written(const struct st_array *arrays, size_t n)
     return hash_of(in_dir("h.safetensors"));
 }
 
+/* In any number of parts, more than there are blocks too. */
+static void hash_in_parts(void **state)
+{
+    enum { N = 9 << 20 }; // 36 MiB, 9 blocks
+    static float data[N];
+    const struct st_array a[] = {array_of("long", DT_F32, data, 2, 9, 1 << 20),
+                                 array_of("none", DT_F32, data, 1, 0, 0)};
+    uint64_t whole;
+    (void)state;
+
+    for (int i = 0; i < N; i++) data[i] = (float)i;
+    whole = hash_written(a, 2);
+    for (int parts = 1; parts < 12; parts += 2) {
+        uint64_t sum = 0;
+        for (int p = 0; p < parts; p++)
+            sum += safetensors_hash_part(&a[0], p, parts) + safetensors_hash_part(&a[1], p, parts);
+        assert_true(sum == whole);
+    }
+    assert_true(safetensors_hash_part(&a[0], 0, 3) != safetensors_hash_part(&a[0], 1, 3));
+}
+
 static void hash_sees_everything(void **state)
 {
     enum { N = 3 << 20 }; // 12 MiB: several blocks
@@ -469,6 +520,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
+        cmocka_unit_test(filled),
         cmocka_unit_test(write_fails),
         cmocka_unit_test(broken_files),
         cmocka_unit_test(broken_headers),
@@ -479,6 +531,7 @@ int main(void)
         cmocka_unit_test(no_weights),
         cmocka_unit_test(canonical_names),
         cmocka_unit_test(golden_bases),
+        cmocka_unit_test(hash_in_parts),
         cmocka_unit_test(hash_sees_everything),
         cmocka_unit_test(forgotten_arrays_come_back),
     };

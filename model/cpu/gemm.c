@@ -9,7 +9,8 @@
 #include "model/cpu/product.h"
 #include "model/cpu/scratch.h"
 
-enum { PACK_LEAST = 64 * 64 }; // numbers of a weight below which the plain order does as well
+enum { PACK_LEAST = 64 * 64 };  // numbers of a weight below which the plain order does as well
+enum { PANEL_BYTES = 2 << 20 }; // about a core's cache: turned, and gone through once for every few rows
 
 struct weight {
     int64_t out, in;       // e.g. 11008 x 4096
@@ -18,9 +19,8 @@ struct weight {
     const void *plain;     // rows of type plain_type, ld numbers apart; NULL when packed
     enum dtype plain_type; // arithmetic, or any type of a mapped table
     int64_t ld;
-    void *own;              // plain, when it is not the caller's
-    struct packed forward;  // (in, out); data NULL when not packed
-    struct packed backward; // (out, in)
+    void *own;            // plain, when it is not the caller's
+    struct packed packed; // (in, out); data NULL when not packed
 };
 
 /* ---- products of tensors */
@@ -129,28 +129,19 @@ static int own_rows(struct weight *w, const void *src, enum dtype src_type, int6
     return CL_OK;
 }
 
-/* Packs the rows for each use, then lets the plain ones go. A direction that oneDNN would leave plain keeps them. */
+/* Packs the rows, then lets the plain ones go, unless oneDNN would rather have these. */
 static int pack(struct weight *w)
 {
     int rc;
     struct tensor rows = {(void *)w->plain, w->arithmetic, w->out, w->in, w->ld};
-    bool plain = false;
 
     scratch_lock();
-    if (w->uses & WEIGHT_FORWARD) {
-        TRY(packed_new(&w->forward, side_of(rows, true), w->in, w->out));
-        plain |= !w->forward.data;
-    }
-    if (w->uses & WEIGHT_BACKWARD) {
-        TRY(packed_new(&w->backward, side_of(rows, false), w->out, w->in));
-        plain |= !w->backward.data;
-    }
-    if (!plain) {
+    TRY(packed_new(&w->packed, side_of(rows, true), w->in, w->out));
+    if (w->packed.data) {
         mem_free(w->own);
         w->own = NULL;
         w->plain = NULL;
     }
-    rc = CL_OK;
 done:
     scratch_unlock();
     return rc;
@@ -183,7 +174,7 @@ int gemm_weight_new(struct weight **out_w, const void *src, enum dtype src_type,
     if (!w->plain || (!keep && !packs)) TRY(own_rows(w, src, src_type, ld));
     if (packs) {
         TRY(pack(w));
-        if (w->plain && !w->own && !keep) TRY(own_rows(w, src, src_type, ld)); // a direction stayed plain
+        if (w->plain && !w->own && !keep) TRY(own_rows(w, src, src_type, ld)); // it stayed plain
     }
     *out_w = w;
     w = NULL;
@@ -196,8 +187,7 @@ done:
 void gemm_weight_free(struct weight *w)
 {
     if (!w) return;
-    packed_free(&w->forward);
-    packed_free(&w->backward);
+    packed_free(&w->packed);
     mem_free(w->own);
     mem_free(w);
 }
@@ -205,7 +195,14 @@ void gemm_weight_free(struct weight *w)
 size_t gemm_weight_bytes(const struct weight *w)
 {
     size_t own = w->own ? (size_t)w->out * (size_t)w->in * dtype_size(w->arithmetic) : 0;
-    return own + w->forward.bytes + w->backward.bytes;
+    return own + w->packed.bytes;
+}
+
+size_t gemm_weight_size(enum dtype src_type, int64_t out, int64_t in, unsigned uses, bool keep, enum dtype arithmetic)
+{
+    if (uses && arithmetic == DT_BF16 && out * in >= PACK_LEAST) return packed_bytes(in, out);
+    if (keep && (!uses || src_type == arithmetic)) return 0;
+    return (size_t)out * (size_t)in * dtype_size(arithmetic);
 }
 
 static int check_use(const struct weight *w, enum weight_use use)
@@ -215,12 +212,39 @@ static int check_use(const struct weight *w, enum weight_use use)
                    (long long)w->in, use == WEIGHT_FORWARD ? "forward" : "backward");
 }
 
+/* Columns at a time of a packed weight that is turned: what is turned stays in the cache until it is multiplied. */
+static int64_t panel_columns(const struct weight *w)
+{
+    const int64_t fit = PANEL_BYTES / (2 * w->out) / PACKED_COLS * PACKED_COLS;
+
+    return fit < 2 * PACKED_COLS ? 2 * PACKED_COLS : fit;
+}
+
+/* dx (+)= dy W of a packed weight: its order serves y = x W^T, so that it is turned, a panel of columns after another. */
+static int multiply_turned(const struct job *j, const struct weight *w)
+{
+    int rc;
+    struct job part = *j;
+    struct packed panel;
+    const int64_t step = panel_columns(w);
+
+    TRY(dense(&part.a, j->arithmetic, SCRATCH_A)); // once for all panels
+    for (int64_t c = 0; c < w->in; c += step) {
+        const int64_t n = w->in - c < step ? w->in - c : step;
+        TRY(packed_turn(&panel, &w->packed, c, n));
+        part.stock = &panel;
+        part.c = tensor_block(j->c, 0, j->c.rows, c, n);
+        TRY(multiply(&part));
+    }
+done:
+    return rc;
+}
+
 static int times_weight(struct tensor y, struct tensor x, const struct weight *w, enum weight_use use,
                         const float *bias, bool accumulate)
 {
     int rc;
     bool forward = use == WEIGHT_FORWARD;
-    const struct packed *stock = forward ? &w->forward : &w->backward;
 
     TRY(check_use(w, use));
     if (y.rows != x.rows || y.cols != (forward ? w->out : w->in) || x.cols != (forward ? w->in : w->out))
@@ -233,11 +257,11 @@ static int times_weight(struct tensor y, struct tensor x, const struct weight *w
                     .b = {(void *)w->plain, w->arithmetic, w->out, w->in, w->ld},
                     .b_turned = forward,
                     .accumulate = accumulate,
-                    .stock = stock->data ? stock : NULL,
+                    .stock = w->packed.data ? &w->packed : NULL,
                     .bias = bias,
                     .arithmetic = w->arithmetic};
     scratch_lock();
-    rc = multiply(&j);
+    rc = j.stock && !forward ? multiply_turned(&j, w) : multiply(&j);
     scratch_unlock();
 done:
     return rc;
@@ -256,16 +280,14 @@ int gemm_linear_back(struct tensor dx, struct tensor dy, const struct weight *w,
 /* Rows of a packed weight: numbers lie apart, at places that are sums of a row's and a column's offset. */
 static int embed_packed(struct tensor out, const struct weight *w, const int32_t *id)
 {
-    bool forward = w->forward.data != NULL;
-    const struct packed *p = forward ? &w->forward : &w->backward;
+    const struct packed *p = &w->packed;
     int64_t *at = scratch_take(SCRATCH_A, (size_t)w->in * sizeof *at);
 
     if (!at) return err_set(CL_ENOMEM, "cannot have memory for a row of a table");
-    for (int64_t c = 0; c < w->in; c++) at[c] = forward ? packed_offset(p, c, 0) : packed_offset(p, 0, c);
+    for (int64_t c = 0; c < w->in; c++) at[c] = packed_offset(p, c, 0);
 #pragma omp parallel for schedule(static) if (out.rows > 8)
     for (int64_t i = 0; i < out.rows; i++) {
-        const uint16_t *src =
-            (const uint16_t *)p->data + (forward ? packed_offset(p, 0, id[i]) : packed_offset(p, id[i], 0));
+        const uint16_t *src = (const uint16_t *)p->data + packed_offset(p, 0, id[i]);
         char *row = (char *)out.data + (size_t)(i * out.ld) * dtype_size(out.type);
         for (int64_t c = 0; c < w->in; c++)
             if (out.type == DT_F32)

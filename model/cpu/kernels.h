@@ -48,6 +48,8 @@
        float grad_scale))                                                                                              \
     /* id[i] = -1: no column allowed; -2: row i holds NaN; top may be NULL */                                          \
     X(void, argmax, (int32_t * id, float *top, struct tensor logits, const uint8_t *allowed))                          \
+    /* dst (cols, n) := columns [first, first + n) of the transpose of src (rows, cols), both packed (product.h) */    \
+    X(void, turn, (uint16_t * dst, const uint16_t *src, int64_t rows, int64_t cols, int64_t first, int64_t n))         \
     X(void, adapter_scale, (struct tensor u, const float *coef, const int64_t *cu, int samples, int slots, int rank))  \
     X(void, adapter_coef_back,                                                                                         \
       (double *dcoef, struct tensor u, struct tensor v, const int64_t *cu, int samples, int slots, int rank))

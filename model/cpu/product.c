@@ -6,10 +6,11 @@
 
 #include "io/err.h"
 #include "io/hash.h"
+#include "model/cpu/kernels.h"
 #include "model/cpu/scratch.h"
 
 enum { STORE = 512, SLOTS = 1024 }; // shapes kept; lists by hash
-enum { HINT_ROWS = 512 };           // rows that the packed order is chosen for: a batch of training
+enum { HINT_ROWS = 512 };           // rows for which packing must pay: a batch of training
 
 /* Everything that the code for a product depends on. Compared byte by byte: filled from zero. */
 struct shape {
@@ -111,6 +112,19 @@ done:
     return rc;
 }
 
+/* Are these oneDNN's reference loops? */
+static int is_slow(bool *slow, dnnl_primitive_desc_t pd)
+{
+    int rc;
+    const char *name = "";
+
+    DNN(dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name));
+    *slow = !strncmp(name, "ref", 3);
+    rc = CL_OK;
+done:
+    return rc;
+}
+
 static void drop(struct kept *e)
 {
     dnnl_memory_t *const memory[] = {&e->a, &e->b, &e->c, &e->bias, &e->temporary};
@@ -154,7 +168,6 @@ static int compile(struct kept *e, const struct product *p)
     dnnl_memory_desc_t a, b, c, bias;
     dnnl_primitive_desc_t pd = NULL;
     const dnnl_memory_desc_t *temporary;
-    const char *name = "";
 
     TRY(describe(&a, p->m, p->k, p->a.type, p->a.row_step, p->a.col_step));
     if (p->stock)
@@ -164,13 +177,12 @@ static int compile(struct kept *e, const struct product *p)
     TRY(describe(&c, p->m, p->n, p->c.type, p->c.row_step, 1));
     TRY(describe(&bias, 1, p->n, DT_F32, p->n, 1));
     TRY(plan(&pd, &a, &b, p->bias ? &bias : NULL, &c, p->accumulate));
-    DNN(dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name));
-    e->slow = !strncmp(name, "ref", 3);
+    TRY(is_slow(&e->slow, pd));
     temporary = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
     e->temporary_bytes = dnnl_memory_desc_get_size(temporary);
     DNN(dnnl_memory_create(&e->temporary, temporary, store.engine, DNNL_MEMORY_NONE));
     DNN(dnnl_memory_create(&e->a, &a, store.engine, DNNL_MEMORY_NONE));
-    if (!p->stock) DNN(dnnl_memory_create(&e->b, &b, store.engine, DNNL_MEMORY_NONE));
+    DNN(dnnl_memory_create(&e->b, &b, store.engine, DNNL_MEMORY_NONE));
     DNN(dnnl_memory_create(&e->c, &c, store.engine, DNNL_MEMORY_NONE));
     if (p->bias) DNN(dnnl_memory_create(&e->bias, &bias, store.engine, DNNL_MEMORY_NONE));
     DNN(dnnl_primitive_create(&e->code, pd));
@@ -238,11 +250,11 @@ int product_run(const struct product *p, bool *slow)
         FAIL(CL_ENOMEM, "cannot have %zu bytes for a matrix product", e->temporary_bytes);
     DNN(dnnl_memory_set_data_handle(e->temporary, temporary));
     DNN(dnnl_memory_set_data_handle(e->a, p->a.data));
-    if (!p->stock) DNN(dnnl_memory_set_data_handle(e->b, p->b.data));
+    DNN(dnnl_memory_set_data_handle(e->b, p->stock ? p->stock->data : p->b.data));
     DNN(dnnl_memory_set_data_handle(e->c, p->c.data));
     if (p->bias) DNN(dnnl_memory_set_data_handle(e->bias, (void *)p->bias));
     arg[n++] = (dnnl_exec_arg_t){DNNL_ARG_SRC, e->a};
-    arg[n++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, p->stock ? p->stock->memory : e->b};
+    arg[n++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, e->b};
     arg[n++] = (dnnl_exec_arg_t){DNNL_ARG_DST, e->c};
     arg[n++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, e->temporary};
     if (p->bias) arg[n++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, e->bias};
@@ -253,41 +265,59 @@ done:
     return rc;
 }
 
+/* ---- packed matrices */
+
+static int describe_packed(struct packed *p, int64_t rows, int64_t cols)
+{
+    int rc;
+    dnnl_dims_t dims = {rows, cols};
+
+    DNN(dnnl_memory_desc_init_by_tag(&p->layout, 2, dims, dnnl_bf16, dnnl_BA16a64b2a));
+    p->bytes = dnnl_memory_desc_get_size(&p->layout);
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+/* Has oneDNN loops of its own for this order? */
+static int multiplies_packed(bool *yes, const struct packed *p, int64_t k, int64_t n)
+{
+    int rc;
+    dnnl_memory_desc_t a, c;
+    dnnl_primitive_desc_t pd = NULL;
+    bool slow = true;
+
+    TRY(describe(&a, HINT_ROWS, k, DT_BF16, k, 1));
+    TRY(describe(&c, HINT_ROWS, n, DT_BF16, n, 1));
+    TRY(plan(&pd, &a, &p->layout, NULL, &c, false));
+    TRY(is_slow(&slow, pd));
+done:
+    *yes = !slow;
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    return rc;
+}
+
 /* Moves a matrix from one order to another. */
-static int reorder(const dnnl_memory_desc_t *to, dnnl_memory_t dst, const dnnl_memory_desc_t *from, dnnl_memory_t src)
+static int reorder(const dnnl_memory_desc_t *to, void *dst, const dnnl_memory_desc_t *from, void *src)
 {
     int rc;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_t code = NULL;
+    dnnl_memory_t in = NULL, out = NULL;
 
+    DNN(dnnl_memory_create(&in, from, store.engine, src));
+    DNN(dnnl_memory_create(&out, to, store.engine, dst));
     DNN(dnnl_reorder_primitive_desc_create(&pd, from, store.engine, to, store.engine, NULL));
     DNN(dnnl_primitive_create(&code, pd));
-    dnnl_exec_arg_t arg[] = {{DNNL_ARG_FROM, src}, {DNNL_ARG_TO, dst}};
+    dnnl_exec_arg_t arg[] = {{DNNL_ARG_FROM, in}, {DNNL_ARG_TO, out}};
     DNN(dnnl_primitive_execute(code, store.stream, 2, arg));
     DNN(dnnl_stream_wait(store.stream));
     rc = CL_OK;
 done:
     if (code) dnnl_primitive_destroy(code);
     if (pd) dnnl_primitive_desc_destroy(pd);
-    return rc;
-}
-
-/* The order that oneDNN asks for when it may choose. */
-static int ask_layout(dnnl_memory_desc_t *out, int64_t k, int64_t n, enum dtype type)
-{
-    int rc;
-    dnnl_memory_desc_t a, any, c;
-    dnnl_dims_t dims = {k, n};
-    dnnl_primitive_desc_t pd = NULL;
-
-    TRY(describe(&a, HINT_ROWS, k, type, k, 1));
-    TRY(describe(&c, HINT_ROWS, n, type, n, 1));
-    DNN(dnnl_memory_desc_init_by_tag(&any, 2, dims, dnn_type(type), dnnl_format_tag_any));
-    TRY(plan(&pd, &a, &any, NULL, &c, false));
-    *out = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
-    rc = CL_OK;
-done:
-    if (pd) dnnl_primitive_desc_destroy(pd);
+    if (in) dnnl_memory_destroy(in);
+    if (out) dnnl_memory_destroy(out);
     return rc;
 }
 
@@ -295,59 +325,65 @@ int packed_new(struct packed *dst, struct side b, int64_t k, int64_t n)
 {
     int rc;
     dnnl_memory_desc_t from;
-    dnnl_memory_t src = NULL;
+    bool pays;
 
     *dst = (struct packed){0};
     TRY(open_store());
-    TRY(ask_layout(&dst->layout, k, n, b.type));
-    if (dst->layout.format_kind != dnnl_blocked || !dst->layout.format_desc.blocking.inner_nblks) return CL_OK;
-    dst->bytes = dnnl_memory_desc_get_size(&dst->layout);
+    TRY(describe_packed(dst, k, n));
+    TRY(multiplies_packed(&pays, dst, k, n));
+    if (!pays) {
+        dst->bytes = 0;
+        return CL_OK;
+    }
     if (!(dst->data = mem_new(dst->bytes, 1))) FAIL(CL_ENOMEM, "cannot have %zu bytes for a weight", dst->bytes);
     TRY(describe(&from, k, n, b.type, b.row_step, b.col_step));
-    DNN(dnnl_memory_create(&src, &from, store.engine, b.data));
-    DNN(dnnl_memory_create(&dst->memory, &dst->layout, store.engine, dst->data));
-    TRY(reorder(&dst->layout, dst->memory, &from, src));
-    rc = CL_OK;
+    TRY(reorder(&dst->layout, dst->data, &from, b.data));
 done:
-    if (src) dnnl_memory_destroy(src);
     if (rc) packed_free(dst);
     return rc;
 }
 
 void packed_free(struct packed *p)
 {
-    if (p->memory) dnnl_memory_destroy(p->memory);
     mem_free(p->data);
     *p = (struct packed){0};
 }
 
-/* Blocks inside blocks: the inner ones are contiguous, the last varying fastest. */
+size_t packed_bytes(int64_t rows, int64_t cols)
+{
+    const int64_t down = (rows + PACKED_ROWS - 1) / PACKED_ROWS, across = (cols + PACKED_COLS - 1) / PACKED_COLS;
+
+    return (size_t)(down * across) * (PACKED_ROWS * PACKED_COLS * sizeof(uint16_t));
+}
+
+int packed_turn(struct packed *dst, const struct packed *src, int64_t first, int64_t n)
+{
+    int rc;
+    const int64_t rows = src->layout.dims[0], cols = src->layout.dims[1];
+
+    TRY(describe_packed(dst, cols, n));
+    if (!(dst->data = scratch_take(SCRATCH_TURNED, dst->bytes)))
+        FAIL(CL_ENOMEM, "cannot have %zu bytes for a part of a weight", dst->bytes);
+    cpu_kernels()->turn(dst->data, src->data, rows, cols, first, n);
+done:
+    return rc;
+}
+
 int64_t packed_offset(const struct packed *p, int64_t i, int64_t j)
 {
-    const dnnl_blocking_desc_t *b = &p->layout.format_desc.blocking;
-    int64_t pos[2] = {i, j}, offset = 0, step = 1;
+    const int64_t blocks = (p->layout.dims[0] + PACKED_ROWS - 1) / PACKED_ROWS;
+    const int64_t block = j / PACKED_COLS * blocks + i / PACKED_ROWS;
 
-    for (int l = b->inner_nblks - 1; l >= 0; l--) {
-        int64_t *at = &pos[b->inner_idxs[l]];
-        offset += *at % b->inner_blks[l] * step;
-        *at /= b->inner_blks[l];
-        step *= b->inner_blks[l];
-    }
-    return offset + pos[0] * b->strides[0] + pos[1] * b->strides[1];
+    return block * PACKED_ROWS * PACKED_COLS + i % PACKED_ROWS / 2 * (2 * PACKED_COLS) + j % PACKED_COLS * 2 + i % 2;
 }
 
 int packed_unpack(const struct packed *p, void *plain)
 {
     int rc;
     dnnl_memory_desc_t to;
-    dnnl_memory_t dst = NULL;
-    dnnl_dims_t steps = {p->layout.dims[1], 1};
 
-    DNN(dnnl_memory_desc_init_by_strides(&to, 2, p->layout.dims, p->layout.data_type, steps));
-    DNN(dnnl_memory_create(&dst, &to, store.engine, plain));
-    TRY(reorder(&to, dst, &p->layout, p->memory));
-    rc = CL_OK;
+    TRY(describe(&to, p->layout.dims[0], p->layout.dims[1], DT_BF16, p->layout.dims[1], 1));
+    TRY(reorder(&to, plain, &p->layout, p->data));
 done:
-    if (dst) dnnl_memory_destroy(dst);
     return rc;
 }

@@ -13,11 +13,13 @@
 
 #include "model/tensor.h"
 
-/* A matrix (rows, cols) in the order that oneDNN likes best for the right side of products. */
+/* A bf16 matrix (rows, cols) in the order that oneDNN multiplies fastest as the right side of a product: column blocks of
+ * PACKED_COLS one after another, in each its row blocks of PACKED_ROWS from top to bottom, in each of those 16 pairs of rows, a
+ * pair's two numbers of a column side by side. What the last blocks hold beyond the matrix is zero. */
+enum { PACKED_ROWS = 32, PACKED_COLS = 64 };
 struct packed {
     dnnl_memory_desc_t layout;
-    dnnl_memory_t memory;
-    void *data; // own
+    void *data;
     size_t bytes;
 };
 
@@ -41,9 +43,13 @@ struct product {
  * does it all the same). CL_ELIB with oneDNN's status. */
 int product_run(const struct product *p, bool *slow);
 
-/* Packs the matrix b (k, n): dst->data NULL (and success) where oneDNN would keep the plain order. */
+/* Packs the matrix b (k, n): dst->data NULL (and success) where oneDNN multiplies plain rows better. */
 int packed_new(struct packed *dst, struct side b, int64_t k, int64_t n);
 void packed_free(struct packed *p);
+size_t packed_bytes(int64_t rows, int64_t cols); // of such a matrix, the filled-up blocks included
+/* dst := columns [first, first + n) of src's transpose, packed too, in scratch (not to be freed). first: a multiple of
+ * PACKED_COLS. */
+int packed_turn(struct packed *dst, const struct packed *src, int64_t first, int64_t n);
 /* Where element (i, j) lies, in numbers: packed_offset(p, i, 0) + packed_offset(p, 0, j). */
 int64_t packed_offset(const struct packed *p, int64_t i, int64_t j);
 /* The matrix in plain order, rows n apart. */

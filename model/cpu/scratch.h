@@ -9,7 +9,16 @@
 
 #include <stddef.h>
 
-enum scratch_use { SCRATCH_A, SCRATCH_B, SCRATCH_C, SCRATCH_SUM, SCRATCH_ONEDNN, SCRATCH_ATTENTION, SCRATCH_USES };
+enum scratch_use {
+    SCRATCH_A,
+    SCRATCH_B,
+    SCRATCH_C,
+    SCRATCH_SUM,
+    SCRATCH_TURNED,
+    SCRATCH_ONEDNN,
+    SCRATCH_ATTENTION,
+    SCRATCH_USES
+};
 
 void scratch_lock(void);
 void scratch_unlock(void);
