@@ -38,6 +38,12 @@ struct entry { // one line of a sorted table of names
     size_t at;
 };
 
+struct blank { // an array that was made because somebody wanted it
+    struct blank *next;
+    struct st_array array;
+    size_t bytes;
+};
+
 struct safetensors {
     char *path; // as it was opened
     struct shard *shard;
@@ -45,6 +51,9 @@ struct safetensors {
     struct st_array *array;
     size_t n, room;
     struct entry *canonical, *exact; // (n), sorted by key
+    bool is_blank;                   // of safetensors_blank:
+    enum dtype blank_type;
+    struct blank **blank; // the arrays so far, behind a pointer: wanting one does not change the checkpoint
 };
 
 static const struct {
@@ -405,9 +414,61 @@ done:
     return rc;
 }
 
+/* ---- a checkpoint that is none */
+
+int safetensors_blank(struct safetensors **out, enum dtype type)
+{
+    int rc;
+    struct safetensors *st = mem_new(1, sizeof *st);
+
+    *out = NULL;
+    if (!st || !(st->blank = mem_new(1, sizeof *st->blank)) || !(st->path = strdup("a blank checkpoint")))
+        FAIL(CL_ENOMEM, "out of memory");
+    st->is_blank = true, st->blank_type = type;
+    *out = st;
+    return 0;
+done:
+    safetensors_close(st);
+    return rc;
+}
+
+/* Pages that were never written are one page of zeros, whoever reads them. */
+static int blank_want(const struct st_array **out, const struct safetensors *st, const int64_t *shape, int dims)
+{
+    struct blank *b = mem_new(1, sizeof *b);
+    void *zeros;
+
+    if (!b) return err_set(CL_ENOMEM, "out of memory");
+    b->array = (struct st_array){.name = st->path, .type = st->blank_type, .dims = dims, .file = st->path};
+    b->bytes = dtype_size(st->blank_type);
+    for (int i = 0; i < dims; i++) b->bytes *= (size_t)(b->array.shape[i] = shape[i] < 0 ? 1 : shape[i]);
+    zeros = mmap(NULL, b->bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (zeros == MAP_FAILED) {
+        mem_free(b);
+        return err_set(CL_ENOMEM, "no room for %zu bytes of zeros: %s", b->bytes, strerror(errno));
+    }
+    b->array.data = zeros;
+    b->next = *st->blank;
+    *st->blank = b;
+    *out = &b->array;
+    return 0;
+}
+
+static void blank_free(struct blank *b)
+{
+    while (b) {
+        struct blank *next = b->next;
+        munmap((void *)b->array.data, b->bytes);
+        mem_free(b);
+        b = next;
+    }
+}
+
 void safetensors_close(struct safetensors *st)
 {
     if (!st) return;
+    if (st->blank) blank_free(*st->blank);
+    mem_free(st->blank);
     for (size_t i = 0; i < st->n; i++) {
         free((char *)st->array[i].name);
         if (st->canonical) free(st->canonical[i].key);
@@ -516,6 +577,7 @@ int safetensors_want(const struct st_array **out, const struct safetensors *st, 
     va_start(ap, dims);
     for (int i = 0; i < dims; i++) want[i] = va_arg(ap, int);
     va_end(ap);
+    if (st->is_blank) return blank_want(out, st, want, dims);
     for (int i = 0; same && i < dims; i++) same = want[i] < 0 || want[i] == a->shape[i];
 
     shape_text(want_text, sizeof want_text, want, dims);

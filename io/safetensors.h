@@ -34,6 +34,9 @@ struct safetensors;
 /* Opens a directory, or one .safetensors file. CL_EIO / CL_EFORMAT name file and tensor; a shard named by the index and
  * absent is CL_EIO with both names. */
 int safetensors_open(struct safetensors **st, const char *path);
+/* A checkpoint that is none: has every array that safetensors_want asks for, in that shape and type, full of zeros that take no
+ * memory. For what a model would take (model/backend_measuring.h); lists and hashes of it are empty. */
+int safetensors_blank(struct safetensors **st, enum dtype type);
 void safetensors_close(struct safetensors *st);
 size_t safetensors_count(const struct safetensors *st);
 const struct st_array *safetensors_at(const struct safetensors *st, size_t i);
@@ -49,7 +52,10 @@ int safetensors_want(const struct st_array **a, const struct safetensors *st, co
 /* Content hash of everything that makes the base what it is: canonical names, types, shapes, all data. A hash of samples
  * would miss changes, so all bytes are read once, in parallel; 13.5 GB take seconds. The same for any split into shards. */
 uint64_t safetensors_hash(const struct safetensors *st);
-uint64_t safetensors_hash_array(const struct st_array *a);                  // of one array, in parallel too
+uint64_t safetensors_hash_array(const struct st_array *a); // of one array, in parallel too
+/* Of part `part` of `parts` of an array's blocks, in order: parts add up (modulo 2^64) to their array's hash, arrays to that of
+ * their base. So whoever reads a base anyway can hash it on the way, and ranks can share the work. */
+uint64_t safetensors_hash_part(const struct st_array *a, int part, int parts);
 uint64_t safetensors_hash_bytes(uint64_t seed, const void *data, size_t n); // the hash itself, for what stands beside
 
 /* The process lets go of an array's pages: they stay in the system's cache, not in the process's memory, and come back

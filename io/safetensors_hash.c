@@ -74,28 +74,41 @@ void safetensors_forget(const struct st_array *a)
     if (from < to) madvise((void *)from, to - from, MADV_DONTNEED); // a failure costs memory, nothing else
 }
 
-/* Hashes one array with all threads of the enclosing team: each gets the sum of the blocks it took. */
-static uint64_t share_of_array(const struct st_array *a)
+static size_t blocks_of(const struct st_array *a)
+{
+    const size_t bytes = bytes_of(a);
+
+    return bytes ? (bytes + BLOCK - 1) / BLOCK : 1; // an empty array counts too
+}
+
+/* Hashes blocks [first, end) of an array with all threads of the enclosing team: each gets the sum of the blocks it took. */
+static uint64_t share_of_blocks(const struct st_array *a, size_t first, size_t end)
 {
     const uint64_t head = hash_head(a);
-    const size_t bytes = bytes_of(a), blocks = bytes ? (bytes + BLOCK - 1) / BLOCK : 1; // an empty array counts too
+    const size_t bytes = bytes_of(a);
     uint64_t sum = 0;
 
 #pragma omp for schedule(dynamic) nowait
-    for (size_t b = 0; b < blocks; b++) {
+    for (size_t b = first; b < end; b++) {
         const size_t left = bytes - b * BLOCK;
         sum += safetensors_hash_bytes(head + b * mul, (const char *)a->data + b * BLOCK, left < BLOCK ? left : BLOCK);
     }
     return sum;
 }
 
-uint64_t safetensors_hash_array(const struct st_array *a)
+uint64_t safetensors_hash_part(const struct st_array *a, int part, int parts)
 {
+    const size_t blocks = blocks_of(a), p = (size_t)part, n = (size_t)parts;
     uint64_t sum = 0;
 
 #pragma omp parallel reduction(+ : sum)
-    sum += share_of_array(a);
+    sum += share_of_blocks(a, blocks * p / n, blocks * (p + 1) / n);
     return sum;
+}
+
+uint64_t safetensors_hash_array(const struct st_array *a)
+{
+    return safetensors_hash_part(a, 0, 1);
 }
 
 uint64_t safetensors_hash(const struct safetensors *st)
@@ -103,7 +116,8 @@ uint64_t safetensors_hash(const struct safetensors *st)
     uint64_t sum = 0;
 
 #pragma omp parallel reduction(+ : sum)
-    for (size_t i = 0; i < safetensors_count(st); i++) sum += share_of_array(safetensors_at(st, i));
+    for (size_t i = 0; i < safetensors_count(st); i++)
+        sum += share_of_blocks(safetensors_at(st, i), 0, blocks_of(safetensors_at(st, i)));
     for (size_t i = 0; i < safetensors_count(st); i++) safetensors_forget(safetensors_at(st, i));
     return sum;
 }

@@ -67,12 +67,30 @@ static const struct cli_option demo_options[] = {
     OPTION_FLAG("fresh", "begins anew; runs that the folder holds are moved aside"),
     OPTIONS_END,
 };
+static const struct cli_option plan_options[] = {
+    OPTION_SET,
+    OPTION_TEXT("ranks", "1,2,4", "numbers of ranks to look at; default 1,2,4,8,16,32,64"),
+    OPTION_FILE("machine", "FILE",
+                "what `cllava bench --machine FILE` measured; without it a typical cluster is assumed"),
+    OPTION_INT("ranks-per-node", 1, 4096, "ranks that share a node's cores and memory"),
+    OPTION_INT("tokens", 2, 10000000, "tokens of a sample, in place of the task files' or of stage2.max_length"),
+    OPTION_INT("answers", 1, 10000000, "answer tokens of a sample; default 32, or a quarter of a short one"),
+    OPTION_INT("samples", 1, INT64_MAX, "training records of a task; default 10000 (and a tenth of it questions)"),
+    OPTION_INT("tasks", 1, 4096, "tasks of the stream; default: as configured, else 4"),
+    OPTION_FLAG("eval", "what `cllava eval` takes, not `cllava train`"),
+    OPTION_FLAG("scaling", "weak and strong scaling to 512 ranks instead, as Markdown"),
+    OPTION_FILE("svg", "FILE", "with --scaling: a picture of it"),
+    OPTION_JSON,
+    OPTIONS_END,
+};
 static const struct cli_option bench_options[] = {
     OPTION_TEXT(
         "shape", "s,m",
         "sizes of base: s (width 512), m (width 2048, a real ViT-L/14-336), l (LLaVA-1.5-7B), tiny; default s,m"),
     OPTION_TEXT("precision", "f32,bf16", "default both"),
     OPTION_INT("seconds", 0, 3600, "for that long a measurement is repeated; 0: once more; default 2"),
+    OPTION_FILE("machine", "FILE", "measures only what `cllava plan` needs to know of a node, and writes it there"),
+    OPTION_FLAG("collectives", "measures sums, gathers and broadcasts over all ranks (mpirun -n P cllava bench ..)"),
     OPTION_FLAG("cpu-time", "counts the processors' time, not elapsed time: for one thread where others work too"),
     OPTION_FLAG("profile", "shows which operations the time goes to"),
     OPTION_FILE("csv", "FILE", "writes the figures as CSV too"),
@@ -164,6 +182,20 @@ const struct command commands[] = {
      "Sequential LoRA, a small replay and Continual LLaVA on four small tasks like COAST-domain; a few minutes on two "
      "cores.",
      demo_options, command_demo},
+    {"plan", "CONFIG", "what a run would take on so many ranks: memory, operations, bytes on the wire, time",
+     "Nothing is run: config.json of the base is enough. The model's own code is asked what it would hold and compute, "
+     "for "
+     "every\n"
+     "split of the ranks into copies of the base (data) that so many ranks share (tensor). Lengths are those of the "
+     "task files "
+     "where\n"
+     "they and the tokenizer are there. Memory is what a cluster's limit counts; time is a model's that knows rates of "
+     "products,\n"
+     "memory and collectives: measure yours, on one node and then over all kinds of links, and plan with it:\n"
+     "  cllava bench --machine my.json\n"
+     "  mpirun -n 2 cllava bench --collectives --machine my.json     (once inside a node, once over two)\n"
+     "  cllava plan CONFIG --machine my.json --ranks 8,16 --ranks-per-node 2",
+     plan_options, command_plan},
     {"bench", "", "measures this machine: products, memory, training steps, generation on bases of random weights",
      "A base is written below TMPDIR for as long as it takes (shape m: 2.1 GB,\nl: 14.1 GB). Close other programs "
      "first.",

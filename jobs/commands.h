@@ -21,6 +21,7 @@ int command_export(const struct command_args *a);
 int command_config(const struct command_args *a);
 int command_convert(const struct command_args *a);
 int command_demo(const struct command_args *a);
+int command_plan(const struct command_args *a);
 int command_bench(const struct command_args *a);
 
 #endif

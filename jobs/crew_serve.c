@@ -6,6 +6,7 @@
 
 #include "io/err.h"
 #include "io/signal.h"
+#include "jobs/bench.h"
 #include "jobs/crew_messages.h"
 #include "jobs/hand.h"
 #include "jobs/job.h"
@@ -549,7 +550,7 @@ static int serve_job(struct message *m)
     watch_set_limit(seconds);
     TRY(config_load_text(&cfg, text, "configuration of rank 0", NULL, 0, 0));
     if (parts & JOB_TRAIN) TRY(signal_install());
-    watch_at("waiting for work");
+    watch_at("%s", ""); // the coordinator's stage is everybody's until a leader is told another
     if (ranks_now()->crew) {
         TRY(lead(&cfg, parts));
     } else {
@@ -572,6 +573,7 @@ int crew_serve(void)
         if (op == RANKS_END) break;
         switch (message_int(&m)) {
         case WORLD_JOB: TRY(serve_job(&m)); break;
+        case WORLD_BENCH: TRY(bench_collectives_member(&m)); break;
         default: FAIL(CL_EMPI, "rank 0 tells something that this rank does not know");
         }
     }

@@ -34,16 +34,27 @@ struct generator {
     bool has_waiting;
 };
 
+struct lvlm_limits generator_model_limits(const struct generator_limits *l)
+{
+    int64_t tokens = l->prompt_n > PACK_TOKENS ? l->prompt_n : PACK_TOKENS, all = l->prompt_n * l->batch;
+
+    return (struct lvlm_limits){.samples = l->batch,
+                                .tokens = tokens < all ? tokens : all,
+                                .rows = l->batch,
+                                .slots = l->slots,
+                                .rank = l->rank};
+}
+
 int generator_new(struct generator **out, struct job *j, const struct generator_limits *lim)
 {
     int rc;
     size_t n = (size_t)lim->batch, slots = (size_t)(lim->slots ? lim->slots : 1);
     struct generator *g = mem_new(1, sizeof *g);
+    const struct lvlm_limits model = generator_model_limits(lim);
 
     if (!g) return err_set(CL_ENOMEM, "no memory for generation");
     g->j = j, g->lim = *lim;
-    g->pack_tokens = lim->prompt_n > PACK_TOKENS ? lim->prompt_n : PACK_TOKENS;
-    if (g->pack_tokens > lim->prompt_n * lim->batch) g->pack_tokens = lim->prompt_n * lim->batch;
+    g->pack_tokens = model.tokens;
     if (!(g->place = mem_new(n, sizeof *g->place)) || !(g->seq = mem_new(n, sizeof *g->seq)) ||
         !(g->token = mem_new(n, sizeof *g->token)) || !(g->next = mem_new(n, sizeof *g->next)) ||
         !(g->coef = mem_new(n * slots, sizeof *g->coef)) || !(g->picture = mem_new(n, sizeof *g->picture)) ||
@@ -55,11 +66,7 @@ int generator_new(struct generator **out, struct job *j, const struct generator_
         g->place[i].coef = mem_new(slots, sizeof(float));
         if (!g->place[i].id || !g->place[i].coef) FAIL(CL_ENOMEM, "no memory for generation");
     }
-    TRY(lvlm_reserve(j->lvlm, &(struct lvlm_limits){.samples = lim->batch,
-                                                    .tokens = g->pack_tokens,
-                                                    .rows = lim->batch,
-                                                    .slots = lim->slots,
-                                                    .rank = lim->rank}));
+    TRY(lvlm_reserve(j->lvlm, &model));
     TRY(lvlm_kv_new(&g->kv, j->lvlm, lim->batch, lim->prompt_n + lim->max_new_tokens));
     TRY(batch_new(&g->pack, lim->batch, g->pack_tokens));
     *out = g;

@@ -37,6 +37,8 @@ struct generator_limits {
 
 struct generator;
 
+/* What is asked of the model for them: prompts go in packs. */
+struct lvlm_limits generator_model_limits(const struct generator_limits *limits);
 /* Memory for answers within the limits. Collective over tp like all that runs the model. */
 int generator_new(struct generator **g, struct job *j, const struct generator_limits *limits);
 void generator_free(struct generator *g);

@@ -131,6 +131,7 @@ static int open_model(struct job *j, unsigned parts)
     TRY(share_of(&unused, &j->base, &(struct tp){.size = j->cfg.parallel.tensor})); // more ranks than heads
     if (ranks_rank() == 0) TRY(crew_open(&j->crew, j, theirs));
     TRY(open_weights(j, parts & JOB_TRAIN));
+    if (j->st) job_base_hash(j); // while the others read their shares
     if (j->crew) TRY(crew_opened(j->crew));
 done:
     return rc;
@@ -178,6 +179,7 @@ int job_open(struct job *j, unsigned parts)
     int rc;
 
     if (!j->log) TRY(log_open(&j->log, NULL, -1));
+    if ((parts & JOB_RULES) && !(parts & JOB_MODEL)) TRY(open_rules(j));
     if (parts & JOB_MODEL) TRY(open_model(j, parts));
     if (parts & JOB_METHOD) TRY(open_method(j));
     if ((parts & JOB_ENCODER) && !j->encoder) {

@@ -18,7 +18,8 @@ enum job_part {
     JOB_MODEL = 1,   // backend, base, tokenizer, prompt, picture rules
     JOB_TRAIN = 2,   // the base keeps what a backward pass needs
     JOB_ENCODER = 4, // sentence encoder (opened only where the method routes, unless JOB_METHOD is absent)
-    JOB_METHOD = 8
+    JOB_METHOD = 8,
+    JOB_RULES = 16 // what JOB_MODEL opens beside weights: tokenizer, prompt, picture rules
 };
 
 struct job {

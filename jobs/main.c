@@ -3,6 +3,7 @@
  * Of several ranks the first does so; the others serve it until it ends, and exit with its status.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,6 +34,7 @@ int main(int argc, char **argv)
     int rc;
     struct command_args *args = NULL;
 
+    mallopt(M_MMAP_THRESHOLD, 1 << 20); // large blocks go back to the system when they are freed, always
     TRY(ranks_begin(argc, argv));
     if (ranks_rank() > 0) return serve();
     if (argc < 2) cli_help(stderr, commands);

@@ -83,7 +83,7 @@ done:
     return rc;
 }
 
-static int open_config(struct bert_config *c, const char *dir)
+int bert_config_read(struct bert_config *c, const char *dir)
 {
     char *path = jsonfile_path(dir, "config.json");
     struct jsonfile_at at;
@@ -163,7 +163,7 @@ static int load(struct bert *b, const char *dir)
     const char *prefix;
     int rc;
 
-    TRY(open_config(&b->c, dir));
+    TRY(bert_config_read(&b->c, dir));
     TRY(safetensors_open(&b->st, dir));
     from.st = b->st;
     prefix = find_prefix(b->st);

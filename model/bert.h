@@ -19,6 +19,9 @@ struct bert_config {
     enum activation act;            // gelu
 };
 
+/* config.json of dir alone. */
+int bert_config_read(struct bert_config *c, const char *dir);
+
 struct bert;
 
 /* config.json and weights of dir (with or without the prefix "bert." or "roberta."). be: an f32 backend. CL_EFORMAT names

@@ -24,10 +24,27 @@ done:
     return rc;
 }
 
+/* What each rank hashed of the files becomes the sum of all. */
+static int add_hashes(struct lvlm *m)
+{
+    int rc;
+    const int ranks = m->tp ? m->tp->size : 1;
+    uint64_t *sum = mem_new((size_t)ranks, sizeof *sum);
+
+    if (!sum) FAIL(CL_ENOMEM, "no memory for %d hashes", ranks);
+    TRY(comm_gather(comm_of(m), sum, &m->hash_sum, sizeof *sum));
+    m->hash_sum = 0;
+    for (int i = 0; i < ranks; i++) m->hash_sum += sum[i];
+done:
+    mem_free(sum);
+    return rc;
+}
+
 static int load(struct lvlm *m)
 {
     int rc;
 
+    if (!(m->hashed = mem_new(safetensors_count(m->st), sizeof *m->hashed))) FAIL(CL_ENOMEM, "no memory for a model");
     TRY(weights_load(m));
     if (m->c.has_vision) TRY(vision_open(&m->vision, m->st, &m->c, m->be, m->tp));
     if (m->vision) m->read += vision_read_bytes(m->vision);
@@ -35,11 +52,14 @@ static int load(struct lvlm *m)
         FAIL(CL_ENOMEM, "no memory for a model");
     // the first exchange: a rank that cannot read its share is missed here, not in the middle of a step
     TRY(comm_gather(comm_of(m), m->read_by, &m->read, sizeof m->read));
+    TRY(add_hashes(m));
 done:
     return rc;
 }
 
-int lvlm_open(struct lvlm **out, const char *dir, const struct backend *be, const struct tp *tp, bool train)
+/* weights: of the folder, or NULL: zeros of the type. */
+static int open_model(struct lvlm **out, const char *dir, const char *weights, enum dtype type,
+                      const struct backend *be, const struct tp *tp, bool train)
 {
     int rc;
     struct lvlm_config c;
@@ -49,8 +69,8 @@ int lvlm_open(struct lvlm **out, const char *dir, const struct backend *be, cons
     m->be = be, m->tp = tp, m->train = train;
     TRY(lvlm_config_read(&c, dir));
     TRY(open_shape(m, &c));
-    TRY(safetensors_open(&m->st, dir)); // what is wrong up to here the leader finds for all
-    TRY(follow_open(m, dir));
+    TRY(weights ? safetensors_open(&m->st, weights) : safetensors_blank(&m->st, type));
+    TRY(follow_open(m, dir)); // what is wrong up to here the leader finds for all
     TRY(follow_done(m, load(m)));
     m->opened = true;
     *out = m;
@@ -58,6 +78,17 @@ int lvlm_open(struct lvlm **out, const char *dir, const struct backend *be, cons
 done:
     lvlm_close(m);
     return err_prefix(rc, "base %s", dir);
+}
+
+int lvlm_open(struct lvlm **m, const char *dir, const struct backend *be, const struct tp *tp, bool train)
+{
+    return open_model(m, dir, dir, DT_F32, be, tp, train);
+}
+
+int lvlm_open_blank(struct lvlm **m, const char *dir, enum dtype type, const struct backend *be, const struct tp *tp,
+                    bool train)
+{
+    return open_model(m, dir, NULL, type, be, tp, train);
 }
 
 void lvlm_close(struct lvlm *m)
@@ -76,7 +107,7 @@ void lvlm_close(struct lvlm *m)
     mem_free(m->act), mem_free(m->layer);
     mem_free(m->id), mem_free(m->row_pos);
     mem_free(m->features.at), mem_free(m->caches.at);
-    mem_free(m->dcoef), mem_free(m->allowed), mem_free(m->read_by);
+    mem_free(m->dcoef), mem_free(m->allowed), mem_free(m->read_by), mem_free(m->hashed);
     message_free(&m->say);
     mem_free(m);
 }
@@ -105,9 +136,19 @@ const struct lvlm_config *lvlm_get_config(const struct lvlm *m)
     return &m->c;
 }
 
+/* Matrices were hashed while they were read; what is left (the embedding table, the tower, what nobody loads) is little, or all
+ * of it where products use the mapped files themselves. */
 const char *lvlm_hash(struct lvlm *m)
 {
-    if (!m->hash[0]) snprintf(m->hash, sizeof m->hash, "%016llx", (unsigned long long)safetensors_hash(m->st));
+    uint64_t sum = m->hash_sum;
+
+    if (m->hash[0]) return m->hash;
+    for (size_t i = 0; i < safetensors_count(m->st); i++) {
+        if (m->hashed[i]) continue;
+        sum += safetensors_hash_array(safetensors_at(m->st, i));
+        safetensors_forget(safetensors_at(m->st, i));
+    }
+    snprintf(m->hash, sizeof m->hash, "%016llx", (unsigned long long)sum);
     return m->hash;
 }
 

@@ -34,10 +34,14 @@ struct lvlm_limits { // what the step's memory is laid out for
 /* Loads the base in `dir` for this rank of tp (borrowed; may be NULL). CL_EMISMATCH: tensors that do not fit config.json;
  * CL_ECONFIG: more ranks than heads. A group has one model open at a time. Collective over tp. */
 int lvlm_open(struct lvlm **m, const char *dir, const struct backend *be, const struct tp *tp, bool train);
+/* The same with config.json alone: its weights are zeros of the given type that take no memory (safetensors_blank). With the
+ * measuring backend (model/backend_measuring.h) and a tp whose comm is NULL a plan asks so what a rank would need. */
+int lvlm_open_blank(struct lvlm **m, const char *dir, enum dtype type, const struct backend *be, const struct tp *tp,
+                    bool train);
 void lvlm_close(struct lvlm *m);
 const struct lvlm_config *lvlm_get_config(const struct lvlm *m);
-/* Hash of config and weights, 16 hex digits: checkpoints name their base by it.
- * The first call reads every weight once. */
+/* Hash of the base's files (safetensors_hash), 16 hex digits: checkpoints name their base by it. Weights that were brought into
+ * another form were hashed on the way, a part by each rank; the first call reads the others. */
 const char *lvlm_hash(struct lvlm *m);
 size_t lvlm_weight_bytes(const struct lvlm *m);
 /* Bytes of the weights' files that loading took on a rank of the group (0: alone): its shares, and what every rank has. */

@@ -13,6 +13,7 @@
 #define CLLAVA_MODEL_LVLM_INTERNAL_H
 
 #include "io/safetensors.h"
+#include "model/backend_measuring.h"
 #include "model/lvlm.h"
 #include "model/share.h"
 #include "model/vision.h"
@@ -108,6 +109,8 @@ struct lvlm {
     bool train;
     bool opened; // loaded on all ranks
     char hash[17];
+    uint64_t hash_sum; // of what was hashed on the way while loading: this rank's part, then that of all ranks
+    bool *hashed;      // (arrays of the files) its hash is part of hash_sum
 
     struct share own;               // of this rank
     int64_t D;                      // width of the residual stream, whole on every rank
@@ -220,7 +223,6 @@ int decoder_layout(struct lvlm *m, int64_t n, int64_t rows, const struct pass *p
 int decoder_run(struct lvlm *m, const struct pass *p);                             // embedding to final_h
 /* What a pass of p's sizes takes from the arena, over a backend that does nothing (p->b holds arrays of those sizes). */
 int decoder_measure(struct lvlm *m, const struct pass *p);
-const struct backend *backend_measuring(enum dtype act);
 /* t itself if it has the activation type, else a copy of it from the arena. */
 int as_activation(struct lvlm *m, struct tensor *out, struct tensor t);
 

@@ -29,6 +29,14 @@ done:
     return rc;
 }
 
+/* Adds this rank's part of a matrix that it has just read to the hash of the base: about the rows that are its share. */
+static void hash_matrix(struct lvlm *m, const struct st_array *a)
+{
+    if (!safetensors_count(m->st)) return; // a blank one
+    m->hash_sum += safetensors_hash_part(a, m->tp ? m->tp->rank : 0, m->tp ? m->tp->size : 1);
+    m->hashed[a - safetensors_at(m->st, 0)] = true;
+}
+
 struct split {
     int64_t first, n, whole; // of the dimension that is split
 };
@@ -63,7 +71,10 @@ static int load_matrix(struct lvlm *m, struct weight **w, float **bias, const ch
     TRY(m->be->weight_new(w, (const char *)a->data + (size_t)first * dtype_size(a->type), a->type, by_rows ? s.n : rows,
                           by_rows ? cols : s.n, cols, uses, by_rows || s.n == cols));
     m->read += s.n * (by_rows ? cols : rows) * (int64_t)dtype_size(a->type);
-    if (m->be->weight_bytes(*w)) safetensors_forget(a);        // it has a form of its own
+    if (m->be->weight_bytes(*w)) { // it has a form of its own
+        hash_matrix(m, a);
+        safetensors_forget(a);
+    }
     if (has_bias && (by_rows || !m->tp || m->tp->rank == 0)) { // a row-split bias is added once, by the first rank
         snprintf(full, sizeof full, "%s.bias", name);
         TRY(load_vector(m, bias, full, rows, by_rows ? s.first : 0, by_rows ? s.n : rows));

@@ -86,6 +86,7 @@ void comm_free(struct comm *c)
 {
     if (!c) return;
     MPI_Comm_free(&c->mpi);
+    sum_memory_free(c->memory);
     mem_free(c->request), mem_free(c->source), mem_free(c->few), mem_free(c->room);
     mem_free(c);
 }

@@ -34,6 +34,10 @@ int comm_world_rank(const struct comm *c, int r);
 
 /* Room for sums of up to n numbers: afterwards nothing of this header allocates. Not collective. */
 int comm_reserve(struct comm *c, int64_t n);
+/* Lets sums go through memory where all ranks of c are on one host and that can be had (what is in it is copied once, no message
+ * is sent). The bits are the same. Collective. */
+int comm_share(struct comm *c);
+bool comm_is_shared(const struct comm *c);
 /* Numbers per panel of a sum, bytes of one MPI call (tests make them small); 0: the default. The same on all ranks. Not
  * collective. */
 void comm_set_panel(struct comm *c, int64_t numbers);

@@ -490,6 +490,42 @@ static void equal_logits(void)
 
 /* ---- bytes of the files */
 
+/* Whether it was taken on the way (bf16: every matrix has a form of its own) or afterwards (f32: used where they lie). */
+static void hashes(const struct tp *tp, void *context)
+{
+    struct safetensors *st;
+    char want[17];
+    (void)context;
+
+    check_ok(safetensors_open(&st, base));
+    snprintf(want, sizeof want, "%016llx", (unsigned long long)safetensors_hash(st));
+    for (int i = 0; i < 2; i++) {
+        const struct backend *be;
+        struct lvlm *m;
+        if (backend_cpu(&be, i ? DT_BF16 : DT_F32) == CL_EDEVICE) continue;
+        check_ok(lvlm_open(&m, base, be, tp, false));
+        check(!strcmp(lvlm_hash(m), want));
+        lvlm_close(m);
+    }
+    safetensors_close(st);
+}
+
+static void one_hash(void)
+{
+    static const struct tiny long_table = {.D = 64,
+                                           .heads = 8,
+                                           .kv_heads = 2,
+                                           .head_dim = 8,
+                                           .F = 100,
+                                           .L = 2,
+                                           .vocab = 70001, // blocks of a hash: several
+                                           .vision = 32,
+                                           .vision_heads = 4,
+                                           .vision_F = 64};
+
+    on_base(&long_table, NULL, hashes);
+}
+
 /* What every rank reads: norms; of the tower patches, positions, norms, biases behind sums; the projector. */
 static int64_t read_by_all(const struct tiny *t)
 {
@@ -613,6 +649,7 @@ int main(int argc, char **argv)
         CASE(where_nonfinite),
         CASE(nan_logits),
         CASE(equal_logits),
+        CASE(one_hash),
         CASE(reads_its_share),
         CASE(texts_are_spread),
     };

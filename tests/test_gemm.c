@@ -1,5 +1,6 @@
 /* test_gemm.c - weights, linear layers, tables and plain products of the CPU against double precision: odd sizes, gaps
  * between rows, every mix of types, every way to keep a weight; the store of compiled shapes when it overflows. */
+#include "model/cpu/gemm.h"
 #include "tests/kernel_check.h"
 
 #include <omp.h>
@@ -174,6 +175,8 @@ static void run_weights(enum dtype act)
         else if (!fits)
             assert_in_range(be->weight_bytes(w), (size_t)(out * in) * dtype_size(act), // once, whatever its uses
                             (size_t)((out + 63) * (in + 31)) * dtype_size(act));
+        if (strstr(backend_cpu_isa(), "BF16"))
+            assert_int_equal(be->weight_bytes(w), gemm_weight_size(type, out, in, uses, keep && !(uses && odd), act));
         if (!keep) memset(s.raw, 0x7f, (size_t)(out * ld) * dtype_size(type)); // the source is gone
         for (int64_t n = 0; n < 20; n = n * 4 + 1) {
             if (uses & WEIGHT_FORWARD) check_linear(w, s.x, n, out, in, act, i + (int)n);

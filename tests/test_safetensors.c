@@ -388,6 +388,27 @@ static uint64_t hash_written(const struct st_array *arrays, size_t n)
     return hash_of(in_dir("h.safetensors"));
 }
 
+/* In any number of parts, more than there are blocks too. */
+static void hash_in_parts(void **state)
+{
+    enum { N = 9 << 20 }; // 36 MiB, 9 blocks
+    static float data[N];
+    const struct st_array a[] = {array_of("long", DT_F32, data, 2, 9, 1 << 20),
+                                 array_of("none", DT_F32, data, 1, 0, 0)};
+    uint64_t whole;
+    (void)state;
+
+    for (int i = 0; i < N; i++) data[i] = (float)i;
+    whole = hash_written(a, 2);
+    for (int parts = 1; parts < 12; parts += 2) {
+        uint64_t sum = 0;
+        for (int p = 0; p < parts; p++)
+            sum += safetensors_hash_part(&a[0], p, parts) + safetensors_hash_part(&a[1], p, parts);
+        assert_true(sum == whole);
+    }
+    assert_true(safetensors_hash_part(&a[0], 0, 3) != safetensors_hash_part(&a[0], 1, 3));
+}
+
 static void hash_sees_everything(void **state)
 {
     enum { N = 3 << 20 }; // 12 MiB: several blocks
@@ -510,6 +531,7 @@ int main(void)
         cmocka_unit_test(no_weights),
         cmocka_unit_test(canonical_names),
         cmocka_unit_test(golden_bases),
+        cmocka_unit_test(hash_in_parts),
         cmocka_unit_test(hash_sees_everything),
         cmocka_unit_test(forgotten_arrays_come_back),
     };

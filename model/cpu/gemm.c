@@ -198,6 +198,13 @@ size_t gemm_weight_bytes(const struct weight *w)
     return own + w->packed.bytes;
 }
 
+size_t gemm_weight_size(enum dtype src_type, int64_t out, int64_t in, unsigned uses, bool keep, enum dtype arithmetic)
+{
+    if (uses && arithmetic == DT_BF16 && out * in >= PACK_LEAST) return packed_bytes(in, out);
+    if (keep && (!uses || src_type == arithmetic)) return 0;
+    return (size_t)out * (size_t)in * dtype_size(arithmetic);
+}
+
 static int check_use(const struct weight *w, enum weight_use use)
 {
     if (w->uses & use) return CL_OK;

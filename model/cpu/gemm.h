@@ -1,10 +1,10 @@
 /* gemm.h - frozen weights and plain products on the CPU.
  *
- * A weight is kept for one type of arithmetic. f32: plain rows serve both directions at nearly the speed of packed ones,
+ * A weight is kept once, for one type of arithmetic. f32: plain rows serve both directions at nearly the speed of packed ones,
  * so a mapped file is used in place. bf16: packed for the forward direction, in memory of its own; the backward one turns it
- * panel by panel just before use, which costs 2 to 4 % of a product of a training batch and saves a second copy. Rows of a
- * weight that is only a table stay as they are. Tensors of another type, or with gaps between rows, which oneDNN has no fast loops for, go through scratch
- * copies. gemm of two types is computed in f32.
+ * panel by panel just before use, which costs 2 to 4 % of the products of a training batch. Rows of a weight that is only a
+ * table stay as they are. Tensors of another type, or with gaps between rows, which oneDNN has no fast loops for, go through
+ * scratch copies. gemm of two types is computed in f32.
  *
  * The order of sums does not depend on the number of threads where oneDNN has its block products (f32: AVX-512, bf16:
  * AVX-512 BF16 and AMX). On lesser processors it may share one long sum among threads: the same bits need the same number
@@ -19,6 +19,8 @@ int gemm_weight_new(struct weight **w, const void *src, enum dtype src_type, int
                     unsigned uses, bool keep, enum dtype arithmetic);
 void gemm_weight_free(struct weight *w);
 size_t gemm_weight_bytes(const struct weight *w);
+/* What gemm_weight_bytes of such a weight would say where bf16 weights are packed, without making it. */
+size_t gemm_weight_size(enum dtype src_type, int64_t out, int64_t in, unsigned uses, bool keep, enum dtype arithmetic);
 int gemm_linear(struct tensor y, struct tensor x, const struct weight *w, const float *bias, bool accumulate);
 int gemm_linear_back(struct tensor dx, struct tensor dy, const struct weight *w, bool accumulate);
 int gemm_embed(struct tensor out, const struct weight *w, const int32_t *id);

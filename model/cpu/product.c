@@ -349,6 +349,13 @@ void packed_free(struct packed *p)
     *p = (struct packed){0};
 }
 
+size_t packed_bytes(int64_t rows, int64_t cols)
+{
+    const int64_t down = (rows + PACKED_ROWS - 1) / PACKED_ROWS, across = (cols + PACKED_COLS - 1) / PACKED_COLS;
+
+    return (size_t)(down * across) * (PACKED_ROWS * PACKED_COLS * sizeof(uint16_t));
+}
+
 int packed_turn(struct packed *dst, const struct packed *src, int64_t first, int64_t n)
 {
     int rc;

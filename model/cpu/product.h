@@ -46,6 +46,7 @@ int product_run(const struct product *p, bool *slow);
 /* Packs the matrix b (k, n): dst->data NULL (and success) where oneDNN multiplies plain rows better. */
 int packed_new(struct packed *dst, struct side b, int64_t k, int64_t n);
 void packed_free(struct packed *p);
+size_t packed_bytes(int64_t rows, int64_t cols); // of such a matrix, the filled-up blocks included
 /* dst := columns [first, first + n) of src's transpose, packed too, in scratch (not to be freed). first: a multiple of
  * PACKED_COLS. */
 int packed_turn(struct packed *dst, const struct packed *src, int64_t first, int64_t n);
