@@ -191,6 +191,12 @@ void accuracy_json(struct text *t, const struct accuracy *m, const struct accura
              (long long)run->parameters);
     json_number(t, "seconds", run->seconds);
     json_summary(t, m);
+    if (run->low && run->high) {
+        text_add(t, ",\n  \"accuracy_low\": ");
+        json_matrix(t, run->low);
+        text_add(t, ",\n  \"accuracy_high\": ");
+        json_matrix(t, run->high);
+    }
     if (run->format_free) {
         struct text inner = {0};
         json_summary(&inner, run->format_free);

@@ -47,6 +47,7 @@ struct accuracy_run {
     int64_t seed, parameters; // parameters: numbers learned
     double seconds;
     const struct accuracy *format_free; // the same matrix by first_word, or NULL
+    const struct accuracy *low, *high;  // ends of each cell's 95 % interval, or NULL
 };
 
 /* ---- text forms, appended to t. */

@@ -14,8 +14,9 @@
  *   image           optional (absent, null or ""); relative to the images folder. Absolute paths and ".." are followed: data
  *                   sets share picture folders that way, and a picture is only ever read
  *   conversations   from: human or user, gpt or assistant; a first turn that is not human is dropped, then they alternate
- *   answers         optional: several references for evaluation
+ *   answers         optional: several references for evaluation (a box as a list of numbers, too); else answer_bbox
  *   question_type   optional; else answer_type
+ *   choices, size   optional, for metrics: a list or a number; [width, height] of the picture
  *
  * or, shorter, {"id", "image", "question" (or "text"), "answer"}, which stands for a conversation of one question.
  *
@@ -42,8 +43,10 @@ struct record {
     struct turn *turn; // (turns)
     char **answers;    // (n_answers) references: the record's own, else the first answer of the conversation
     int n_answers;
-    char *question_type; // NULL: none
-    int64_t number;      // in the file, from 1
+    char *question_type;  // NULL: none
+    int choices;          // how many answers the record offers, 0: it does not say
+    double width, height; // of the picture in pixels, 0: the record does not say
+    int64_t number;       // in the file, from 1
 };
 
 /* What a record must have: an answer after every question; a reference to score against; a question only. */

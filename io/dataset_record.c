@@ -244,16 +244,41 @@ static int append_suffix(struct record *r, const char *suffix)
 
 /* ---- references */
 
-static int read_answers(struct record *r, const json_t *list)
+/* A text or a number, or a box, which becomes "[0.1, 0.2, 0.5, 0.6]". */
+static int reference_of(char **to, const json_t *v)
 {
+    if (!json_is_array(v)) return text_of(to, v, "answers");
+    for (size_t i = 0; i < json_array_size(v); i++)
+        if (!json_is_number(json_array_get(v, i))) return err_set(CL_EDATA, "a list in \"answers\" is not of numbers");
+    *to = json_dumps(v, JSON_REAL_PRECISION(17));
+    return *to ? CL_OK : out_of_memory();
+}
+
+/* CoIN's grounding files hold the box beside the conversation. */
+static int read_box(struct record *r, const json_t *box)
+{
+    int rc;
+
+    if (!(r->answers = calloc(1, sizeof *r->answers))) return out_of_memory();
+    TRY(reference_of(&r->answers[0], box));
+    r->n_answers = 1;
+done:
+    return rc;
+}
+
+static int read_answers(struct record *r, const json_t *o)
+{
+    const json_t *list = key_of(o, "answers"), *box = key_of(o, "answer_bbox");
     const size_t n = json_array_size(list);
     int rc;
+
+    if (!list && box) return read_box(r, box);
 
     if (list && !json_is_array(list)) return err_set(CL_EDATA, "\"answers\" is not an array");
     r->answers = calloc(n ? n : 1, sizeof *r->answers);
     if (!r->answers) return out_of_memory();
     for (size_t i = 0; i < n; i++) {
-        TRY(text_of(&r->answers[i], json_array_get(list, i), "answers"));
+        TRY(reference_of(&r->answers[i], json_array_get(list, i)));
         r->n_answers++;
     }
     if (!n && r->turns > 1) {
@@ -279,6 +304,16 @@ static int check_use(const struct record *r, enum dataset_use use)
 }
 
 /* ---- the record */
+
+/* What some metrics ask for; forms that are none of these say nothing. */
+static void read_sizes(struct record *r, const json_t *o)
+{
+    const json_t *choices = key_of(o, "choices"), *size = key_of(o, "size");
+
+    r->choices = (int)(json_is_array(choices) ? (json_int_t)json_array_size(choices) : json_integer_value(choices));
+    r->width = json_number_value(json_array_get(size, 0));
+    r->height = json_number_value(json_array_get(size, 1));
+}
 
 static int read_image(struct record *r, const json_t *v, const char *folder)
 {
@@ -310,7 +345,8 @@ static int read_record(struct record *r, const json_t *o, const struct dataset_o
     TRY(list ? read_conversation(r, list) : read_question(r, o));
     TRY(settle_marker(r));
     TRY(append_suffix(r, how->suffix));
-    TRY(read_answers(r, key_of(o, "answers")));
+    TRY(read_answers(r, o));
+    read_sizes(r, o);
     TRY(check_use(r, how->use));
 done:
     return rc;

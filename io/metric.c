@@ -1,190 +1,78 @@
-/* metric.c - the table of metrics. A new rule is one function and one line of METRICS. */
+/* metric.c - the table of metrics. A new rule is one function (metric_rules.h) and one line of METRICS. */
 #include "io/metric.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #include "io/err.h"
+#include "io/metric_rules.h"
 #include "io/text.h"
 
-enum { WORD = 256 }; // bytes of a word that count
+/* RULE: 0 to 1, for tasks. CORPUS: a rule with a corpus score. POINTS: another scale. FORM: JSON, no score.
+ * Name, function (behind metric_), what it takes, help. */
+#define METRICS(RULE, CORPUS, POINTS, FORM)                                                                            \
+    RULE(exact, exact, TEXTS, "equal to a reference; white space around both does not count, case does")               \
+    RULE(first_word, first_word, TEXTS,                                                                                \
+         "format-free: the first content word, number or letter of a choice is that of a reference")                   \
+    RULE(relaxed_accuracy, relaxed_accuracy, TEXTS,                                                                    \
+         "ChartQA: numbers within 5 % of the reference, texts equal but for case")                                     \
+    RULE(anls, anls, TEXTS, "DocVQA: 1 - edit distance / length, case and blank runs aside, below 0.5 nothing")        \
+    RULE(anls_paper, anls_paper, TEXTS, "DocVQA as in pix2struct: lower case alone, exactly 0.5 is nothing too")       \
+    RULE(anls_mpdocvqa, anls_mpdocvqa, TEXTS, "MP-DocVQA: trimmed and lower-cased, an empty answer is nothing")        \
+    RULE(vqa, vqa, TEXTS, "the same as vqa_accuracy")                                                                  \
+    RULE(vqa_accuracy, vqa, TEXTS,                                                                                     \
+         "VQAv2, official: 3 of 10 people, each left out in turn; normalised unless all ten agree")                    \
+    RULE(vqa_accuracy_always_normalised, vqa_always, TEXTS, "VQAv2 as in lmms-eval: always normalised")                \
+    RULE(vqa_accuracy_evalai, vqa_evalai, TEXTS, "TextVQA, VizWiz as in LLaVA: EvalAI's normaliser, always")           \
+    RULE(gqa, gqa, TEXTS, "GQA: the prediction without periods at its end, lower-cased, equals a reference")           \
+    RULE(scienceqa, scienceqa_llava, CHOICE, "the same as scienceqa_llava")                                            \
+    RULE(scienceqa_llava, scienceqa_llava, CHOICE, "ScienceQA: B, `B. ..` or `The answer is B.`, once")                \
+    RULE(scienceqa_coin, scienceqa_coin, CHOICE, "CoIN: B, `B. ..` or the first word of one letter, capital or not")   \
+    RULE(scienceqa_lmms, scienceqa_lmms, CHOICE, "lmms-eval: the letter, case aside, or `B.` and anything behind it")  \
+    RULE(iconqa, iconqa, CHOICE, "IconQA: letters by the rules of LLaVA or lmms-eval, filled-in texts lower-cased")    \
+    RULE(pathvqa, pathvqa, TEXTS, "PathVQA: yes or no by the first word, others lower-cased without a last period")    \
+    RULE(pathvqa_word_em, pathvqa_word_em, TEXTS, "PathVQA's script: words of the reference found / words said")       \
+    RULE(pathvqa_f1, pathvqa_f1, TEXTS, "PathVQA's script: F1 of words, letters alone")                                \
+    RULE(ocrvqa, lowered, TEXTS, "OCR-VQA: equal after lower case and trimming")                                       \
+    RULE(imagenet, lowered, TEXTS, "ImageNet: equal to one of the class's names after lower case and trimming")        \
+    RULE(iou, iou, BOXES, "overlap over union of two boxes x1, y1, x2, y2")                                            \
+    RULE(refcoco_acc50, refcoco_acc50, BOXES, "RefCOCO: the first [x1, y1, x2, y2] in the text has an IoU of >= 0.5")  \
+    RULE(coin_grounding, coin_grounding, BOXES, "CoIN: IoU > 0.5, after its cut of the first and last character")      \
+    RULE(coin_vqa_exact, coin_exact, TEXTS, "CoIN: VQAv2 and VizWiz, equal in capitals")                               \
+    RULE(coin_imagenet, coin_imagenet, TEXTS, "CoIN: one contains the other, case counts, nothing said is right")      \
+    RULE(coin_ocrvqa, coin_ocrvqa, TEXTS, "CoIN: equal in lower case, `Unanswerable` is wrong")                        \
+    RULE(mcit_exact, coin_exact, TEXTS, "MCITlib: equal in capitals")                                                  \
+    RULE(mcit_contains, mcit_contains, TEXTS, "MCITlib: lower-cased prediction contains it, `Unanswerable` is wrong")  \
+    RULE(token_f1, token_f1, TEXTS, "SQuAD: F1 of words, without case, punctuation and articles")                      \
+    RULE(rouge_l, rouge_l, TEXTS, "ROUGE-L: F1 of the longest common subsequence of words")                            \
+    CORPUS(bleu, bleu4, TEXTS, "BLEU of 1 to 4 words, lower-cased, no smoothing; also of the corpus")                  \
+    CORPUS(bleu1, bleu1, TEXTS, "BLEU of single words; also of the corpus")                                            \
+    CORPUS(bleu2, bleu2, TEXTS, "BLEU of 1 and 2 words; also of the corpus")                                           \
+    CORPUS(bleu3, bleu3, TEXTS, "BLEU of 1 to 3 words; also of the corpus")                                            \
+    POINTS(coin_gk_parse, coin_gk_parse, ALONE, "no rule: points out of 10 in the reply of CoIN's judge")              \
+    POINTS(yes_no_parse, yes_no_parse, ALONE, "no rule: 1, 0 or -1 (neither) for a judge's yes or no")                 \
+    FORM(llava_bench_parse, llava_bench_parse, ALONE, "no rule: the two scores in the reply of LLaVA-Bench's judge")   \
+    FORM(normalize_vqa, normalize_vqa, ALONE, "no rule: the text as the VQA challenge compares it")                    \
+    FORM(normalize_evalai, normalize_evalai, ALONE, "no rule: the text as EvalAI compares it")                         \
+    FORM(pad_square_box, pad_square_box, BOXES, "no rule: a pixel box [x, y, w, h] on the picture padded to a square") \
+    FORM(continual, continual, MATRIX, "no rule: AA, MAA, BWT, AF .. of an accuracy matrix")
 
-/* One code point at s, its bytes in *n; a byte that is no UTF-8 is a mark between words, so that every text can be scored. */
-static int32_t point_at(const char *s, size_t *n)
-{
-    utf8proc_int32_t point = -1;
-    utf8proc_ssize_t got = utf8proc_iterate((const utf8proc_uint8_t *)s, -1, &point);
+#define ROW_RULE(name, f, takes, help) {#name, help, METRIC_##takes, true, metric_##f, NULL, NULL},
+#define ROW_CORPUS(name, f, takes, help) {#name, help, METRIC_##takes, true, metric_##f, NULL, metric_##f##_parts},
+#define ROW_POINTS(name, f, takes, help) {#name, help, METRIC_##takes, false, metric_##f, NULL, NULL},
+#define ROW_FORM(name, f, takes, help) {#name, help, METRIC_##takes, false, NULL, metric_##f, NULL},
+static const struct metric metrics[] = {METRICS(ROW_RULE, ROW_CORPUS, ROW_POINTS, ROW_FORM)};
 
-    *n = got > 0 ? (size_t)got : 1;
-    return got > 0 ? point : 0xfffd;
-}
+#define NAME(name, f, takes, help) ", " #name
+#define NO_NAME(name, f, takes, help)
+static const char rules[] = METRICS(NAME, NAME, NO_NAME, NO_NAME), names[] = METRICS(NAME, NAME, NAME, NAME);
 
-static bool is_space(int32_t point)
-{
-    utf8proc_category_t c;
-
-    if (point == 0) return false;
-    c = utf8proc_category(point);
-    return (point >= 9 && point <= 13) || (point >= 0x1c && point <= 0x1f) || point == 0x85 ||
-           c == UTF8PROC_CATEGORY_ZS || c == UTF8PROC_CATEGORY_ZL || c == UTF8PROC_CATEGORY_ZP;
-}
-
-/* ---- exact */
-
-/* The part of a text between outer white space. */
-static const char *trimmed(const char *s, size_t *length)
-{
-    const char *from = s, *end;
-    size_t n;
-
-    while (*from && is_space(point_at(from, &n))) from += n;
-    end = from;
-    for (const char *p = from; *p; p += n)
-        if (!is_space(point_at(p, &n))) end = p + n;
-    *length = (size_t)(end - from);
-    return from;
-}
-
-static double exact(const char *prediction, const char *const *references, int n, const struct metric_options *o)
-{
-    size_t got_length, length;
-    const char *got = trimmed(prediction, &got_length);
-
-    (void)o;
-    for (int i = 0; i < n; i++) {
-        const char *want = trimmed(references[i], &length);
-        if (length == got_length && !memcmp(want, got, length)) return 1;
-    }
-    return 0;
-}
-
-/* ---- first_word: what is left of an answer when its wording does not count */
-
-static bool is_letter(int32_t point)
-{
-    utf8proc_category_t c = utf8proc_category(point);
-
-    return (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO) || c == UTF8PROC_CATEGORY_MN ||
-           c == UTF8PROC_CATEGORY_MC;
-}
-
-static bool is_digit(int32_t point)
-{
-    return point >= '0' && point <= '9';
-}
-
-static size_t put_point(char *word, size_t at, size_t room, int32_t point)
-{
-    utf8proc_uint8_t bytes[4];
-    utf8proc_ssize_t n = utf8proc_encode_char(utf8proc_tolower(point), bytes);
-
-    if (n <= 0 || at + (size_t)n >= room) return at;
-    memcpy(word + at, bytes, (size_t)n);
-    return at + (size_t)n;
-}
-
-/* The next run of letters, or number (sign, digits, commas between digits left out, one fraction), from s on. Returns where
- * it ends, NULL when there is none. A number is brought to one form: "01.50" -> "1.5". */
-static const char *next_word(char *word, size_t room, const char *s)
-{
-    size_t at = 0, n;
-    int32_t before = ' ', point;
-    bool number, fraction = false;
-
-    for (point = point_at(s, &n); *s && !is_letter(point) && !is_digit(point); point = point_at(s, &n)) {
-        before = point;
-        s += n;
-    }
-    if (!*s) return NULL;
-    number = is_digit(point);
-    if (number && before == '-') word[at++] = '-';
-    for (; *s; s += n) {
-        point = point_at(s, &n);
-        if (number && point == ',' && is_digit(s[1])) continue;
-        if (number && point == '.' && is_digit(s[1]) && !fraction)
-            fraction = true;
-        else if (number ? !is_digit(point) : !is_letter(point) && !is_digit(point) && !(point == '\'' && at))
-            break;
-        at = put_point(word, at, room, point);
-    }
-    while (at && word[at - 1] == '\'') at--;
-    word[at] = 0;
-    if (number && at < 16) snprintf(word, room, "%.15g", strtod(word, NULL) + 0.0); // + 0: no -0
-    return s;
-}
-
-/* Whether a word says nothing by itself. "a" is one of them: as a letter of a choice it stands alone or in brackets, where
- * nothing else is left. */
-static bool is_filler(const char *word)
-{
-    static const char *const filler[] = {
-        "a",  "an", "the", "is", "are", "was", "were", "be",  "it", "it's", "its",  "this", "that",   "these", "there",
-        "of", "in", "on",  "at", "to",  "i",   "my",   "and", "so", "has",  "have", "does", "answer", "option"};
-
-    for (size_t i = 0; i < sizeof filler / sizeof *filler; i++)
-        if (!strcmp(word, filler[i])) return true;
-    return false;
-}
-
-/* Digits for the small numbers that answers spell out. */
-static void number_of_word(char *word, size_t room)
-{
-    static const char *const name[] = {"zero", "one",   "two",   "three", "four", "five",
-                                       "six",  "seven", "eight", "nine",  "ten"};
-
-    for (int i = 0; i <= 10; i++)
-        if (!strcmp(word, name[i])) {
-            snprintf(word, room, "%d", i);
-            return;
-        }
-}
-
-void metric_content_word(char *out, size_t room, const char *text)
-{
-    char word[WORD], first[WORD] = "";
-
-    word[0] = 0;
-    for (const char *s = text; (s = next_word(word, sizeof word, s));) {
-        if (!*first) memcpy(first, word, sizeof first);
-        if (!is_filler(word)) break;
-        word[0] = 0;
-    }
-    if (!*word) memcpy(word, first, sizeof word); // nothing but fillers: the first of them
-    number_of_word(word, sizeof word);
-    snprintf(out, room, "%s", word);
-}
-
-static double first_word(const char *prediction, const char *const *references, int n, const struct metric_options *o)
-{
-    char got[WORD], want[WORD];
-
-    (void)o;
-    metric_content_word(got, sizeof got, prediction);
-    for (int i = 0; i < n; i++) {
-        metric_content_word(want, sizeof want, references[i]);
-        if (*want && !strcmp(got, want)) return 1;
-    }
-    return 0;
-}
-
-/* ---- the table */
-
-#define METRICS(X)                                                                                                     \
-    X(exact, "equal to a reference; white space around both does not count, case does")                                \
-    X(first_word, "format-free: the first content word, number or letter is that of a reference")
-
-#define METRIC_ROW(name, help) {#name, help, name},
-#define METRIC_NAME(name, help) ", " #name
-static const struct metric metrics[] = {METRICS(METRIC_ROW)};
-static const char names[] = METRICS(METRIC_NAME);
+enum { COMMA = 2 }; // in front of the first name
 
 const char *metric_names(void)
 {
-    return names + 2; // behind the first comma
+    return rules + COMMA;
 }
 
 const struct metric *metric_at(size_t i)
@@ -198,16 +86,31 @@ const struct metric *metric_find(const char *name)
 
     for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++)
         if (!strcmp(metrics[i].name, name)) return &metrics[i];
-    text_listed(name, metric_names(), nearest, sizeof nearest);
+    text_listed(name, names + COMMA, nearest, sizeof nearest);
     err_set(CL_EUSAGE, "unknown metric '%s'%s%s%s; hint: one of %s", name, *nearest ? " (did you mean " : "", nearest,
-            *nearest ? "?)" : "", metric_names());
+            *nearest ? "?)" : "", names + COMMA);
     return NULL;
 }
+
+static const struct metric_options none = {0};
 
 double metric_score(const struct metric *m, const char *prediction, const char *const *references, int n,
                     const struct metric_options *o)
 {
-    static const struct metric_options none = {0};
-
+    assert(m->score);
     return m->score(prediction, references, n, o ? o : &none);
+}
+
+int metric_form(const struct metric *m, struct text *json, const char *prediction, const char *const *references, int n,
+                const struct metric_options *o)
+{
+    assert(m->form);
+    return m->form(json, prediction, references, n, o ? o : &none);
+}
+
+int metric_add_parts(const struct metric *m, struct metric_parts *p, const char *prediction,
+                     const char *const *references, int n)
+{
+    assert(m->parts);
+    return m->parts(p, prediction, references, n);
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "io/err.h"
 #include "jobs/commands.h"
@@ -222,6 +223,58 @@ done:
     return rc;
 }
 
+/* What a machine file says of a node. */
+static int bench_machine(struct bench *b, struct machine *m, const char *precisions)
+{
+    static const char *const all[] = {"f32", "bf16"};
+    int rc;
+    const struct backend *be;
+
+    TRY(bench_node(b, m));
+    settle(b, b->rows - 1);
+    b->shape = bench_shape_find("m");
+    for (int p = 0; p < 2; p++) {
+        const size_t first = b->rows;
+        if (!listed(precisions, all[p])) continue;
+        rc = backend_cpu(&be, p ? DT_BF16 : DT_F32);
+        if (rc == CL_EDEVICE) {
+            printf("%s is left out: %s\n", all[p], err_text());
+            continue;
+        }
+        if (rc) goto done;
+        b->precision = all[p], b->product = 0;
+        TRY(bench_product_peak(b, be->act));
+        TRY(bench_rates(b, be, &m->rate[p]));
+        settle(b, first);
+    }
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+/* --machine and --collectives: the few figures that plans need, added to what the file already holds. */
+static int bench_for_plans(struct bench *b, const struct command_args *a, const char *name, const char *precisions)
+{
+    int rc;
+    const char *path = args_value(a, "machine", NULL);
+    const size_t first = b->rows;
+    struct machine m;
+
+    machine_assumed(&m);
+    if (path && !access(path, F_OK)) TRY(machine_read(&m, path, 0));
+    if (args_flag(a, "collectives")) {
+        TRY(bench_collectives(b, &m));
+        settle(b, first);
+    } else {
+        snprintf(m.name, sizeof m.name, "%.190s", name);
+        m.ranks_per_node = 1;
+        TRY(bench_machine(b, &m, precisions));
+    }
+    if (path) TRY(machine_write(&m, path));
+done:
+    return rc;
+}
+
 int command_bench(const struct command_args *a)
 {
     static const char *const shapes[] = {"s", "m", "l", "tiny"}, *const precisions[] = {"f32", "bf16"};
@@ -246,6 +299,11 @@ int command_bench(const struct command_args *a)
            "(GB/s)\n\n%-30s %-5s %-9s %5s %10s %-8s %6s\n",
            where, "what", "shape", "precision", "batch", "value", "unit", "share");
     fflush(stdout);
+    if (args_value(a, "machine", NULL) || args_flag(a, "collectives")) {
+        TRY(bench_for_plans(&b, a, where, precision));
+        if (f) write_csv(&b, f);
+        goto done;
+    }
     TRY(bench_memory(&b));
     settle(&b, 0);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {

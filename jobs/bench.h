@@ -14,7 +14,9 @@
 
 #include <time.h>
 
+#include "jobs/machine.h"
 #include "model/backend.h"
+#include "mpi/message.h"
 
 /* Sizes of a base in the manner of LLaVA-1.5. */
 struct bench_shape {
@@ -86,5 +88,18 @@ int bench_product_peak(struct bench *b, enum dtype t); // oneDNN alone at its be
 int bench_products(struct bench *b, const struct backend *be);
 int bench_loops(struct bench *b, const struct backend *be);
 int bench_steps(struct bench *b, const struct backend *be, const char *dir);
+
+/* A matrix of the device with small numbers in it; the caller frees t->data. */
+int bench_random(struct tensor *t, const struct backend *be, enum dtype type, int64_t rows, int64_t cols);
+/* best: seconds of y = x W^T and of dx = dy W over so many rows. */
+int bench_linear(struct bench *b, const struct backend *be, int64_t rows, int64_t out, int64_t in, double best[2]);
+
+/* Measures what a machine file says of a node (in b's precision's place) .. */
+int bench_node(struct bench *b, struct machine *m);
+int bench_rates(struct bench *b, const struct backend *be, struct machine_rates *r);
+/* .. and of collectives over all ranks: rank 0's side, which prints and adds rows and the link to m. CL_EUSAGE alone. */
+int bench_collectives(struct bench *b, struct machine *m);
+/* The other ranks' side of it, told by a message (jobs/crew_serve.c). */
+int bench_collectives_member(struct message *m);
 
 #endif

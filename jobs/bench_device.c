@@ -110,7 +110,7 @@ static int linear_run(void *x)
 }
 
 /* A matrix of the device with small numbers in it. */
-static int random_tensor(struct tensor *t, const struct backend *be, enum dtype type, int64_t rows, int64_t cols)
+int bench_random(struct tensor *t, const struct backend *be, enum dtype type, int64_t rows, int64_t cols)
 {
     int rc;
     float *host = mem_new((size_t)(rows * cols), sizeof *host);
@@ -137,8 +137,8 @@ static int linear_open(struct linear *l, const struct backend *be, int64_t rows,
     if (!w) FAIL(CL_ENOMEM, "no memory for a weight of %lld x %lld", (long long)out, (long long)in);
     for (int64_t i = 0; i < out * in; i++) w[i] = (float)(i * 104729 % 2039) / 2039 - 0.5f;
     TRY(be->weight_new(&l->w, w, DT_F32, out, in, in, WEIGHT_FORWARD | WEIGHT_BACKWARD, false));
-    TRY(random_tensor(&l->x, be, be->act, rows, in));
-    TRY(random_tensor(&l->y, be, be->act, rows, out));
+    TRY(bench_random(&l->x, be, be->act, rows, in));
+    TRY(bench_random(&l->y, be, be->act, rows, out));
 done:
     mem_free(w);
     return rc;
@@ -151,25 +151,36 @@ static void linear_close(struct linear *l)
     if (l->y.data) l->be->free(l->y.data);
 }
 
+int bench_linear(struct bench *b, const struct backend *be, int64_t rows, int64_t out, int64_t in, double best[2])
+{
+    int rc;
+    struct linear l;
+
+    TRY(linear_open(&l, be, rows, out, in));
+    for (int back = 0; back < 2; back++) {
+        l.back = back;
+        TRY(bench_best(b, &best[back], b->seconds / 8, linear_run, &l));
+    }
+done:
+    linear_close(&l);
+    return rc;
+}
+
 /* Forward and backward rate of one weight. */
 static int measure_linear(struct bench *b, const struct backend *be, const char *name, int64_t rows, int64_t out,
                           int64_t in)
 {
     int rc;
-    struct linear l;
     char what[48];
-    double best;
+    double best[2];
 
-    TRY(linear_open(&l, be, rows, out, in));
+    TRY(bench_linear(b, be, rows, out, in, best));
     for (int back = 0; back < 2; back++) {
-        l.back = back;
-        TRY(bench_best(b, &best, b->seconds / 8, linear_run, &l));
-        double rate = 2e-9 * (double)(rows * out) * (double)in / best;
+        double rate = 2e-9 * (double)(rows * out) * (double)in / best[back];
         snprintf(what, sizeof what, "product %s %s", name, back ? "backward" : "forward");
         TRY(bench_add(b, what, 1, rate, "GFLOP/s", YARD_PRODUCT));
     }
 done:
-    linear_close(&l);
     return rc;
 }
 
@@ -256,11 +267,11 @@ int bench_loops(struct bench *b, const struct backend *be)
     struct loop l = {.be = be};
     struct tensor gain = {0};
 
-    TRY(random_tensor(&l.x, be, DT_F32, n, s->d));
-    TRY(random_tensor(&l.act, be, be->act, n, s->d));
-    TRY(random_tensor(&l.y, be, be->act, n, s->ff));
-    TRY(random_tensor(&l.z, be, be->act, n, s->ff));
-    TRY(random_tensor(&gain, be, DT_F32, 1, s->d));
+    TRY(bench_random(&l.x, be, DT_F32, n, s->d));
+    TRY(bench_random(&l.act, be, be->act, n, s->d));
+    TRY(bench_random(&l.y, be, be->act, n, s->ff));
+    TRY(bench_random(&l.z, be, be->act, n, s->ff));
+    TRY(bench_random(&gain, be, DT_F32, 1, s->d));
     l.gain = gain.data;
     for (l.kind = 0; l.kind < 3; l.kind++) {
         double best;

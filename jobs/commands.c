@@ -5,6 +5,8 @@
  */
 #include "jobs/commands.h"
 
+#include "io/judge.h"
+
 static const struct cli_option train_options[] = {
     OPTION_SET,
     OPTION_FLAG("fresh", "begins anew; a run that the output folder holds is moved aside"),
@@ -33,6 +35,13 @@ static const struct cli_option generate_options[] = {
     OPTION_FILE("image", "FILE", "the picture that is talked about"),
     OPTION_FLAG("base-only", "the first argument is a configuration: the base without increments answers"),
     OPTION_FILE("config", "CONFIG", "a configuration in place of the one in the checkpoint"),
+    OPTIONS_END,
+};
+static const struct cli_option judge_options[] = {
+    OPTION_WORD("form", JUDGE_FORMS, "what the judge is told and how it replies; default llava_bench"),
+    OPTION_FILE("output", "FILE", "export: where the requests go"),
+    OPTION_FILE("rule", "FILE", "export: your own words in place of the form's rule"),
+    OPTION_FILE("run", "DIR", "import: the run whose answers were judged"),
     OPTIONS_END,
 };
 static const struct cli_option encode_options[] = {OPTION_SET, OPTIONS_END};
@@ -80,10 +89,35 @@ static const struct cli_option bench_options[] = {
         "sizes of base: s (width 512), m (width 2048, a real ViT-L/14-336), l (LLaVA-1.5-7B), tiny; default s,m"),
     OPTION_TEXT("precision", "f32,bf16", "default both"),
     OPTION_INT("seconds", 0, 3600, "for that long a measurement is repeated; 0: once more; default 2"),
+    OPTION_FILE("machine", "FILE", "measures only what `cllava plan` needs to know of a node, and writes it there"),
+    OPTION_FLAG("collectives", "measures sums, gathers and broadcasts over all ranks (mpirun -n P cllava bench ..)"),
     OPTION_FLAG("cpu-time", "counts the processors' time, not elapsed time: for one thread where others work too"),
     OPTION_FLAG("profile", "shows which operations the time goes to"),
     OPTION_FILE("csv", "FILE", "writes the figures as CSV too"),
     OPTION_FILE("write-base", "DIR", "writes the random base of --shape there, to keep, and measures nothing"),
+    OPTIONS_END,
+};
+static const struct cli_option convert_options[] = {
+    OPTION_LIST("images", "DIR", "folder that holds the pictures (repeatable); default: SOURCE"),
+    OPTION_LIST("split", "NAME", "only this split of the release; test=val makes test.jsonl of val (repeatable)"),
+    OPTION_INT("limit", 1, INT64_MAX, "the first N samples of each file"),
+    OPTION_FLAG("copy", "copies the pictures to DEST/images; default: they stay where they are"),
+    OPTION_FLAG("strict", "the first sample that cannot be used is an error; default: counted and left out"),
+    OPTION_LIST("map", "OLD=NEW", "replaces a begin of picture names, e.g. ImageNet/=ImageNet_withlabel/ (repeatable)"),
+    OPTION_TEXT("prompt", "FORM", "form of the instruction where a kind has several (convert list KIND)"),
+    OPTION_TEXT("hold-out", "PERCENT", "LLaVA-Instruct, llava-json: pictures whose samples become test.jsonl"),
+    OPTION_FILE("answers", "FILE", "question files: references by question_id, JSONL or TextVQA's annotations"),
+    OPTION_FILE("ocr", "FILE", "textvqa: tokens read by OCR, put into the prompt"),
+    OPTION_FILE("names", "FILE", "imagenet: other names of classes, lines `wnid name`"),
+    OPTION_FILE("classes", "FILE", "imagenet: only these classes, a wnid per line"),
+    OPTION_WORD("by", "unc, umd, google", "refcoco: whose references; default: the first of these that is there"),
+    OPTION_WORD("box", "pad, plain",
+                "refcoco: boxes on the picture padded to a square (default), or on the picture itself"),
+    OPTION_FLAG("choose-img", "iconqa: takes choices between pictures, too, as one picture of all (with --copy)"),
+    OPTION_FILE("base", "DIR", "stream: the base that the file names"),
+    OPTION_FILE("encoder", "DIR", "stream: the encoder that the file names"),
+    OPTION_FLAG("force", "stream: replaces a file that is there"),
+    OPTION_QUIET,
     OPTIONS_END,
 };
 static const struct cli_option config_options[] = {OPTION_SET, OPTION_JSON, OPTIONS_END};
@@ -108,7 +142,19 @@ const struct command commands[] = {
      generate_options, command_generate},
     {"metric", "NAME [FILE]",
      "scores a JSONL of {id, prediction, references}: {id, score} per line, the mean on stderr",
-     "`cllava metric list` names the metrics; FILE - reads standard input.", NULL, command_metric},
+     "`cllava metric list` names the metrics; FILE - reads standard input. references are texts, {choices, answer},\n"
+     "boxes or a matrix, whatever the metric takes; question_type, choices and size may stand beside them.\n"
+     "With the mean come its 95 % bootstrap interval, each question_type's mean and BLEU's corpus score.",
+     NULL, command_metric},
+    {"judge", "ACTION PATH ..", "export: answers as requests for a language model that judges; import: its verdicts",
+     "cllava judge export RUN-OR-PREDICTIONS .. --output FILE; cllava judge import FILE .. --run RUN.\n"
+     "Requests are {id, question_id, question, reference, prediction, messages}, verdicts {id, content}. An id is made "
+     "of what\n"
+     "is judged: equal answers are asked once, and RUN/judge-cache.jsonl keeps every verdict. The matrix goes to "
+     "judge.csv and\n"
+     "judge.json, never among the scores of rules. The rules are our own words: scores do not compare with published "
+     "ones.",
+     judge_options, command_judge},
     {"encode", "CONFIG TEXT ..", "what routing sees of a text: {text, tokens, embedding} per line", NULL,
      encode_options, command_encode},
     {"inspect", "CHECKPOINT", "shows what a checkpoint holds: tasks, pool, context weights, history, accuracy",
@@ -121,6 +167,17 @@ const struct command commands[] = {
     {"config", "[CONFIG]", "checks a configuration and writes it out resolved; alone: describes every key",
      "Everything that `train` would refuse is refused here: unknown keys, wrong types, missing files.", config_options,
      command_config},
+    {"convert", "KIND [SOURCE] [DEST]", "turns an official data set release into task files",
+     "  cllava convert list                      names the kinds of releases\n"
+     "  cllava convert list docvqa               where to get it, the layout expected, what a record becomes\n"
+     "  cllava convert docvqa SOURCE DEST        writes DEST/train.jsonl, DEST/test.jsonl, DEST/convert.json\n"
+     "  cllava convert stream coast-domain ROOT  writes ROOT/coast-domain.yaml over tasks converted to ROOT/chartqa, "
+     "..\n"
+     "Files may be gzipped and larger than memory. What cannot be used (picture missing, no answer, broken record) is\n"
+     "counted with file and record number. DEST is complete or not changed. Ready streams: coast-domain, "
+     "coast-capability,\n"
+     "coast-dataset, coin, ucit. Parquet copies: tools/parquet.py unpacks them first.",
+     convert_options, command_convert},
     {"demo", "DIR", "writes the embedded stream and base, trains three methods on them and compares",
      "Sequential LoRA, a small replay and Continual LLaVA on four small tasks like COAST-domain; a few minutes on two "
      "cores.",

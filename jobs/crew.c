@@ -58,6 +58,7 @@ static int tell_job(const struct config *f, unsigned parts)
     message_put_int(&m, WORLD_JOB);
     message_put_int(&m, f->parallel.tensor), message_put_int(&m, !strcmp(f->parallel.coordinator, "dedicated"));
     message_put_int(&m, !strcmp(f->parallel.wire, "bf16") ? DT_BF16 : DT_F32);
+    message_put_int(&m, f->parallel.overlap);
     message_put_double(&m, f->watchdog.seconds);
     message_put_int(&m, parts);
     message_put_text(&m, yaml);
@@ -81,6 +82,7 @@ int crew_open(struct crew **out, struct job *j, unsigned parts)
     TRY(tell_job(f, parts));
     TRY(ranks_layout(f->parallel.tensor, !strcmp(f->parallel.coordinator, "dedicated"),
                      strcmp(f->parallel.wire, "bf16") ? DT_F32 : DT_BF16));
+    ranks_set_overlap(f->parallel.overlap);
     crew_begin(c);
     watch_set_limit(f->watchdog.seconds);
     c->comm = r->crew, c->groups = r->groups, c->first = r->dedicated;
@@ -146,14 +148,13 @@ static int hosts(void)
 void crew_describe(const struct crew *c, char *text, size_t room)
 {
     const struct ranks *r = ranks_now();
-    int h = hosts();
+    int h = hosts(), threads = omp_get_max_threads();
 
     *text = 0;
     if (r->size == 1) return;
-    snprintf(text, room, "%d on %d host%s: %d cop%s of the base over %d rank%s each, coordinator %s, %d thread%s each",
-             r->size, h, h == 1 ? "" : "s", c->groups, c->groups == 1 ? "y" : "ies", r->tensor,
-             r->tensor == 1 ? "" : "s", r->dedicated ? "dedicated" : "shared", omp_get_max_threads(),
-             omp_get_max_threads() == 1 ? "" : "s");
+    snprintf(text, room, "%d on %d host%s, %d thread%s each; %d group%s of %d, coordinator %s", r->size, h,
+             h == 1 ? "" : "s", threads, threads == 1 ? "" : "s", c->groups, c->groups == 1 ? "" : "s", r->tensor,
+             r->dedicated ? "dedicated" : "shared");
 }
 
 size_t crew_weight_bytes(const struct crew *c)

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "io/err.h"
+#include "mpi/watch.h"
 
 struct share { // of one group
     int64_t *item;
@@ -163,21 +164,34 @@ done:
 }
 
 /* Between two steps of the own group: whatever other groups want. */
-static int serve(struct dealing *d)
+static int serve(struct dealing *d, bool *any)
 {
     int rc;
     bool came = d->c->comm != NULL;
 
-    while (came) TRY(take_message(d, false, &came));
+    *any = false;
+    while (came) {
+        TRY(take_message(d, false, &came));
+        *any |= came;
+    }
     for (int g = -1; crew_next(d->c, &g);) TRY(send_prompts(d, g));
     rc = CL_OK;
 done:
     return rc;
 }
 
-static void nap(void)
+/* Nothing has come: others may have the processor, and the watchdog may know since when this rank waits. */
+static void nap(bool *waiting)
 {
+    if (!*waiting) watch_collective("message");
+    *waiting = true;
     nanosleep(&(struct timespec){0, 100000}, NULL);
+}
+
+static void woken(bool *waiting)
+{
+    if (*waiting) watch_collective(NULL);
+    *waiting = false;
 }
 
 static bool all_answered(const struct dealing *d)
@@ -190,12 +204,14 @@ static bool all_answered(const struct dealing *d)
 static int wait_for_answers(struct dealing *d)
 {
     int rc = CL_OK;
+    bool waiting = false, any;
 
     while (!all_answered(d)) {
-        TRY(serve(d));
-        nap();
+        TRY(serve(d, &any));
+        any ? woken(&waiting) : nap(&waiting);
     }
 done:
+    woken(&waiting);
     return rc;
 }
 
@@ -203,7 +219,7 @@ done:
 static int abandon(struct dealing *d)
 {
     int rc = CL_OK;
-    bool came;
+    bool came, waiting = false;
 
     for (int g = -1; crew_next(d->c, &g);) {
         struct share *s = &d->share[g];
@@ -216,10 +232,11 @@ static int abandon(struct dealing *d)
         TRY(crew_tell(d->c, g));
         while (!s->abandoned) {
             TRY(take_message(d, true, &came));
-            if (!came) nap();
+            came ? woken(&waiting) : nap(&waiting);
         }
     }
 done:
+    woken(&waiting);
     return rc;
 }
 
@@ -245,7 +262,9 @@ static int own_sink(void *context, int64_t i, const int32_t *id, int n, int64_t 
 
 static int own_between(void *context)
 {
-    return serve(context);
+    bool any;
+
+    return serve(context, &any);
 }
 
 static int answer_own(struct dealing *d, const struct adapters *set, const struct generator_limits *lim)
@@ -259,7 +278,8 @@ static int answer_own(struct dealing *d, const struct adapters *set, const struc
     own.batch = d->share[0].batch;
     if (!own.batch) return CL_OK;
     TRY(generator_new(&g, d->c->j, &own));
-    TRY(generator_run(g, d->share[0].n, set, &ends));
+    rc = generator_run(g, d->share[0].n, set, &ends);
+    if (rc == CL_ENUM) hand_name_place(d->c->j->lvlm);
 done:
     generator_free(g);
     return rc;
@@ -270,11 +290,12 @@ done:
 static int answer_all(struct dealing *d, const struct adapters *set, const struct generator_limits *lim)
 {
     int rc;
+    bool any;
 
     for (int g = -1; crew_next(d->c, &g);) TRY(say_prompts_come(d, g, lim));
     crew_expect_room(d->c, d->slots, lim->rank);
     TRY(crew_load(d->c, set));
-    TRY(serve(d));
+    TRY(serve(d, &any));
     if (!d->c->first) TRY(answer_own(d, set, lim));
     TRY(wait_for_answers(d));
 done:

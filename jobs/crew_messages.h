@@ -40,7 +40,7 @@ enum crew_word {
 };
 
 /* What rank 0 tells the whole world (ranks_tell): the first field of the message. */
-enum world_word { WORLD_JOB = 1 };
+enum world_word { WORLD_JOB = 1, WORLD_BENCH };
 
 /* Empties m and puts the word. */
 void crew_begin_message(struct message *m, enum crew_word w);

@@ -6,6 +6,7 @@
 
 #include "io/err.h"
 #include "io/signal.h"
+#include "jobs/bench.h"
 #include "jobs/crew_messages.h"
 #include "jobs/hand.h"
 #include "jobs/job.h"
@@ -72,9 +73,8 @@ static int reserve_slots(struct leader *l, int slots, int rank)
 static int load(struct leader *l)
 {
     int rc;
-    struct adapters set = {.slots = (int)message_int(&l->in),
-                           .learned = (int)message_int(&l->in),
-                           .rank = (int)message_int(&l->in)};
+    struct adapters set = {
+        .slots = (int)message_int(&l->in), .learned = (int)message_int(&l->in), .rank = (int)message_int(&l->in)};
     int64_t n = message_int(&l->in);
 
     TRY(message_check(&l->in, "about increments"));
@@ -225,8 +225,7 @@ static int grow(float **x, int64_t *room, int64_t n)
 {
     if (n <= *room) return CL_OK;
     mem_free(*x), *room = 0;
-    if (!(*x = mem_new((size_t)n, sizeof **x)))
-        return err_set(CL_ENOMEM, "no memory for %lld gradients", (long long)n);
+    if (!(*x = mem_new((size_t)n, sizeof **x))) return err_set(CL_ENOMEM, "no memory for %lld gradients", (long long)n);
     *room = n;
     return CL_OK;
 }
@@ -440,7 +439,10 @@ static int generate(struct leader *l)
     a.set = set_of(l, with);
     while (!a.queued) TRY(take_message(&a)); // the increments come before the first prompt
     rc = generator_run(g, a.n, a.set, &ends);
-    if (rc == CL_ENUM) rc = tell_failure(l, rc);
+    if (rc == CL_ENUM) {
+        hand_name_place(l->j.lvlm);
+        rc = tell_failure(l, rc);
+    }
     if (!rc) rc = flush(&a);
 done:
     if (a.abandoned) rc = flush(&a);
@@ -491,7 +493,6 @@ static int serve_coordinator(struct leader *l)
         case CREW_CLOSE: break;
         default: TRY(crew_unexpected(w, "to a leader"));
         }
-        watch_at("waiting for work");
     }
 done:
     return rc;
@@ -515,7 +516,8 @@ static int lead(struct config *cfg, unsigned parts)
     memset(cfg, 0, sizeof *cfg);
     l.hand.j = &l.j;
     if ((rc = job_open(&l.j, parts))) {
-        TRY(tell_failure(&l, rc)); // the coordinator may have the same to say, of its own model; the job ends either way
+        TRY(tell_failure(&l,
+                         rc)); // the coordinator may have the same to say, of its own model; the job ends either way
         TRY(serve_coordinator(&l));
     }
     crew_begin_message(&l.out, CREW_OPENED);
@@ -536,6 +538,7 @@ static int serve_job(struct message *m)
     int tensor = (int)message_int(m);
     bool dedicated = message_int(m) != 0;
     enum dtype wire = (enum dtype)message_int(m);
+    bool overlap = message_int(m) != 0;
     double seconds = message_double(m);
     unsigned parts = (unsigned)message_int(m);
     const char *text = message_text(m);
@@ -543,10 +546,11 @@ static int serve_job(struct message *m)
     TRY(message_check(m, "about a job"));
     if ((rc = ranks_layout(tensor, dedicated, wire)) == CL_ECONFIG) return CL_OK; // rank 0 has it too, and says it
     if (rc) goto done;
+    ranks_set_overlap(overlap);
     watch_set_limit(seconds);
     TRY(config_load_text(&cfg, text, "configuration of rank 0", NULL, 0, 0));
     if (parts & JOB_TRAIN) TRY(signal_install());
-    watch_at("waiting for work");
+    watch_at("%s", ""); // the coordinator's stage is everybody's until a leader is told another
     if (ranks_now()->crew) {
         TRY(lead(&cfg, parts));
     } else {
@@ -569,6 +573,7 @@ int crew_serve(void)
         if (op == RANKS_END) break;
         switch (message_int(&m)) {
         case WORLD_JOB: TRY(serve_job(&m)); break;
+        case WORLD_BENCH: TRY(bench_collectives_member(&m)); break;
         default: FAIL(CL_EMPI, "rank 0 tells something that this rank does not know");
         }
     }

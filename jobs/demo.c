@@ -209,7 +209,7 @@ static void verdict(const struct accuracy_summary *s)
                                      : "it does as well here");
     printf("Old slots are frozen, so this method forgets exactly where routing errs. Exact scores count the answer's "
            "format; "
-           "format-free scores compare the first content word alone.\n");
+           "format-free scores compare the first content word, number or letter alone.\n");
 }
 
 int command_demo(const struct command_args *a)

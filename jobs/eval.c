@@ -55,7 +55,7 @@ static int one_task(struct job *j, int t, const char *routing, const char *dir)
     int rc;
     struct task_data d = {0};
     struct cell_result c;
-    char path[PATH_ROOM], routed[16] = "-";
+    char path[PATH_ROOM], routed[16] = "-", interval[32];
 
     TRY(path_print(path, "%s/predictions/on%d.jsonl", dir, t));
     TRY(task_data_open(&d, j, t, true));
@@ -65,13 +65,17 @@ static int one_task(struct job *j, int t, const char *routing, const char *dir)
     progress_end(j->log);
     if (rc) goto done;
     if (!isnan(c.routed)) snprintf(routed, sizeof routed, "%.2f", c.routed);
-    printf("%-20s %8lld %9.2f %12.2f %9s\n", d.conf->name, (long long)c.n, c.score, c.format_free, routed);
+    snprintf(interval, sizeof interval, "%.2f..%.2f", c.low, c.high);
+    printf("%-20s %8lld %9.2f %16s %12.2f %9s\n", d.conf->name, (long long)c.n, c.score, interval, c.format_free,
+           routed);
     fflush(stdout);
     log_begin(j->log, "eval");
     log_int(j->log, "on", t);
     log_str(j->log, "task", d.conf->name);
     log_str(j->log, "routing", routing);
     log_num(j->log, "score", c.score);
+    log_num(j->log, "low", c.low);
+    log_num(j->log, "high", c.high);
     log_num(j->log, "format_free", c.format_free);
     log_num(j->log, "routed", c.routed);
     log_int(j->log, "samples", c.n);
@@ -98,7 +102,7 @@ int command_eval(const struct command_args *a)
     j.log = NULL;
     TRY(log_open(&j.log, log_path, 0));
     log_quiet(j.log, args_flag(a, "quiet"));
-    printf("%-20s %8s %9s %12s %9s\n", "task", "samples", "score", "format-free", "routed");
+    printf("%-20s %8s %9s %16s %12s %9s\n", "task", "samples", "score", "95 %", "format-free", "routed");
     for (int t = 0; t < j.cfg.stream.tasks; t++)
         if (listed(tasks, j.cfg.stream.task[t].name)) TRY(one_task(&j, t, routing, dir));
     log_say(j.log, "predictions in %s/predictions", dir);

@@ -1,6 +1,7 @@
 /* evaluate.c - questions of one task's test side to answers, answers to scores, all of it to a predictions file. */
 #include "jobs/evaluate.h"
 
+#include "io/bootstrap.h"
 #include "io/clock.h"
 #include "io/err.h"
 #include "io/whole.h"
@@ -19,7 +20,7 @@
 #include <time.h>
 
 struct mark { // of one question
-    double score, format_free;
+    double format_free;
     bool asked, routed;
 };
 
@@ -27,11 +28,12 @@ struct cell {
     struct job *j;
     struct task_data *d;
     enum route_mode mode;
-    const struct metric *metric, *loose; // the task's, and the first content word
+    const struct metric *metric, *loose; // the task's, and first_word
     const struct adapters *set;          // NULL: the base alone
     struct routing one;                  // routing of one sample
     int32_t *selected;                   // (n, M)
     char **line;                         // (n) predictions, JSON
+    double *scores;                      // (n) of 1
     struct mark *mark;                   // (n)
     double score;                        // of the answers so far
     int64_t done, tokens;
@@ -86,16 +88,22 @@ static json_t *numbers(const int32_t *v, int n)
 static int describe(struct cell *c, int64_t i, const struct record *r, const char *text, const int32_t *id, int n,
                     double score)
 {
+    int rc;
+    char *question = NULL;
     json_t *answers = json_array(), *o;
 
+    TRY(dataset_first_question(r, &question));
     for (int k = 0; k < r->n_answers; k++) json_array_append_new(answers, json_string(r->answers[k]));
-    o = json_pack("{s:s, s:s, s:o, s:o, s:f, s:o}", "id", r->id, "prediction", text, "tokens", numbers(id, n),
-                  "answers", answers, "score", score, "selected",
+    o = json_pack("{s:s, s:s, s:s, s:o, s:O, s:f, s:o}", "id", r->id, "question", question, "prediction", text,
+                  "tokens", numbers(id, n), "answers", answers, "score", score, "selected",
                   numbers(c->selected + i * c->one.M, c->set ? c->one.M : 0));
-    if (!o) return err_set(CL_ENOMEM, "no memory for a prediction");
-    c->line[i] = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    if (o) c->line[i] = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17));
     json_decref(o);
-    return c->line[i] ? CL_OK : err_set(CL_ENOMEM, "no memory for a prediction");
+    if (!c->line[i]) FAIL(CL_ENOMEM, "no memory for a prediction");
+done:
+    json_decref(answers);
+    free(question);
+    return rc;
 }
 
 static int take(void *context, int64_t i, const int32_t *id, int n, int64_t prompt_n)
@@ -104,17 +112,19 @@ static int take(void *context, int64_t i, const int32_t *id, int n, int64_t prom
     struct cell *c = context;
     struct record r = {0};
     char *text = NULL;
-    double score;
+    double score, loose;
     char note[64];
 
     (void)prompt_n;
     TRY(dataset_get(c->d->ds, i, &r));
     TRY(job_decode(c->j, id, (size_t)n, &text));
     score = metric_score(c->metric, text, (const char *const *)r.answers, r.n_answers,
-                         &(struct metric_options){.question_type = r.question_type});
+                         &(struct metric_options){r.question_type, r.choices, r.width, r.height});
+    loose = metric_score(c->loose, text, (const char *const *)r.answers, r.n_answers, NULL);
+    if (isnan(score + loose)) FAIL(CL_ENOMEM, "no memory for a score");
+    c->scores[i] = score;
     c->score += score;
-    c->mark[i].score = score;
-    c->mark[i].format_free = metric_score(c->loose, text, (const char *const *)r.answers, r.n_answers, NULL);
+    c->mark[i].format_free = loose;
     c->tokens += n;
     TRY(describe(c, i, &r, text, id, n, score));
     c->done++;
@@ -160,7 +170,7 @@ static void sum_up(struct cell_result *out, const struct cell *c)
     int64_t routed = 0;
 
     for (int64_t i = 0; i < c->d->n; i++)
-        score += c->mark[i].score, format_free += c->mark[i].format_free, routed += c->mark[i].routed;
+        score += c->scores[i], format_free += c->mark[i].format_free, routed += c->mark[i].routed;
     *out = (struct cell_result){.n = c->d->n,
                                 .score = 100 * score / n,
                                 .format_free = 100 * format_free / n,
@@ -184,6 +194,7 @@ int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, e
     struct generator_ends ends = {&c, ask, NULL, take, NULL};
     struct generator_limits lim = {
         .batch = j->cfg.eval.batch, .prompt_n = d->longest, .max_new_tokens = j->cfg.eval.max_new_tokens};
+    struct bootstrap_interval b;
     size_t n = (size_t)d->n;
 
     if (!c.metric) FAIL(CL_ECONFIG, "metric %s is unknown; hint: cllava metric list", d->conf->metric);
@@ -194,17 +205,21 @@ int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, e
     TRY(routing_new(&c.one, 1, job_max_slots(j), j->cfg.pool.top_m));
     c.selected = mem_new(n * (size_t)c.one.M, sizeof *c.selected);
     c.line = mem_new(n, sizeof *c.line);
+    c.scores = mem_new(n, sizeof *c.scores);
     c.mark = mem_new(n, sizeof *c.mark);
-    if (!c.selected || !c.line || !c.mark) FAIL(CL_ENOMEM, "no memory for %zu predictions", n);
+    if (!c.selected || !c.line || !c.scores || !c.mark) FAIL(CL_ENOMEM, "no memory for %zu predictions", n);
     if (c.set) TRY(task_data_embed(d, j));
     TRY(crew_generate(j->crew, d->n, d->length, c.set, &lim, &ends));
     if (predictions) TRY(write_lines(c.line, d->n, predictions));
+    TRY(bootstrap_mean(&b, c.scores, d->n));
     sum_up(out, &c);
+    out->low = 100 * b.low, out->high = 100 * b.high;
     out->seconds = clock_seconds() - begun;
 done:
     if (rc == CL_ENUM) name_unanswered(&c);
     for (size_t i = 0; c.line && i < n; i++) free(c.line[i]);
     mem_free(c.line);
+    mem_free(c.scores);
     mem_free(c.mark);
     mem_free(c.selected);
     routing_free(&c.one);

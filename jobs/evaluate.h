@@ -7,7 +7,8 @@
 struct cell_result {
     int64_t n;          // records
     double score;       // percent, the task's metric
-    double format_free; // percent, first content word against the references
+    double low, high;   // percent, 95 % of the score's bootstrap
+    double format_free; // percent, first content word, number or letter against the references
     double routed;      // percent of samples whose largest coefficient belongs to a slot of this task; NaN: no routing
     int64_t tokens;     // generated
     double seconds;
@@ -17,8 +18,8 @@ struct cell_result {
 enum route_mode evaluate_mode(const char *word);
 
 /* Asks every question of d (a test side) and scores the answers. mode ROUTE_FREE, ROUTE_ORACLE, ROUTE_RANDOM; adapters
- * false: the base alone (zero-shot). predictions: file to write ({id, prediction, tokens, answers, score, selected}, in
- * record order; whole or not at all), NULL: none. Collective. */
+ * false: the base alone (zero-shot). predictions: file to write ({id, question, prediction, tokens, answers, score,
+ * selected}, in record order; whole or not at all), NULL: none. Collective. */
 int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, enum route_mode mode, bool adapters,
                   const char *predictions);
 #endif

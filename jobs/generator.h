@@ -25,7 +25,7 @@ struct generator_ends {
     int (*token)(void *context, int64_t i, int32_t id);                // NULL, or each token as it comes
     int (*sink)(void *context, int64_t i, const int32_t *id, int n,
                 int64_t prompt_n); // whole answer, end token included
-    int (*between)(void *context);  // NULL, or called after each pass of the model
+    int (*between)(void *context); // NULL, or called after each pass of the model
 };
 
 struct generator_limits {

@@ -2,6 +2,7 @@
 #include "jobs/hand.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "io/err.h"
@@ -91,6 +92,17 @@ int hand_run(struct hand *h, struct crew_micro *m, int n, int first, int stride,
     }
 done:
     return rc;
+}
+
+void hand_name_place(struct lvlm *m)
+{
+    char said[1024], where[256];
+    const char *hint;
+
+    snprintf(said, sizeof said, "%s", err_text());
+    if (lvlm_find_nonfinite(m, where, sizeof where)) *where = 0;
+    if (!(hint = strstr(said, "; hint: "))) hint = said + strlen(said);
+    err_set(CL_ENUM, "%.*s%s%s%s", (int)(hint - said), said, *where ? ", first in " : "", where, hint);
 }
 
 int hand_embed(struct hand *h, float *out, const char *const *text, size_t n)

@@ -20,6 +20,9 @@ void hand_free(struct hand *h);
 int hand_run(struct hand *h, struct crew_micro *m, int n, int first, int stride, const struct adapters *set,
              float grad_scale, int *odd);
 
+/* Adds to the text of a CL_ENUM where among the ranks of the group numbers first were none, if they can tell. */
+void hand_name_place(struct lvlm *m);
+
 /* out (n, K) := embeddings of n texts, which the ranks of the group share out. */
 int hand_embed(struct hand *h, float *out, const char *const *text, size_t n);
 

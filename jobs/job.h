@@ -30,13 +30,13 @@ struct job {
     struct prompt prompt;
     struct sampler sampler; // how records become ids
     struct image_spec image;
-    struct lvlm_config base;      // what the base is
-    struct safetensors *st;       // of a coordinator without model: where the base's hash comes from
+    struct lvlm_config base; // what the base is
+    struct safetensors *st;  // of a coordinator without model: where the base's hash comes from
     char base_hash[17];
-    struct crew *crew;            // the groups of ranks that have a model; NULL without model, and at other ranks than 0
-    struct lvlm *lvlm;            // of this rank's group; NULL: a dedicated coordinator
-    struct features *features;    // vision features of pictures seen so far; NULL without lvlm
-    uint8_t *allowed;             // (vocab) ids that generation may emit
+    struct crew *crew;         // the groups of ranks that have a model; NULL without model, and at other ranks than 0
+    struct lvlm *lvlm;         // of this rank's group; NULL: a dedicated coordinator
+    struct features *features; // vision features of pictures seen so far; NULL without lvlm
+    uint8_t *allowed;          // (vocab) ids that generation may emit
     struct text_encoder *encoder; // NULL where nothing routes
     struct method *method;
     struct log *log; // owned; a job without run directory only says things on stderr

@@ -1,62 +1,95 @@
 /* metric.c - `cllava metric NAME FILE`: scores answers that are already there, whoever gave them. */
-#include "io/metric.h"
-
+#include "io/bootstrap.h"
 #include "io/err.h"
+#include "io/metric_record.h"
 #include "jobs/commands.h"
 
 #include <errno.h>
-#include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { REFERENCES = 1024 };
+enum { TYPES = 64, TYPE = 64 }; // kinds of question that are told apart; bytes of a name
 
-/* references: a list, or one text under "reference" or "answer". Returns how many, -1: none of a usable form. */
-static int references_of(json_t *o, const char **out)
+/* What is known when all lines were read. */
+struct tally {
+    double *score; // (n)
+    int64_t n, room, records;
+    struct {
+        char name[TYPE];
+        double sum;
+        int64_t n;
+    } type[TYPES];
+    int types;
+    struct metric_parts parts;
+};
+
+static int add_score(struct tally *t, double score)
 {
-    json_t *list = json_object_get(o, "references"), *r;
-    const char *one = json_string_value(json_object_get(o, "reference"));
-    size_t i;
-    int n = 0;
+    if (t->n == t->room) {
+        int64_t room = 2 * t->room + 1024;
+        double *more = realloc(t->score, (size_t)room * sizeof *more);
 
-    if (!list) list = json_object_get(o, "answers");
-    if (json_is_string(list)) one = json_string_value(list), list = NULL;
-    if (one) out[n++] = one;
-    if (list && !json_is_array(list)) return -1;
-    json_array_foreach(list, i, r)
-    {
-        if (!json_is_string(r) || n == REFERENCES) return -1;
-        out[n++] = json_string_value(r);
+        if (!more) return err_set(CL_ENOMEM, "no memory for %lld scores", (long long)room);
+        t->score = more, t->room = room;
     }
-    return n ? n : -1;
+    t->score[t->n++] = score;
+    return CL_OK;
 }
 
-/* One record: its score on stdout. */
-static int score_line(const struct metric *m, const char *line, const char *file, long number, double *score)
+/* Types beyond the table count in the whole alone. */
+static void add_type(struct tally *t, const char *name, double score)
 {
-    int rc = CL_OK, n;
-    json_error_t e;
-    json_t *o = json_loads(line, 0, &e), *id = json_object_get(o, "id"), *result;
-    const char *prediction = json_string_value(json_object_get(o, "prediction")), *reference[REFERENCES];
-    struct metric_options options = {.question_type = json_string_value(json_object_get(o, "question_type")),
-                                     .choices = (int)json_integer_value(json_object_get(o, "choices"))};
-    char *text;
+    int i = 0;
 
-    if (!o) FAIL(CL_EDATA, "%s: record %ld: %s (expected one JSON object per line)", file, number, e.text);
-    if (!prediction) FAIL(CL_EDATA, "%s: record %ld: no text under `prediction`", file, number);
-    if ((n = references_of(o, reference)) < 0)
-        FAIL(CL_EDATA, "%s: record %ld: no list of texts under `references` (expected 1 to %d)", file, number,
-             REFERENCES);
-    *score = metric_score(m, prediction, reference, n, &options);
-    result = json_pack("{s:O, s:f}", "id", id ? id : json_null(), "score", *score);
-    text = result ? json_dumps(result, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
-    json_decref(result);
-    if (!text) FAIL(CL_ENOMEM, "no memory for a result");
-    puts(text);
-    free(text);
+    if (!name) return;
+    while (i < t->types && strncmp(t->type[i].name, name, TYPE - 1)) i++;
+    if (i == TYPES) return;
+    if (i == t->types) snprintf(t->type[t->types++].name, TYPE, "%s", name);
+    t->type[i].sum += score;
+    t->type[i].n++;
+}
+
+/* One record: its line on stdout. */
+static int score_line(struct tally *t, const struct metric *m, const char *line)
+{
+    int rc;
+    struct metric_record r = {0};
+    struct text json = {0};
+    double score;
+
+    TRY(metric_record_read(&r, m, line));
+    TRY(metric_record_score(&r, m, &json, &score, &t->parts));
+    puts(json.s);
+    t->records++;
+    if (isnan(score)) goto done;
+    TRY(add_score(t, score));
+    add_type(t, r.options.question_type, score);
 done:
-    json_decref(o);
+    text_free(&json);
+    metric_record_free(&r);
+    return rc;
+}
+
+/* The mean and what belongs to it, on stderr: stdout holds one line per record. */
+static int say_total(const struct tally *t, const struct metric *m)
+{
+    int rc;
+    struct bootstrap_interval b;
+
+    if (m->form) {
+        fprintf(stderr, "%lld records\n", (long long)t->records);
+        return CL_OK;
+    }
+    TRY(bootstrap_mean(&b, t->score, t->n));
+    fprintf(stderr, "mean %.6f over %lld records, 95 %% interval %.6f to %.6f\n", b.mean, (long long)t->n, b.low,
+            b.high);
+    for (int i = 0; i < t->types && t->types > 1; i++)
+        fprintf(stderr, "  %-24s %.6f over %lld\n", t->type[i].name, t->type[i].sum / (double)t->type[i].n,
+                (long long)t->type[i].n);
+    if (m->parts) fprintf(stderr, "corpus %.6f\n", metric_corpus(&t->parts));
+done:
     return rc;
 }
 
@@ -66,33 +99,42 @@ static int list_metrics(void)
     return CL_OK;
 }
 
-int command_metric(const struct command_args *a)
+static int score_file(struct tally *t, const struct metric *m, FILE *f, const char *file)
 {
     int rc = CL_OK;
+    char *line = NULL;
+    size_t room = 0;
+
+    for (long number = 1; getline(&line, &room, f) > 0; number++) {
+        if (!line[strspn(line, " \t\r\n")]) continue;
+        if ((rc = score_line(t, m, line))) {
+            err_prefix(rc, "%s: record %ld", file, number);
+            goto done;
+        }
+    }
+    if (ferror(f)) FAIL(CL_EIO, "cannot read %s: %s", file, strerror(errno));
+    if (!t->records) FAIL(CL_EDATA, "%s holds no record", file);
+done:
+    free(line);
+    return rc;
+}
+
+int command_metric(const struct command_args *a)
+{
+    int rc;
     const char *name = args_positional(a, 0), *file = args_positional(a, 1);
     const struct metric *m;
     FILE *f = NULL;
-    char *line = NULL;
-    size_t room = 0;
-    long number = 0, scored = 0;
-    double sum = 0;
+    struct tally t = {0};
 
     if (!strcmp(name, "list")) return list_metrics();
     if (!(m = metric_find(name))) return CL_EUSAGE; // the text is set
     if (!file) FAIL(CL_EUSAGE, "metric %s of which file? hint: cllava metric NAME FILE, - for standard input", name);
     if (!(f = strcmp(file, "-") ? fopen(file, "r") : stdin)) FAIL(CL_EIO, "cannot read %s: %s", file, strerror(errno));
-    while (getline(&line, &room, f) > 0) {
-        double score;
-        number++;
-        if (!line[strspn(line, " \t\r\n")]) continue;
-        TRY(score_line(m, line, file, number, &score));
-        sum += score, scored++;
-    }
-    if (ferror(f)) FAIL(CL_EIO, "cannot read %s: %s", file, strerror(errno));
-    if (!scored) FAIL(CL_EDATA, "%s holds no record", file);
-    fprintf(stderr, "mean %.6f over %ld records\n", sum / (double)scored, scored);
+    TRY(score_file(&t, m, f, file));
+    TRY(say_total(&t, m));
 done:
     if (f && f != stdin) fclose(f);
-    free(line);
+    free(t.score);
     return rc;
 }

@@ -3,6 +3,7 @@
 
 #include "io/accuracy.h"
 #include "io/err.h"
+#include "io/path.h"
 #include "io/whole.h"
 #include "io/text.h"
 #include "jobs/run_dir.h"
@@ -121,34 +122,6 @@ static int write_picture(const struct config *f, const struct accuracy *const *m
     return rc;
 }
 
-int report_write(struct job *j, const struct run_state *s, const double *format_free)
-{
-    int rc;
-    const struct config *f = &j->cfg;
-    struct accuracy exact = {s->tasks, s->name, s->accuracy},
-                    loose = {s->tasks, s->name, (double *)(uintptr_t)format_free};
-    const struct accuracy *both[] = {&exact, &loose};
-    const char *titles[] = {f->method, "format-free (first content word)"};
-    struct accuracy_run run = {.method = f->method,
-                               .stream = f->stream.name,
-                               .routing = j->encoder ? f->eval.routing : NULL,
-                               .seed = f->seed,
-                               .parameters = j->method->ops->parameters(j->method),
-                               .format_free = &loose};
-    struct text table = {0};
-
-    for (int t = 0; t < s->tasks; t++) run.seconds += s->history[t].seconds;
-    TRY(accuracy_save(f->output, &exact, &run));
-    TRY(write_picture(f, both, titles));
-    accuracy_table(&table, &exact, f->method);
-    if (table.failed) FAIL(CL_ENOMEM, "no memory for a table");
-    fputs(table.s, stdout);
-    fflush(stdout);
-done:
-    text_free(&table);
-    return rc;
-}
-
 /* ---- the log, read back */
 
 /* Calls of `each` with every whole line's object between two byte offsets; stops where each says so. */
@@ -174,6 +147,82 @@ static int each_event(const char *log, int64_t from, int64_t until, bool (*each)
     fclose(f);
     return CL_OK;
 }
+
+/* Intervals of the cells, as the eval events have them: a run that was resumed has those of its earlier starts too. */
+struct intervals {
+    struct accuracy low, high;
+};
+
+static bool take_interval(void *context, json_t *o, int64_t end)
+{
+    struct intervals *v = context;
+    const char *event = json_string_value(json_object_get(o, "event"));
+    json_t *low = json_object_get(o, "low"), *high = json_object_get(o, "high");
+    int after = (int)json_integer_value(json_object_get(o, "after")),
+        on = (int)json_integer_value(json_object_get(o, "on")), T = v->low.T;
+
+    (void)end;
+    if (!event || strcmp(event, "eval") || after < -1 || after >= T || on < 0 || on >= T) return true;
+    *accuracy_cell(&v->low, after, on) = json_is_number(low) ? json_number_value(low) : NAN;
+    *accuracy_cell(&v->high, after, on) = json_is_number(high) ? json_number_value(high) : NAN;
+    return true;
+}
+
+static int recall_intervals(struct intervals *v, struct job *j, const struct run_state *s)
+{
+    int rc;
+    char path[PATH_ROOM];
+    const char *const *names = (const char *const *)s->name;
+
+    TRY(accuracy_new(&v->low, s->tasks, names));
+    TRY(accuracy_new(&v->high, s->tasks, names));
+    TRY(path_print(path, "%s/log.jsonl", j->cfg.output));
+    TRY(each_event(path, 0, -1, take_interval, v));
+    if (j->method->ops->trains) goto done;
+    for (int i = 0; i < s->tasks; i++) { // its last row is its first (train.c)
+        *accuracy_cell(&v->low, s->tasks - 1, i) = *accuracy_cell(&v->low, -1, i);
+        *accuracy_cell(&v->high, s->tasks - 1, i) = *accuracy_cell(&v->high, -1, i);
+    }
+done:
+    return rc;
+}
+
+/* ---- files of the run directory */
+
+int report_write(struct job *j, const struct run_state *s, const double *format_free)
+{
+    int rc;
+    const struct config *f = &j->cfg;
+    struct accuracy exact = {s->tasks, s->name, s->accuracy},
+                    loose = {s->tasks, s->name, (double *)(uintptr_t)format_free};
+    const struct accuracy *both[] = {&exact, &loose};
+    const char *titles[] = {f->method, "format-free (first content word)"};
+    struct accuracy_run run = {.method = f->method,
+                               .stream = f->stream.name,
+                               .routing = j->encoder ? f->eval.routing : NULL,
+                               .seed = f->seed,
+                               .parameters = j->method->ops->parameters(j->method),
+                               .format_free = &loose};
+    struct intervals v = {0};
+    struct text table = {0};
+
+    for (int t = 0; t < s->tasks; t++) run.seconds += s->history[t].seconds;
+    TRY(recall_intervals(&v, j, s));
+    run.low = &v.low, run.high = &v.high;
+    TRY(accuracy_save(f->output, &exact, &run));
+    TRY(write_picture(f, both, titles));
+    accuracy_table(&table, &exact, f->method);
+    if (table.failed) FAIL(CL_ENOMEM, "no memory for a table");
+    fputs(table.s, stdout);
+    fflush(stdout);
+done:
+    accuracy_free(&v.low);
+    accuracy_free(&v.high);
+    text_free(&table);
+    return rc;
+}
+
+/* ---- cells read back from the log */
 
 struct recall {
     struct run_state *s;

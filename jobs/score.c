@@ -91,9 +91,9 @@ static int grow(struct scorer *s, int64_t tokens)
     int rc = CL_OK;
 
     if (tokens <= s->longest) return CL_OK;
-    TRY(crew_reserve(
-        s->j->crew, &(struct lvlm_limits){
-                        .samples = 1, .tokens = tokens, .rows = tokens, .slots = s->set.slots, .rank = s->set.rank}));
+    TRY(crew_reserve(s->j->crew,
+                     &(struct lvlm_limits){
+                         .samples = 1, .tokens = tokens, .rows = tokens, .slots = s->set.slots, .rank = s->set.rank}));
     for (int k = 0; k < s->window; k++) {
         batch_free(&s->of[k].pack);
         TRY(batch_new(&s->of[k].pack, 1, tokens));
@@ -159,8 +159,7 @@ static int open_window(struct scorer *s)
     s->of = mem_new((size_t)s->window, sizeof *s->of);
     s->micro = mem_new((size_t)s->window, sizeof *s->micro);
     if (!s->of || !s->micro) FAIL(CL_ENOMEM, "no memory for %d samples", s->window);
-    for (int k = 0; k < s->window; k++)
-        TRY(routing_new(&s->of[k].one, 1, job_max_slots(s->j), s->j->cfg.pool.top_m));
+    for (int k = 0; k < s->window; k++) TRY(routing_new(&s->of[k].one, 1, job_max_slots(s->j), s->j->cfg.pool.top_m));
 done:
     return rc;
 }

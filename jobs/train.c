@@ -238,6 +238,8 @@ static int evaluate_cell(struct run *r, int after, int on, bool adapters)
     log_int(j->log, "on", on);
     log_str(j->log, "task", task_name(r, on));
     log_num(j->log, "score", c.score);
+    log_num(j->log, "low", c.low);
+    log_num(j->log, "high", c.high);
     log_num(j->log, "format_free", c.format_free);
     log_num(j->log, "routed", c.routed);
     log_int(j->log, "samples", c.n);

@@ -13,6 +13,7 @@
 #include "io/jsonfile.h"
 #include "model/dense.h"
 #include "model/lvlm_config.h"
+#include "mpi/watch.h"
 
 struct layer {
     struct dense q, k, v, out; // (h, h)
@@ -339,7 +340,10 @@ int bert_run(struct bert *b, float *hidden, const int32_t *id, const int64_t *cu
     for (int t = 0; t < texts; t++) TRY(embed_text(b, hidden + cu[t] * h, id + cu[t], cu[t + 1] - cu[t], room));
     TRY(b->be->upload(b->x.data, hidden, bytes));
     TRY(dense_apply_norm(b->be, tensor_rows(b->x, 0, n), tensor_rows(b->x, 0, n), &b->norm));
-    for (int i = 0; i < b->c.layers; i++) TRY(run_layer(b, &b->layer[i], cu, texts));
+    for (int i = 0; i < b->c.layers; i++) {
+        watch_beat();
+        TRY(run_layer(b, &b->layer[i], cu, texts));
+    }
     TRY(b->be->download(hidden, b->x.data, bytes));
 done:
     mem_free(room);

@@ -10,26 +10,10 @@
 #include <string.h>
 
 #include "io/err.h"
+#include "model/follow_internal.h"
 #include "model/lvlm_internal.h"
 #include "mpi/ranks.h"
 #include "mpi/watch.h"
-
-#define ORDERS(X)                                                                                                      \
-    X(release)                                                                                                         \
-    X(open)                                                                                                            \
-    X(close)                                                                                                           \
-    X(reserve)                                                                                                         \
-    X(see)                                                                                                             \
-    X(feature_free)                                                                                                    \
-    X(load) X(forward) X(backward) X(grads_clear) X(grads_read) X(coef_reduce) X(logits) X(kv_new) X(kv_free)          \
-        X(prefill) X(decode) X(nonfinite) X(embed)
-
-enum order {
-#define X(name) ORDER_##name,
-    ORDERS(X)
-#undef X
-        ORDERS_END
-};
 
 enum allowed_is { ALLOWED_ALL, ALLOWED_AS_BEFORE, ALLOWED_NEW };
 
@@ -48,21 +32,10 @@ struct member {
     int32_t *next; // choices, which the leader has too
     int64_t next_room;
 
-    struct text_encoder *encoder;
-    struct tokenizer *tok; // of the base, for encoder `base`
-    char hash[17];         // of the encoder
-    float *embedding;      // (room)
-    int64_t embedding_room;
-    const char **text;
-    int64_t text_room;
+    struct texts *texts; // NULL until the first are embedded
 };
 
 /* ---- leader */
-
-static bool leads(const struct tp *tp)
-{
-    return tp && tp->comm && tp->size > 1 && tp->rank == 0;
-}
 
 static void begin(struct lvlm *m, enum order order)
 {
@@ -81,14 +54,14 @@ static int send(struct lvlm *m)
 /* An order without arguments. */
 static int send_bare(struct lvlm *m, enum order order)
 {
-    if (!leads(m->tp)) return CL_OK;
+    if (!follow_leads(m->tp)) return CL_OK;
     begin(m, order);
     return send(m);
 }
 
 static int send_int(struct lvlm *m, enum order order, int64_t argument)
 {
-    if (!leads(m->tp)) return CL_OK;
+    if (!follow_leads(m->tp)) return CL_OK;
     begin(m, order);
     message_put_int(&m->say, argument);
     return send(m);
@@ -107,7 +80,7 @@ int follow_done(struct lvlm *m, int rc)
 
 /* ---- member: reading and carrying out */
 
-static int grow(void *array, int64_t *room, int64_t want, size_t size)
+int follow_grow(void *array, int64_t *room, int64_t want, size_t size)
 {
     void **p = array, *more;
 
@@ -176,7 +149,7 @@ static int get_batch(struct member *s)
     b->target = values(in, b->rows, sizeof *b->target);
     b->picture_at = values(in, b->pictures, sizeof *b->picture_at);
     TRY(message_check(in, "of a batch"));
-    TRY(grow(&s->feature, &s->feature_room, b->pictures, sizeof *s->feature));
+    TRY(follow_grow(&s->feature, &s->feature_room, b->pictures, sizeof *s->feature));
     b->feature = s->feature;
     for (int i = 0; i < b->pictures; i++) {
         TRY(find(&feature, &s->m->features, message_int(in), "feature"));
@@ -216,7 +189,7 @@ static int get_set(struct member *s, int samples)
     TRY(message_check(in, "of an adapter set"));
     if (loaded && ad->slots != s->m->bank.slots)
         FAIL(CL_EMPI, "an order uses %d loaded slots, here are %d", ad->slots, s->m->bank.slots);
-    TRY(grow(&s->slot, &s->slot_room, ad->slots, sizeof *s->slot));
+    TRY(follow_grow(&s->slot, &s->slot_room, ad->slots, sizeof *s->slot));
     for (int i = 0; i < ad->slots; i++)
         s->slot[i] = (struct adapter_slot){.version = loaded ? s->m->bank.version[i] : (uint64_t)message_int(in)};
     ad->slot = s->slot;
@@ -264,7 +237,7 @@ int follow_open(struct lvlm *m, const char *dir)
 {
     const int threads = omp_get_max_threads();
 
-    if (!leads(m->tp)) return CL_OK;
+    if (!follow_leads(m->tp)) return CL_OK;
     begin(m, ORDER_open);
     message_put_text(&m->say, dir);
     message_put_int(&m->say, m->be->act), message_put_int(&m->say, m->train);
@@ -312,7 +285,7 @@ static int member_close(struct member *s)
 
 int follow_reserve(struct lvlm *m, const struct lvlm_limits *l)
 {
-    if (!leads(m->tp)) return CL_OK;
+    if (!follow_leads(m->tp)) return CL_OK;
     begin(m, ORDER_reserve);
     message_put_int(&m->say, l->samples), message_put_int(&m->say, l->tokens), message_put_int(&m->say, l->rows);
     message_put_int(&m->say, l->slots), message_put_int(&m->say, l->rank), message_put_int(&m->say, l->train);
@@ -329,7 +302,7 @@ static int member_reserve(struct member *s)
     l.slots = (int)message_int(in), l.rank = (int)message_int(in), l.train = message_int(in);
     TRY(message_check(in, "to reserve memory"));
     TRY(need_model(s));
-    TRY(grow(&s->next, &s->next_room, l.samples, sizeof *s->next));
+    TRY(follow_grow(&s->next, &s->next_room, l.samples, sizeof *s->next));
     TRY(lvlm_reserve(s->m, &l));
 done:
     return rc;
@@ -346,7 +319,7 @@ static int member_see(struct member *s)
 
     TRY(message_check(&s->in, "to see pictures"));
     TRY(need_model(s));
-    TRY(grow(&s->feature, &s->feature_room, n, sizeof *s->feature));
+    TRY(follow_grow(&s->feature, &s->feature_room, n, sizeof *s->feature));
     TRY(lvlm_see(s->m, (struct feature **)s->feature, NULL, n)); // the model's own list keeps them
 done:
     return rc;
@@ -371,7 +344,7 @@ done:
 
 int follow_load(struct lvlm *m, const struct adapters *ad)
 {
-    if (!leads(m->tp)) return CL_OK;
+    if (!follow_leads(m->tp)) return CL_OK;
     begin(m, ORDER_load);
     put_set(m, ad, 0);
     return send(m);
@@ -390,7 +363,7 @@ done:
 
 int follow_forward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, float grad_scale)
 {
-    if (!leads(m->tp)) return CL_OK;
+    if (!follow_leads(m->tp)) return CL_OK;
     begin(m, ORDER_forward);
     put_batch(&m->say, b);
     put_set(m, ad, b->samples);
@@ -415,7 +388,7 @@ done:
 
 int follow_backward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad)
 {
-    if (!leads(m->tp)) return CL_OK;
+    if (!follow_leads(m->tp)) return CL_OK;
     begin(m, ORDER_backward);
     put_batch(&m->say, b);
     put_set(m, ad, b->samples);
@@ -448,7 +421,7 @@ static int member_grads_clear(struct member *s)
 
 int follow_grads_read(struct lvlm *m, int learned, int rank)
 {
-    if (!leads(m->tp)) return CL_OK;
+    if (!follow_leads(m->tp)) return CL_OK;
     begin(m, ORDER_grads_read);
     message_put_int(&m->say, learned), message_put_int(&m->say, rank);
     return send(m);
@@ -491,7 +464,7 @@ static int member_logits(struct member *s)
 
 int follow_kv_new(struct lvlm *m, int sequences, int64_t length)
 {
-    if (!leads(m->tp)) return CL_OK;
+    if (!follow_leads(m->tp)) return CL_OK;
     begin(m, ORDER_kv_new);
     message_put_int(&m->say, sequences), message_put_int(&m->say, length);
     return send(m);
@@ -505,7 +478,7 @@ static int member_kv_new(struct member *s)
 
     TRY(message_check(&s->in, "of a KV cache"));
     TRY(need_model(s));
-    TRY(grow(&s->next, &s->next_room, sequences, sizeof *s->next));
+    TRY(follow_grow(&s->next, &s->next_room, sequences, sizeof *s->next));
     TRY(lvlm_kv_new(&kv, s->m, sequences, length));
 done:
     return rc;
@@ -533,7 +506,7 @@ int follow_prefill(struct lvlm *m, const struct kv_cache *kv, const int *seq, co
 {
     int rc;
 
-    if (!leads(m->tp)) return CL_OK;
+    if (!follow_leads(m->tp)) return CL_OK;
     begin(m, ORDER_prefill);
     message_put_int(&m->say, kv_number(kv));
     put_batch(&m->say, b);
@@ -558,7 +531,7 @@ static int member_prefill(struct member *s)
     seq = values(&s->in, s->b.samples, sizeof *seq);
     TRY(get_set(s, s->b.samples));
     TRY(get_allowed(s, &allowed));
-    TRY(grow(&s->next, &s->next_room, s->b.samples, sizeof *s->next));
+    TRY(follow_grow(&s->next, &s->next_room, s->b.samples, sizeof *s->next));
     TRY(lvlm_prefill(s->m, kv, seq, &s->b, &s->set, allowed, s->next));
 done:
     return rc;
@@ -569,7 +542,7 @@ int follow_decode(struct lvlm *m, const struct kv_cache *kv, int n, const int *s
 {
     int rc;
 
-    if (!leads(m->tp)) return CL_OK;
+    if (!follow_leads(m->tp)) return CL_OK;
     begin(m, ORDER_decode);
     message_put_int(&m->say, kv_number(kv));
     message_put_int(&m->say, n);
@@ -597,7 +570,7 @@ static int member_decode(struct member *s)
     token = values(&s->in, n, sizeof *token);
     TRY(get_set(s, n));
     TRY(get_allowed(s, &allowed));
-    TRY(grow(&s->next, &s->next_room, n, sizeof *s->next));
+    TRY(follow_grow(&s->next, &s->next_room, n, sizeof *s->next));
     TRY(lvlm_decode(s->m, kv, n, seq, token, &s->set, allowed, s->next));
 done:
     return rc;
@@ -615,111 +588,6 @@ static int member_nonfinite(struct member *s)
     return rc ? rc : lvlm_find_nonfinite(s->m, NULL, 0);
 }
 
-/* ---- texts */
-
-enum { TEXTS_AT_ONCE = 16 << 20 }; // bytes of one order
-
-/* As many of n texts as go into one order, the first always. */
-static size_t texts_of_order(const char *const *text, size_t n)
-{
-    size_t bytes = 0, k = 0;
-
-    while (k < n && (!k || bytes < TEXTS_AT_ONCE)) bytes += strlen(text[k++]) + 24;
-    return k;
-}
-
-static int embed_together(const struct tp *tp, struct message *out, struct text_encoder *e, const char *spec,
-                          const char *base_dir, float *to, const char *const *text, size_t n)
-{
-    int rc;
-    const size_t K = (size_t)text_encoder_width(e);
-    int64_t first, mine;
-
-    message_clear(out);
-    message_put_int(out, ORDER_embed);
-    message_put_text(out, spec), message_put_text(out, base_dir), message_put_text(out, text_encoder_hash(e));
-    message_put_int(out, (int64_t)n);
-    for (size_t i = 0; i < n; i++) message_put_text(out, text[i]);
-    TRY(message_broadcast(out, tp->comm));
-    tp_shard(&first, &mine, (int64_t)n, tp);
-    TRY(text_encoder_embed(e, to, text, (size_t)mine));
-    for (int r = 1; r < tp->size; r++) {
-        tp_shard(&first, &mine, (int64_t)n, &(struct tp){.rank = r, .size = tp->size});
-        if (mine) TRY(comm_receive(tp->comm, to + (size_t)first * K, (size_t)mine * K * sizeof *to, r));
-    }
-    rc = CL_OK;
-done:
-    return rc;
-}
-
-int follow_embed(const struct tp *tp, struct text_encoder *e, const char *spec, const char *base_dir, float *out,
-                 const char *const *text, size_t n)
-{
-    int rc = CL_OK;
-    struct message order = {0};
-
-    if (!leads(tp) || n < (size_t)tp->size) return text_encoder_embed(e, out, text, n);
-    ranks_busy_begin();
-    for (size_t at = 0, now; at < n; at += now) {
-        now = texts_of_order(text + at, n - at);
-        TRY(embed_together(tp, &order, e, spec, base_dir, out + at * (size_t)text_encoder_width(e), text + at, now));
-    }
-    ranks_busy_end();
-done:
-    message_free(&order);
-    return rc;
-}
-
-static void close_encoder(struct member *s)
-{
-    if (s->encoder) text_encoder_close(s->encoder);
-    if (s->tok) tokenizer_close(s->tok);
-    s->encoder = NULL, s->tok = NULL;
-}
-
-/* The encoder of an order: the one that is open, or a new one. hash: of the leader's. */
-static int open_encoder(struct member *s, const char *spec, const char *base_dir, const char *hash)
-{
-    int rc;
-    const struct backend *f32;
-
-    if (s->encoder && !strcmp(hash, text_encoder_hash(s->encoder))) return CL_OK;
-    close_encoder(s);
-    TRY(backend_cpu(&f32, DT_F32));
-    if (!strcmp(spec, "base")) TRY(tokenizer_open(&s->tok, base_dir));
-    TRY(text_encoder_open(&s->encoder, spec, base_dir, s->tok, f32));
-    if (strcmp(hash, text_encoder_hash(s->encoder)))
-        FAIL(CL_EMISMATCH, "encoder %s is another one here (got %s, expected %s); hint: the ranks read different files",
-             spec, text_encoder_hash(s->encoder), hash);
-    rc = CL_OK;
-done:
-    return rc;
-}
-
-static int member_embed(struct member *s)
-{
-    int rc;
-    struct message *in = &s->in;
-    const char *spec = message_text(in), *base_dir = message_text(in), *hash = message_text(in);
-    int64_t n = message_int(in), first, mine;
-    size_t K;
-
-    TRY(message_check(in, "to embed texts"));
-    if (!spec || !hash) FAIL(CL_EMPI, "an order to embed texts names no encoder");
-    TRY(grow(&s->text, &s->text_room, n, sizeof *s->text));
-    for (int64_t i = 0; i < n; i++) s->text[i] = message_text(in);
-    TRY(message_check(in, "of texts"));
-    TRY(open_encoder(s, spec, base_dir, hash));
-    K = (size_t)text_encoder_width(s->encoder);
-    tp_shard(&first, &mine, n, s->tp);
-    if (!mine) return CL_OK;
-    TRY(grow(&s->embedding, &s->embedding_room, mine * (int64_t)K, sizeof *s->embedding));
-    TRY(text_encoder_embed(s->encoder, s->embedding, s->text + first, (size_t)mine));
-    TRY(comm_send(s->tp->comm, s->embedding, (size_t)mine * K * sizeof *s->embedding, 0));
-done:
-    return rc;
-}
-
 /* ---- a member's life */
 
 int lvlm_release(const struct tp *tp)
@@ -727,10 +595,20 @@ int lvlm_release(const struct tp *tp)
     int rc;
     struct message out = {0};
 
-    if (!leads(tp)) return CL_OK;
+    if (!follow_leads(tp)) return CL_OK;
     message_put_int(&out, ORDER_release);
     rc = message_broadcast(&out, tp->comm);
     message_free(&out);
+    return rc;
+}
+
+static int member_embed(struct member *s)
+{
+    int rc;
+
+    if (!s->texts) TRY(texts_new(&s->texts, s->tp));
+    TRY(texts_embed(s->texts, &s->in));
+done:
     return rc;
 }
 
@@ -764,8 +642,8 @@ int lvlm_follow(const struct tp *tp)
         if (!(rc = message_broadcast(&s.in, tp->comm))) rc = obey(&s);
     if (rc) watch_fail(err_status(rc), err_text()); // the leader waits in vain: the job ends here
     member_close(&s);
-    close_encoder(&s);
-    mem_free(s.slot), mem_free(s.feature), mem_free(s.next), mem_free(s.embedding), mem_free(s.text);
+    texts_free(s.texts);
+    mem_free(s.slot), mem_free(s.feature), mem_free(s.next);
     message_free(&s.in);
     return CL_OK;
 }

@@ -17,6 +17,7 @@
 
 #include "io/err.h"
 #include "model/dense.h"
+#include "mpi/watch.h"
 
 struct block {
     struct norm norm1, norm2;
@@ -376,7 +377,10 @@ static int run_chunk(struct vision *v, const struct tensor *out, const float *pi
     int rc;
 
     TRY(embed(v, pixels, n));
-    for (int i = 0; i < v->c.feature_layers; i++) TRY(run_block(v, &v->block[i], n));
+    for (int i = 0; i < v->c.feature_layers; i++) {
+        watch_beat();
+        TRY(run_block(v, &v->block[i], n));
+    }
     for (int i = 0; i < n; i++) // without the class token, unless it is kept
         TRY(v->be->copy(out[i], tensor_rows(v->s.x, v->cu[i + 1] - tokens, tokens)));
 done:

@@ -5,6 +5,7 @@
  */
 #include "io/err.h"
 #include "model/lvlm_internal.h"
+#include "mpi/watch.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -115,7 +116,10 @@ int weights_load(struct lvlm *m)
     const struct text_config *c = &m->c.text;
     unsigned head = WEIGHT_FORWARD | (m->train ? WEIGHT_BACKWARD : 0u);
 
-    for (int l = 0; l < c->layers; l++) TRY(load_layer(m, l));
+    for (int l = 0; l < c->layers; l++) {
+        watch_beat();
+        TRY(load_layer(m, l));
+    }
     TRY(load_matrix(m, &m->embed, NULL, "embed_tokens", c->vocab, c->hidden, SHARD_VOCAB, true, false,
                     c->tied ? head : 0));
     if (c->tied)

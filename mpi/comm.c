@@ -86,6 +86,7 @@ void comm_free(struct comm *c)
 {
     if (!c) return;
     MPI_Comm_free(&c->mpi);
+    sum_memory_free(c->memory);
     mem_free(c->request), mem_free(c->source), mem_free(c->few), mem_free(c->room);
     mem_free(c);
 }
@@ -295,6 +296,16 @@ done:
 MPI_Comm comm_mpi(struct comm *c)
 {
     return c->mpi;
+}
+
+int64_t comm_nonfinite_sum(const struct comm *c)
+{
+    return c ? c->odd_serial : 0;
+}
+
+int64_t comm_last_sum(const struct comm *c)
+{
+    return c ? c->serial : 0;
 }
 
 struct comm_counts comm_get_counts(const struct comm *c)

@@ -285,7 +285,7 @@ int message_broadcast(struct message *m, struct comm *c)
     else {
         TRY(message_check(m, "to be sent"));
         head.bytes = (int64_t)m->used;
-        memcpy(head.first, m->data, m->used < sizeof head.first ? m->used : sizeof head.first);
+        if (m->used) memcpy(head.first, m->data, m->used < sizeof head.first ? m->used : sizeof head.first);
     }
     TRY(fault_meet("message", NULL, 0));
     watch_collective("message");
@@ -293,7 +293,7 @@ int message_broadcast(struct message *m, struct comm *c)
     if (!make_room(m, (size_t)head.bytes - m->used))
         FAIL(CL_ENOMEM, "no memory for a message of %lld bytes", (long long)head.bytes);
     m->used = (size_t)head.bytes;
-    if (c->rank) memcpy(m->data, head.first, m->used < sizeof head.first ? m->used : sizeof head.first);
+    if (c->rank && m->used) memcpy(m->data, head.first, m->used < sizeof head.first ? m->used : sizeof head.first);
     for (size_t at = sizeof head.first; at < m->used; at += now) {
         now = m->used - at < c->longest ? m->used - at : c->longest;
         TRY(broadcast_politely(m->data + at, now, c));

@@ -243,6 +243,11 @@ int ranks_end(int status)
     return status;
 }
 
+void ranks_set_overlap(bool on)
+{
+    me.tp.overlap = on;
+}
+
 static int check_layout(int tensor, bool dedicated)
 {
     int compute = me.now.size - dedicated, n = 0;
@@ -273,6 +278,7 @@ int ranks_layout(int tensor, bool dedicated, enum dtype wire)
     me.now.group = place < 0 ? -1 : place / tensor;
     TRY(comm_split(&me.tp.comm, MPI_COMM_WORLD, place < 0 || tensor == 1 ? -1 : place / tensor, me.now.rank, "tp"));
     me.tp.rank = comm_rank(me.tp.comm), me.tp.size = place < 0 ? 1 : tensor, me.tp.wire = wire;
+    TRY(comm_share(me.tp.comm));
     if (me.tp.comm) me.now.tp = &me.tp;
     bool crew = me.now.rank == 0 || (place >= 0 && place % tensor == 0);
     TRY(comm_split(&me.now.crew, MPI_COMM_WORLD, crew ? 0 : -1, me.now.rank, "crew"));

@@ -35,10 +35,14 @@ void watch_describe(char *text, size_t room, const struct watch_report *r, int r
              collective, more);
 }
 
+/* A member of a group does what its leader does: where it says nothing of a stage, the coordinator's counts. */
 static void say(struct watch_verdict *v, const struct watch_report *r, const char *what, const char *collective,
                 const char *more)
 {
-    watch_describe(v->text, sizeof v->text, &r[v->rank], v->rank, what, collective, more);
+    struct watch_report of = r[v->rank];
+
+    if (!of.stage[0]) snprintf(of.stage, sizeof of.stage, "%s", r[0].stage);
+    watch_describe(v->text, sizeof v->text, &of, v->rank, what, collective, more);
 }
 
 /* The first that died. */

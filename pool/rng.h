@@ -19,7 +19,8 @@ enum rng_purpose {
     RNG_STAGE2_ORDER = 4,
     RNG_REPLAY_KEEP = 5, // which records of a finished task are kept
     RNG_REPLAY_MIX = 6,  // which of them join a step
-    RNG_ROUTE = 7        // ROUTE_RANDOM: which slots a sample gets
+    RNG_ROUTE = 7,       // ROUTE_RANDOM: which slots a sample gets
+    RNG_BOOTSTRAP = 32   // which scores a resample of the bootstrap holds
 };
 
 /* 64 random bits. */

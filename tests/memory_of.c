@@ -1,8 +1,8 @@
 /* memory_of FILE COMMAND ..: runs the command and appends to FILE one line of what it took of the machine's memory, in KiB:
  *
- *     OWN FILE ALL        most that was held at once of its own (anonymous and shared memory), of mapped files, of all
+ *     RANK OWN FILE ALL   most that was held at once of its own (anonymous and shared memory), of mapped files, of all
  *
- * OWN is what a cluster's memory limit counts and cannot take back; pages of mapped files are the system's cache. Looked at every
+ * RANK is the number that mpirun gave, 0 alone. OWN is what a cluster's memory limit counts and cannot take back; pages of mapped files are the system's cache. Looked at every
  * few milliseconds, so a shorter peak may be missed; ALL is the kernel's own peak (VmHWM), which misses nothing. Made for
  * `mpirun -n P memory_of FILE cllava ..`: every rank appends its line. Ends with the command's exit status. */
 #include <fcntl.h>
@@ -37,6 +37,7 @@ int main(int argc, char **argv)
     int status, out;
     long own = 0, file = 0, all = 0;
     char line[96];
+    const char *rank = getenv("OMPI_COMM_WORLD_RANK");
     pid_t pid;
 
     if (argc < 3) return fprintf(stderr, "usage: memory_of FILE COMMAND ..\n"), 2;
@@ -50,7 +51,7 @@ int main(int argc, char **argv)
         look(pid, &own, &file, &all);
         nanosleep(&(struct timespec){0, 4000000}, NULL);
     }
-    snprintf(line, sizeof line, "%ld %ld %ld\n", own, file, all);
+    snprintf(line, sizeof line, "%s %ld %ld %ld\n", rank ? rank : "0", own, file, all);
     out = open(argv[1], O_WRONLY | O_CREAT | O_APPEND, 0644);
     if (out < 0 || write(out, line, strlen(line)) < 0 || close(out)) return perror(argv[1]), 2;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

@@ -60,7 +60,8 @@ static void open_fixture(struct fixture *x, struct layout l)
     for (int64_t i = 0; i < SLOTS * a; i++) x->A[i] = number(0, i);
     for (int64_t i = 0; i < SLOTS * b; i++) x->B[i] = number(1, i);
     for (int s = 0; s < SLOTS; s++) x->slot[s] = (struct adapter_slot){x->A + s * a, x->B + s * b, (uint64_t)s + 1};
-    for (int i = 0; i < SAMPLES * SLOTS; i++) x->coef[i] = i % SLOTS == i / SLOTS % SLOTS ? 0 : number(2, i); // some none
+    for (int i = 0; i < SAMPLES * SLOTS; i++)
+        x->coef[i] = i % SLOTS == i / SLOTS % SLOTS ? 0 : number(2, i); // some none
 }
 
 static void close_fixture(struct fixture *x)
@@ -175,7 +176,8 @@ static void agree(const struct result *r, int each, const struct result *want)
         for (int i = k; i < k + each; i++) sum += want->nll[i];
         check_near(r->nll[k / each], sum, 1e-4 * fabs(sum));
     }
-    for (int i = 0; i < SAMPLES * SLOTS; i++) check_near(r->dcoef[i], want->dcoef[i], 1e-4 * (1 + fabs(want->dcoef[i])));
+    for (int i = 0; i < SAMPLES * SLOTS; i++)
+        check_near(r->dcoef[i], want->dcoef[i], 1e-4 * (1 + fabs(want->dcoef[i])));
     near_floats(r->dA, want->dA, r->a);
     near_floats(r->dB, want->dB, r->b);
 }

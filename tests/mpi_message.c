@@ -92,6 +92,7 @@ static void back_and_forth(void)
 
     for (int k = 0; k < 24; k++) {
         comm_set_longest(world(), k % 2 ? 16 : 0);
+        check_ok(comm_barrier(world())); // answers of this round only
         if (ranks_rank()) {
             write_fields(&m, k);
             check_ok(message_send(&m, world(), 0));

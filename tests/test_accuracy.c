@@ -158,7 +158,7 @@ static void test_json(void **state)
 {
     static const double rows[] = {80, 10, 60, 70};
     struct accuracy m = matrix(2, rows), free_form = matrix(2, rows);
-    struct accuracy_run run = {"continual_llava", "a \"stream\"", NULL, 7, 1234, 1.5, &free_form};
+    struct accuracy_run run = {"continual_llava", "a \"stream\"", NULL, 7, 1234, 1.5, &free_form, &m, &free_form};
     struct text t = {0};
     json_t *o, *inner;
 
@@ -181,13 +181,17 @@ static void test_json(void **state)
     assert_true(json_is_null(json_array_get(json_array_get(json_object_get(o, "accuracy"), 1), 1)));
     inner = json_object_get(o, "format_free");
     near(number(inner, "AF"), 10);
+    inner = json_array_get(json_object_get(o, "accuracy_high"), 2);
+    near(json_number_value(json_array_get(inner, 0)), 70);
+    assert_int_equal(json_array_size(json_object_get(o, "accuracy_low")), 3);
     json_decref(o);
     text_clear(&t);
-    run.format_free = NULL;
+    run.format_free = run.low = NULL;
     accuracy_json(&t, &m, &run);
     o = json_loads(t.s, 0, NULL);
     assert_non_null(o);
     assert_null(json_object_get(o, "format_free"));
+    assert_null(json_object_get(o, "accuracy_high"));
     json_decref(o);
     text_free(&t);
     accuracy_free(&m);

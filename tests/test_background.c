@@ -153,10 +153,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_thread_left), // first: no stack of an earlier thread is kept yet
-        cmocka_unit_test(test_beside),
-        cmocka_unit_test(test_error_comes_back_once),
-        cmocka_unit_test(test_one_at_a_time),
-        cmocka_unit_test(test_signals_are_the_main_threads),
+        cmocka_unit_test(test_beside),         cmocka_unit_test(test_error_comes_back_once),
+        cmocka_unit_test(test_one_at_a_time),  cmocka_unit_test(test_signals_are_the_main_threads),
     };
 
     return cmocka_run_group_tests_name("background", tests, NULL, NULL);

@@ -210,6 +210,21 @@ static void short_form_and_references(void **state)
     assert_int_equal(r.n_answers, 3);
     assert_string_equal(r.answers[1], "2");
     assert_string_equal(r.answers[2], "0.5");
+    assert_true(r.choices == 0 && r.width == 0 && r.height == 0);
+    record_free(&r);
+    get_first(
+        &r,
+        "{\"question\": \"Q?\", \"answers\": [[0.25, 0, 1, 0.5]], \"choices\": [\"x\", \"y\", \"z\"], \"size\": [640, "
+        "480]}",
+        DATASET_TEST);
+    assert_string_equal(r.answers[0], "[0.25, 0, 1, 0.5]");
+    assert_true(r.choices == 3 && r.width == 640 && r.height == 480);
+    record_free(&r);
+    get_first(&r, "{\"text\": \"Q?\", \"answer_bbox\": \"[0.1, 0.2, 0.3, 0.4]\", \"choices\": 4, \"size\": \"big\"}",
+              DATASET_TEST); // CoIN's grounding
+    assert_int_equal(r.n_answers, 1);
+    assert_string_equal(r.answers[0], "[0.1, 0.2, 0.3, 0.4]");
+    assert_true(r.choices == 4 && r.width == 0);
     record_free(&r);
     get_first(&r, "{\"image\": null, \"question\": \"Q?\"}", DATASET_ASK);
     assert_int_equal(r.n_answers, 0);

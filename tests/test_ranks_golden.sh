@@ -10,7 +10,7 @@ while read -ru3 set n tensor coordinator; do
 parallel: {tensor: $tensor, coordinator: $coordinator}" >run.yaml
     what="set $set on $n ranks, tensor $tensor, $coordinator"
     ranks $n "$CLLAVA" train run.yaml >out 2>err || fail "$what"
-    grep -q "^| ranks  *| $n on 1 host: " err || fail "$what: the table of settings does not tell"
+    grep -q "^| ranks  *| $n on 1 host, 1 thread each; " err || fail "$what: the table of settings does not tell"
     "$PROGRAMS/test_golden" $set . >checked 2>&1 || { grep -v '^\[' checked | tail -n 5; fail "$what: not the golden run"; }
     ranks $n "$CLLAVA" train run.yaml --set output=again --quiet >out 2>err || fail "$what, again"
     same run again

@@ -46,6 +46,6 @@ ranks 3 "$CLLAVA" train zero.yaml --quiet >out 2>err </dev/null || fail zero_sho
 # Several jobs in one program.
 ranks 3 "$CLLAVA" demo demo --train 24 --test 4 --base "$SOURCE_DIR/../demo/base" --set parallel.coordinator=dedicated >out \
     2>err </dev/null || fail demo
-[[ $(grep -c '^| ranks  *| 3 on 1 host: ' err) == 3 ]] || fail 'demo: not three runs on three ranks'
+[[ $(grep -c '^| ranks  *| 3 on 1 host, 1 thread each; 2 groups of 1, coordinator dedicated' err) == 3 ]] || fail 'demo: not three runs on three ranks'
 grep -q 'Against sequential LoRA' out || fail 'demo: no verdict'
 echo 'all passed'

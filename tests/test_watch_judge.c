@@ -51,6 +51,16 @@ static void nothing(void **state)
     assert_false(watch_judge(&v, r, N, 0)); // no limit
 }
 
+/* A member that says nothing of a stage works at what the coordinator works at. */
+static void silent_stage(void **state)
+{
+    (void)state;
+    strcpy(r[0].stage, "stage 2 of task 1, step 5");
+    r[4].stage[0] = 0, r[4].dead = 1;
+    in(3, "tp_reduce", 1);
+    names(4, "rank 4 (node1) died in stage 2 of task 1, step 5, in tp_reduce");
+}
+
 /* Orders may be long in coming; rank 0 may compute as long as it likes while nobody waits for it in a collective. */
 static void idle(void **state)
 {
@@ -105,7 +115,7 @@ static void died(void **state)
     r[2].dead = 0.4; // the first one
     r[4].silent = 1000;
     names(2, "rank 2 (node0) died in step 17");
-    r[2].stage[0] = 0;
+    r[0].stage[0] = r[2].stage[0] = 0;
     in(1, "", 0);
     names(2, "rank 2 (node0) died; hint");
 }
@@ -113,9 +123,9 @@ static void died(void **state)
 int main(void)
 {
     const struct CMUnitTest judge[] = {
-        cmocka_unit_test_setup(nothing, all_well), cmocka_unit_test_setup(idle, all_well),
-        cmocka_unit_test_setup(hangs, all_well),   cmocka_unit_test_setup(silent, all_well),
-        cmocka_unit_test_setup(died, all_well),
+        cmocka_unit_test_setup(nothing, all_well), cmocka_unit_test_setup(silent_stage, all_well),
+        cmocka_unit_test_setup(idle, all_well),    cmocka_unit_test_setup(hangs, all_well),
+        cmocka_unit_test_setup(silent, all_well),  cmocka_unit_test_setup(died, all_well),
     };
 
     return cmocka_run_group_tests(judge, NULL, NULL);

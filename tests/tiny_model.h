@@ -151,7 +151,7 @@ TINY_FN void tiny_config(FILE *f, const struct tiny *t)
 /* Writes the base into dir; change, unless NULL, may look at and alter its tensors before. */
 TINY_FN void tiny_write(const char *dir, const struct tiny *t, void (*change)(struct tiny_file *f))
 {
-    char path[256];
+    char path[600];
     struct tiny_file *f = calloc(1, sizeof *f);
     FILE *config;
 

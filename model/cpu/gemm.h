@@ -19,7 +19,7 @@ int gemm_weight_new(struct weight **w, const void *src, enum dtype src_type, int
                     unsigned uses, bool keep, enum dtype arithmetic);
 void gemm_weight_free(struct weight *w);
 size_t gemm_weight_bytes(const struct weight *w);
-/* About what gemm_weight_bytes of such a weight would say on a processor with AVX-512 BF16, without making it. */
+/* What gemm_weight_bytes of such a weight would say where bf16 weights are packed, without making it. */
 size_t gemm_weight_size(enum dtype src_type, int64_t out, int64_t in, unsigned uses, bool keep, enum dtype arithmetic);
 int gemm_linear(struct tensor y, struct tensor x, const struct weight *w, const float *bias, bool accumulate);
 int gemm_linear_back(struct tensor dx, struct tensor dy, const struct weight *w, bool accumulate);
