@@ -54,9 +54,9 @@ struct plan_data {
     int64_t longest, most_answers; // of any training sample
     double prompt;                 // tokens of a test question, mean
     int64_t longest_prompt;
-    double new_tokens;        // of a generated answer, mean
-    double pictures;          // per sample
-    double distinct_pictures; // of the whole stream
+    double new_tokens;                    // of a generated answer, mean
+    double pictures;                      // per sample
+    double train_pictures, test_pictures; // different ones of the whole stream
 };
 
 /* What the method learns. */
@@ -100,8 +100,9 @@ enum plan_role { PLAN_COORDINATOR, PLAN_LEADER, PLAN_MEMBER };
 
 /* One rank's part of a pass: operations, and what limits them. */
 struct plan_work {
-    double flop;                                   // of products and attention
-    double seconds;                                // on this rank's cores
+    double flop;            // of products and attention
+    double seconds;         // on this rank's cores
+    int products;           // different ones
     struct traffic traffic; // of its group
 };
 

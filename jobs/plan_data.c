@@ -39,7 +39,7 @@ struct sums {
 };
 
 /* The picture of every record of one side. */
-static int count_pictures(struct plan_data *p, struct sums *s, const struct task_data *d)
+static int count_pictures(struct plan_data *p, struct sums *s, const struct task_data *d, bool test)
 {
     int rc;
     struct distinct u;
@@ -55,7 +55,7 @@ static int count_pictures(struct plan_data *p, struct sums *s, const struct task
         }
         record_free(&r);
     }
-    p->distinct_pictures += (double)u.n;
+    *(test ? &p->test_pictures : &p->train_pictures) += (double)u.n;
 done:
     distinct_free(&u);
     return rc;
@@ -75,7 +75,7 @@ static int measure_side(struct plan_data *p, struct sums *s, struct job *j, int 
     if (test && d.longest > p->longest_prompt) p->longest_prompt = d.longest;
     if (!test && d.longest > p->longest) p->longest = d.longest;
     if (!test && d.most_answers > p->most_answers) p->most_answers = d.most_answers;
-    TRY(count_pictures(p, s, &d));
+    TRY(count_pictures(p, s, &d, test));
 done:
     task_data_close(&d);
     return rc;
@@ -120,7 +120,7 @@ static void assume(struct plan *p, int64_t tokens, int64_t answers, int64_t samp
     d->pictures = p->base.has_vision && d->prompt > positions; // a sample that short has none
     d->train = (double)d->tasks * (double)(samples ? samples : RECORDS);
     d->test = d->train / 10;
-    d->distinct_pictures = d->pictures * (d->train + d->test);
+    d->train_pictures = d->pictures * d->train, d->test_pictures = d->pictures * d->test;
 }
 
 int plan_data(struct plan *p, int64_t tokens, int64_t answers, int64_t samples, int tasks)

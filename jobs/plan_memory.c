@@ -12,9 +12,11 @@
 #include "model/bert.h"
 #include "model/sentence_dir.h"
 
-/* Measured on x86-64 Debian 12 as what is left of a small run's memory when everything else here is taken off: libraries,
- * tokenizer, code that oneDNN compiles for products, allocator. The second: what MPI adds, rising with the ranks. */
-static const double PROGRAM = 46 << 20, PROGRAM_MPI = 24 << 20, PROGRAM_PEER = 64 << 10;
+/* Measured on x86-64 Debian 12, as what is left of runs' memory when everything else here is taken off: libraries and tokenizer;
+ * the code of one product, which oneDNN compiles for every exact shape (model/cpu/product.c keeps 512); what MPI adds, and for
+ * every further rank. */
+static const double PROGRAM = 4 << 20, CODE = 72 << 10, PROGRAM_MPI = 24 << 20, PROGRAM_PEER = 64 << 10;
+enum { CODES = 512 };
 
 enum { QUESTION_TOKENS = 2048 }; // run at once by the encoder (model/text_encoder.c)
 
@@ -96,7 +98,7 @@ static double feature_bytes(const struct plan *p)
     const double one = p->base.has_vision ? (double)v->tokens * v->hidden * (double)dtype_size(p->act) : 0;
     const double room = (double)p->cfg.image.cache_mib * (1 << 20) + 4 * one; // what is in use stays beyond the limit
 
-    return fmin(room, p->data.distinct_pictures * one);
+    return fmin(room, (p->data.train_pictures * p->method.trains + p->data.test_pictures) * one);
 }
 
 /* Shares of other ranks while they are added up, in the group and in the crew. */
@@ -108,6 +110,17 @@ static double exchange_bytes(const struct plan_layout *l)
     if (l->tensor > 1) bytes += SUMS * PANELS * 2.0 * PANEL;
     if (l->groups + l->dedicated > 1) bytes += SUMS * PANELS * 2.0 * PANEL;
     return bytes;
+}
+
+/* Packs differ in length, so nearly each compiles its own; in the last layer some products have other rows. While sequences end
+ * one by one, decoding goes through about half the numbers of rows. */
+static double code_bytes(const struct plan *p, const struct plan_layout *l, const struct plan_model *m)
+{
+    const double passes = p->method.trains ? p->cfg.stage2.epochs * p->data.train / (l->micro * (double)l->groups) : 0;
+    const double packs = p->data.test / (m->prompts * (double)l->groups);
+
+    return CODE * fmin(CODES, 1.5 * passes * m->micro.products + packs * m->prefill.products +
+                                  m->sequences / 2.0 * m->decode.products);
 }
 
 void plan_memory(struct plan_memory *out, const struct plan *p, const struct plan_layout *l, const struct plan_model *m,
@@ -122,6 +135,7 @@ void plan_memory(struct plan_memory *out, const struct plan *p, const struct pla
         out->base = m->base, out->tower = m->tower, out->step = m->step, out->increments = m->increments;
         out->scratch = m->scratch, out->cache = m->cache, out->mapped = m->mapped;
         out->features = feature_bytes(p);
+        out->program += code_bytes(p, l, m);
     }
     if (leads) out->encoder = p->encoder.bytes + p->encoder.scratch;
     if (role == PLAN_LEADER && p->method.trains) // gradients on their way, one slot on its way in

@@ -53,6 +53,7 @@ static void set_limits(struct opened *o)
 
     if (questions < g.batch) g.batch = questions < 1 ? 1 : (int)questions;
     o->answer = generator_model_limits(&g);
+    if (!p->method.trains) return;
     o->train = (struct lvlm_limits){.samples = o->l->micro,
                                     .tokens = d->longest * o->l->micro,
                                     .rows = d->most_answers * o->l->micro,

@@ -75,7 +75,7 @@ static void print_data(struct text *t, const struct plan *p)
         d->measured ? "measured" : "assumed", d->tokens, d->answers, (long long)d->longest, (long long)d->most_answers,
         d->prompt, (long long)d->longest_prompt);
     text_add(t, "           %.0f training records, %.0f questions, %.2f pictures each, %.0f different ones\n", d->train,
-             d->test, d->pictures, d->distinct_pictures);
+             d->test, d->pictures, d->train_pictures + d->test_pictures);
     text_add(t,
              "step       %d samples, at most %d at a time; evaluation: %d answers side by side, %.0f tokens each (at "
              "most %d)\n",

@@ -55,6 +55,7 @@ struct plan_work plan_work_of(const struct plan *p, const struct plan_layout *l,
         const double narrow = least((double)e->cols, (double)e->depth), calls = (double)e->calls;
         double s;
         w.flop += e->flop;
+        w.products += !strncmp(e->op, "linear", 6) || !strcmp(e->op, "gemm");
         if (!strncmp(e->op, "linear", 6)) // the weight is read once a call
             s = e->flop / machine_product(r, narrow) + calls * (double)(e->cols * e->depth) * size / m->read;
         else if (!strcmp(e->op, "gemm"))

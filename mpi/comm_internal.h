@@ -65,7 +65,7 @@ struct comm {
     size_t room_each;
     const void **source;  // (size) whose numbers are added up, in order
     int64_t serial;       // of the last sum
-    double *few;          // (size, FEW_DOUBLES)
+    double *few;          // (size, FEW_DOUBLES), and whatever small each rank gives
     MPI_Request *request; // (2 * size) of gathers, then of each panel
     struct comm_counts counts;
     int odd_rank; // first contribution that was not finite

@@ -113,19 +113,26 @@ int ranks_threads(void)
 
 /* ---- beginning */
 
+/* Ranks that cannot find each other end in MPI_Init with a page of text of every one. */
+static int check_srun(void)
+{
+    bool srun = getenv("SLURM_STEP_NUM_TASKS") && !getenv("OMPI_COMM_WORLD_SIZE");
+
+    if (!srun || getenv("PMIX_NAMESPACE") || getenv("PMI_FD") || getenv("PMI_RANK")) return CL_OK;
+    return err_set(CL_EUSAGE, "srun has started %d processes that cannot talk to each other; hint: srun --mpi=pmix",
+                   launch_size());
+}
+
 /* MPI counts as many ranks as the launcher started? Else each process would believe to be alone. */
 static int check_launch(int size)
 {
     int started = launch_size();
 
     if (size == started) return CL_OK;
-    return err_set(
-        CL_EUSAGE,
-        "started as %d processes that cannot talk to each other (got %d of them in MPI, expected %d); hint: %s",
-        started, size, started,
-        getenv("SLURM_STEP_NUM_TASKS") && !getenv("OMPI_COMM_WORLD_SIZE")
-            ? "srun --mpi=pmix"
-            : "start with the mpirun of the MPI library that cllava is linked with (Open MPI)");
+    return err_set(CL_EUSAGE,
+                   "started as %d processes that cannot talk to each other (got %d of them in MPI, expected %d); hint: "
+                   "start with the mpirun of the MPI library that cllava is linked with (Open MPI), or srun --mpi=pmix",
+                   started, size, started);
 }
 
 static int know_hosts(void)
@@ -144,6 +151,8 @@ int ranks_begin(int argc, char **argv)
     int rc, provided, size;
 
     if (launch_size() == 1) return CL_OK;
+    me.now.rank = launch_rank(); // so that one speaks, should MPI not come up
+    TRY(check_srun());
     MPI_TRY(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided));
     MPI_TRY(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     MPI_TRY(MPI_Comm_size(MPI_COMM_WORLD, &size));

@@ -10,7 +10,6 @@
  * next one travels while this one is added. Nothing waits except for the oldest panel, and in comm_sum_test not even for that.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "io/err.h"
@@ -251,12 +250,13 @@ int comm_find_nonfinite(struct comm *c, int *rank, char *what, size_t room)
     struct found {
         int64_t serial, rank;
         char what[sizeof c->odd_what];
-    } *all = NULL, *first = NULL;
-    int rc = CL_OK;
+    } * all, *first = NULL;
+    int rc;
 
+    _Static_assert(sizeof *all <= FEW_DOUBLES * sizeof *c->few, "one of each rank fits");
     *rank = -1;
     if (comm_alone(c)) return CL_OK;
-    if (!(all = calloc((size_t)c->size, sizeof *all))) FAIL(CL_ENOMEM, "no memory for what %d ranks found", c->size);
+    all = (struct found *)c->few;
     all[c->rank].serial = c->odd_serial;
     all[c->rank].rank = comm_first_nonfinite(c, all[c->rank].what, sizeof all->what);
     TRY(comm_gather(c, all, NULL, sizeof *all));
@@ -266,6 +266,5 @@ int comm_find_nonfinite(struct comm *c, int *rank, char *what, size_t room)
             first = f;
     if (first) *rank = (int)first->rank, snprintf(what, room, "%s", first->what);
 done:
-    free(all);
     return rc;
 }

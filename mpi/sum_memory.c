@@ -155,13 +155,15 @@ static char *room_of(const struct comm_sum *s, int64_t i, int r)
     return s->c->memory->room + (size_t)slot * PANEL * sizeof(float);
 }
 
-/* While a rank waits here its messages that are on their way elsewhere go on too. */
+/* The other rank may want this very processor: it is offered early. Meanwhile this rank's messages that are on their way elsewhere
+ * go on too. */
 static void pause_a_little(int *looks)
 {
+    enum { PATIENCE = 64 };
     int flag;
 
-    if (++*looks % 256 == 0) MPI_Iprobe(MPI_ANY_SOURCE, TAG_NOTHING, MPI_COMM_SELF, &flag, MPI_STATUS_IGNORE);
-    if (*looks > 2000) {
+    if (++*looks % PATIENCE == 0) MPI_Iprobe(MPI_ANY_SOURCE, TAG_NOTHING, MPI_COMM_SELF, &flag, MPI_STATUS_IGNORE);
+    if (*looks > PATIENCE) {
         sched_yield();
         return;
     }
@@ -195,18 +197,14 @@ static bool has_room(struct comm_sum *s, int64_t i, bool wait)
     return all_have(s, offsetof(struct counts, taken), s->turn + i + 1 - DEPTH, wait);
 }
 
-/* Numbers into a room, as they travel. Past the caches when they are many: else every line would be fetched from where the others
- * have read it, only to be overwritten (between processors that share no cache that costs three times the copy itself). */
+/* Numbers into a room, as they travel; past the caches: else every line would be fetched from where the others have read it, only
+ * to be overwritten (between processors that share no cache that takes three times as long as the copy itself). */
 static void put(const struct comm_sum *s, char *room, const float *x, int64_t n)
 {
-    bool many = s->n > FEW;
-
     if (s->wire == DT_BF16)
-        (many ? add_narrow_past : add_narrow)((uint16_t *)room, x, n);
-    else if (many)
-        add_copy_past(room, x, (size_t)n * sizeof *x);
+        add_narrow_past((uint16_t *)room, x, n);
     else
-        memcpy(room, x, (size_t)n * sizeof *x);
+        add_copy_past(room, x, (size_t)n * sizeof *x);
 }
 
 static int post(struct comm_sum *s, int64_t i)

@@ -16,7 +16,7 @@ if ldd "$CLLAVA" | grep -q libasan; then
 fi
 memory_of=$PROGRAMS/memory_of
 
-"$CLLAVA" demo demo --write-only --train 60 --test 16 >out 2>err || fail 'writing the stream'
+"$CLLAVA" demo demo --write-only --train 120 --test 32 >out 2>err || fail 'writing the stream'
 mkdir wide
 "$CLLAVA" bench --write-base wide --shape s >out 2>err || fail 'writing a base'
 cp demo/base/{tokenizer.json,tokenizer_config.json,generation_config.json} wide/
@@ -26,7 +26,8 @@ sed -i -E 's/"image_token_index": [0-9]+/"image_token_index": 3/' wide/config.js
 # settings BASE PRECISION TENSOR: of plan and of the run.
 settings() {
     echo "--set base=$work/$1 --set encoder=base --set precision=$2 --set parallel.tensor=$3 --set output=$work/run --set threads=1"
-    echo "--set stage1.epochs=1 --set stage2.epochs=1 --set stage2.batch=16 --set stage2.micro_batch=4 --set eval.batch=16"
+    echo "--set stage1.epochs=1 --set stage2.epochs=1"
+    [[ $1 != wide ]] || echo "--set stage2.batch=16 --set stage2.micro_batch=4 --set eval.batch=16 --set data.limit=60 --set eval.limit=16"
 }
 
 # compare NAME RANKS COMMAND..: the last run's memory against the plan in `planned` (JSON).
@@ -57,13 +58,14 @@ train() {
     compare "$name"
 }
 
-train 'small f32' 1 demo/base f32 1
+train 'demo f32' 1 demo/base f32 1
 train 'wide f32' 1 wide f32 1
 if grep -q avx512bw /proc/cpuinfo; then
+    train 'demo bf16' 1 demo/base bf16 1
     train 'wide bf16' 1 wide bf16 1
     checkpoint=$(ls run/checkpoint-task3-*.h5)
     # shellcheck disable=SC2046
-    "$memory_of" evaluated "$CLLAVA" eval "$checkpoint" --quiet >out 2>err || fail 'evaluation'
+    "$memory_of" evaluated "$CLLAVA" eval "$checkpoint" --output answers --quiet >out 2>err || fail 'evaluation'
     mv evaluated memory
     # shellcheck disable=SC2046
     "$CLLAVA" plan demo/continual_llava.yaml $(settings wide bf16 1) --ranks 1 --eval --json >planned 2>err || fail 'plan of an evaluation'

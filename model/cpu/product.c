@@ -59,6 +59,7 @@ static int open_store(void)
 
     if (store.engine) return CL_OK;
     for (int i = 0; i < SLOTS; i++) store.list[i] = -1;
+    DNN(dnnl_set_primitive_cache_capacity(0)); // what is compiled is kept here, not there too
     DNN(dnnl_engine_create(&store.engine, dnnl_cpu, 0));
     DNN(dnnl_stream_create(&store.stream, store.engine, dnnl_stream_default_flags));
     rc = CL_OK;
