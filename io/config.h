@@ -75,6 +75,7 @@ struct config {
     struct {
         int tensor;
         char *coordinator, *wire;
+        bool overlap;
     } parallel;
     struct {
         double seconds;

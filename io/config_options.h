@@ -121,6 +121,8 @@
       "rank 0 also computes, or only coordinates") \
     X(WORD,   "parallel.wire",         parallel.wire,         "f32",   0, 0,    "f32, bf16", PLACE, \
       "numbers that ranks of one copy of the base exchange: bf16 halves the bytes and rounds partial sums") \
+    X(BOOL,   "parallel.overlap",      parallel.overlap,      "false", 0, 0,    NULL, PLACE, \
+      "micro-batches are computed in two halves: what the ranks of a copy exchange for one travels while the other computes") \
     X(DOUBLE, "watchdog.seconds",      watchdog.seconds,      "120",   0, 1e9,  NULL, PLACE, \
       "a rank that stands so long in one exchange with others hangs: the job ends; 0: never") \
     X(INT64,  "checkpoint.every_steps", checkpoint.every_steps, "200", 0, 1e15, NULL, PLACE, \

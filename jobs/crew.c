@@ -58,6 +58,7 @@ static int tell_job(const struct config *f, unsigned parts)
     message_put_int(&m, WORLD_JOB);
     message_put_int(&m, f->parallel.tensor), message_put_int(&m, !strcmp(f->parallel.coordinator, "dedicated"));
     message_put_int(&m, !strcmp(f->parallel.wire, "bf16") ? DT_BF16 : DT_F32);
+    message_put_int(&m, f->parallel.overlap);
     message_put_double(&m, f->watchdog.seconds);
     message_put_int(&m, parts);
     message_put_text(&m, yaml);
@@ -81,6 +82,7 @@ int crew_open(struct crew **out, struct job *j, unsigned parts)
     TRY(tell_job(f, parts));
     TRY(ranks_layout(f->parallel.tensor, !strcmp(f->parallel.coordinator, "dedicated"),
                      strcmp(f->parallel.wire, "bf16") ? DT_F32 : DT_BF16));
+    ranks_set_overlap(f->parallel.overlap);
     crew_begin(c);
     watch_set_limit(f->watchdog.seconds);
     c->comm = r->crew, c->groups = r->groups, c->first = r->dedicated;

@@ -538,6 +538,7 @@ static int serve_job(struct message *m)
     int tensor = (int)message_int(m);
     bool dedicated = message_int(m) != 0;
     enum dtype wire = (enum dtype)message_int(m);
+    bool overlap = message_int(m) != 0;
     double seconds = message_double(m);
     unsigned parts = (unsigned)message_int(m);
     const char *text = message_text(m);
@@ -545,6 +546,7 @@ static int serve_job(struct message *m)
     TRY(message_check(m, "about a job"));
     if ((rc = ranks_layout(tensor, dedicated, wire)) == CL_ECONFIG) return CL_OK; // rank 0 has it too, and says it
     if (rc) goto done;
+    ranks_set_overlap(overlap);
     watch_set_limit(seconds);
     TRY(config_load_text(&cfg, text, "configuration of rank 0", NULL, 0, 0));
     if (parts & JOB_TRAIN) TRY(signal_install());

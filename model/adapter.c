@@ -215,13 +215,13 @@ int adapter_forward(struct lvlm *m, int l, struct tensor y, struct tensor u, str
     struct tensor scaled = u;
 
     if (!ad || !ad->slots) return CL_OK;
-    TRY(be->gemm(u, x, false, k->A[l], true, false));
+    OP(be->gemm(u, x, false, k->A[l], true, false));
     if (save) { // the backward pass needs u as it is
         scaled = arena_tensor(&m->arena, u.type, u.rows, u.cols);
-        TRY(be->copy(scaled, u));
+        OP(be->copy(scaled, u));
     }
-    TRY(be->adapter_scale(scaled, ad->coef, cu, samples, k->slots, k->rank));
-    TRY(be->gemm(y, scaled, false, k->B[l], true, true));
+    OP(be->adapter_scale(scaled, ad->coef, cu, samples, k->slots, k->rank));
+    OP(be->gemm(y, scaled, false, k->B[l], true, true));
     rc = CL_OK;
 done:
     arena_back(&m->arena, mark);
@@ -240,17 +240,17 @@ int adapter_backward(struct lvlm *m, int l, struct tensor dx, double *dcoef, str
 
     if (!ad || !ad->slots) return CL_OK;
     v = arena_tensor(&m->arena, be->act, u.rows, u.cols);
-    TRY(be->gemm(v, dy, false, k->B[l], false, false));
-    TRY(be->adapter_coef_back(dcoef, u, v, cu, samples, k->slots, k->rank)); // before either is scaled
-    TRY(be->adapter_scale(u, ad->coef, cu, samples, k->slots, k->rank));     // routing is per sample
-    TRY(be->adapter_scale(v, ad->coef, cu, samples, k->slots, k->rank));
+    OP(be->gemm(v, dy, false, k->B[l], false, false));
+    OP(be->adapter_coef_back(dcoef, u, v, cu, samples, k->slots, k->rank)); // before either is scaled
+    OP(be->adapter_scale(u, ad->coef, cu, samples, k->slots, k->rank));     // routing is per sample
+    OP(be->adapter_scale(v, ad->coef, cu, samples, k->slots, k->rank));
     own_u = tensor_block(u, 0, u.rows, 0, learned);
     own_v = tensor_block(v, 0, v.rows, 0, learned);
     if (learned) {
-        TRY(be->gemm(tensor_of(k->dB[l].data, DT_F32, m->D, learned), dy, true, own_u, false, true));
-        TRY(be->gemm(tensor_of(k->dA[l].data, DT_F32, learned, m->own.H), own_v, true, x, false, true));
+        OP(be->gemm(tensor_of(k->dB[l].data, DT_F32, m->D, learned), dy, true, own_u, false, true));
+        OP(be->gemm(tensor_of(k->dA[l].data, DT_F32, learned, m->own.H), own_v, true, x, false, true));
     }
-    if (dx.data) TRY(be->gemm(dx, v, false, k->A[l], false, true));
+    if (dx.data) OP(be->gemm(dx, v, false, k->A[l], false, true));
     rc = CL_OK;
 done:
     arena_back(&m->arena, mark);

@@ -13,7 +13,6 @@
 #include "model/lvlm_internal.h"
 #include "mpi/watch.h"
 
-#include <math.h>
 #include <string.h>
 
 int as_activation(struct lvlm *m, struct tensor *out, struct tensor t)
@@ -27,7 +26,7 @@ int as_activation(struct lvlm *m, struct tensor *out, struct tensor t)
 /* Rows of layer l's query side. */
 static int64_t query_rows(const struct lvlm *m, const struct pass *p, int l, int64_t n, int64_t rows)
 {
-    return p->rows_only && l == m->c.text.layers - 1 ? rows : n;
+    return pass_narrows(m, p, l) ? rows : n;
 }
 
 static void carve_layer(struct lvlm *m, struct layer_acts *a, int64_t n, int64_t r, const struct pass *p)
@@ -162,130 +161,151 @@ static int embed_batch(struct lvlm *m, const struct pass *p)
 
     TRY(embed_tokens(m, p->b, x));
     if (p->b->pictures) TRY(embed_pictures(m, p->b, x));
-    TRY(group_reduce(m, x, SUM_EMBEDDING, -1));
+    TRY(group_sum(m, x, SUM_EMBEDDING, -1));
     rc = CL_OK;
 done:
     return rc;
 }
 
 /* q, k, v of the layer, turned by RoPE. */
-static int project_qkv(struct lvlm *m, const struct pass *p, int l, bool rows_only)
+static int project_qkv(struct lvlm *m, const struct span *s, int l)
 {
     int rc;
     const struct backend *be = m->be;
     const struct layer_weights *w = &m->layer[l];
-    struct layer_acts *a = &m->act[l];
+    const struct layer_acts a = span_acts(m, s, l);
+    const struct attention_shape shape = span_shape(m, s, l);
     size_t mark = arena_mark(&m->arena);
-    struct tensor h = arena_tensor(&m->arena, be->act, a->x.rows, m->D), hq = h;
-    const int32_t *pos_q = rows_only ? m->row_pos : p->b->pos;
+    struct tensor h = arena_tensor(&m->arena, be->act, a.x.rows, m->D), hq = h;
     int hd = m->c.text.head_dim;
 
-    TRY(be->rmsnorm(h, a->rstd1, a->x, w->attention_norm, m->c.text.eps));
-    TRY(be->linear(a->k, h, w->k, w->k_bias, false));
-    TRY(be->linear(a->v, h, w->v, w->v_bias, false));
-    if (rows_only) {
-        hq = arena_tensor(&m->arena, be->act, a->q.rows, m->D);
-        TRY(be->gather(hq, h, p->b->row));
+    OP(be->rmsnorm(h, a.rstd1, a.x, w->attention_norm, m->c.text.eps));
+    OP(be->linear(a.k, h, w->k, w->k_bias, false));
+    OP(be->linear(a.v, h, w->v, w->v_bias, false));
+    if (pass_narrows(m, s->p, l)) {
+        hq = arena_tensor(&m->arena, be->act, a.q.rows, m->D);
+        OP(be->gather(hq, h, s->row));
     }
-    TRY(be->linear(a->q, hq, w->q, w->q_bias, false));
-    TRY(be->rope(a->q, m->own.heads, hd, pos_q, m->rope_cos, m->rope_sin, false));
-    TRY(be->rope(a->k, m->own.kv_heads, hd, p->b->pos, m->rope_cos, m->rope_sin, false));
+    OP(be->linear(a.q, hq, w->q, w->q_bias, false));
+    OP(be->rope(a.q, m->own.heads, hd, shape.q_pos, m->rope_cos, m->rope_sin, false));
+    OP(be->rope(a.k, m->own.kv_heads, hd, s->pos, m->rope_cos, m->rope_sin, false));
     rc = CL_OK;
 done:
     arena_back(&m->arena, mark);
     return rc;
 }
 
-static struct attention_shape shape_of(const struct lvlm *m, const struct pass *p, bool rows_only)
-{
-    const struct packed_batch *b = p->b;
+/* A block is cut in two where the ranks exchange its result: up to where its sum begins, and from where that has ended. In
+ * between no scratch is held. */
 
-    return (struct attention_shape){.samples = b->samples,
-                                    .cu_q = rows_only ? b->cu_row : b->cu,
-                                    .cu_k = b->cu,
-                                    .q_pos = rows_only ? m->row_pos : b->pos,
-                                    .causal = true,
-                                    .heads = m->own.heads,
-                                    .kv_heads = m->own.kv_heads,
-                                    .head_dim = m->c.text.head_dim,
-                                    .scale = 1.0f / sqrtf((float)m->c.text.head_dim)};
-}
-
-/* x2 = x + W_o attention(..) + increments. */
-static int attention_block(struct lvlm *m, const struct pass *p, int l)
+/* x2 := this rank's part of W_o attention(..) + increments. */
+static int attention_begin(struct lvlm *m, const struct span *s, int l)
 {
     int rc;
     const struct backend *be = m->be;
-    struct layer_acts *a = &m->act[l];
-    bool rows_only = p->rows_only && l == m->c.text.layers - 1;
-    struct attention_shape s = shape_of(m, p, rows_only);
-    struct tensor k = a->k, v = a->v, x = a->x;
-    size_t mark = arena_mark(&m->arena);
+    const struct layer_acts a = span_acts(m, s, l);
+    const struct pass *p = s->p;
+    struct attention_shape shape = span_shape(m, s, l);
+    struct tensor k = a.k, v = a.v;
 
-    TRY(project_qkv(m, p, l, rows_only));
+    TRY(project_qkv(m, s, l));
     if (p->kv) TRY(kv_store(p->kv, l, p, k, v));
     if (p->kv && kv_decoding(p->kv)) {
         k = kv_keys(p->kv, l), v = kv_values(p->kv, l);
-        kv_attention(p->kv, p, &s);
+        kv_attention(p->kv, p, &shape);
     }
-    TRY(be->attention(a->o, p->save ? a->lse : NULL, a->q, k, v, &s));
-    TRY(be->linear(a->x2, a->o, m->layer[l].o, m->layer[l].o_bias, false));
-    TRY(adapter_forward(m, l, a->x2, a->u, a->o, p->ad, s.cu_q, s.samples, p->save));
-    TRY(group_reduce(m, a->x2, SUM_ATTENTION, l));
-    if (rows_only) {
-        x = arena_tensor(&m->arena, DT_F32, a->x2.rows, m->D);
-        TRY(be->gather(x, a->x, p->b->row));
+    OP(be->attention(a.o, p->save ? a.lse : NULL, a.q, k, v, &shape));
+    OP(be->linear(a.x2, a.o, m->layer[l].o, m->layer[l].o_bias, false));
+    TRY(adapter_forward(m, l, a.x2, a.u, a.o, &s->ad, shape.cu_q, shape.samples, p->save));
+    TRY(group_begin(m, s->i, a.x2, SUM_ATTENTION, l));
+done:
+    return rc;
+}
+
+/* x2 += x. */
+static int attention_end(struct lvlm *m, const struct span *s, int l)
+{
+    int rc;
+    const struct layer_acts a = span_acts(m, s, l);
+    struct tensor x = a.x;
+    size_t mark = arena_mark(&m->arena);
+
+    TRY(group_end(m, s->i));
+    if (pass_narrows(m, s->p, l)) {
+        x = arena_tensor(&m->arena, DT_F32, a.x2.rows, m->D);
+        OP(m->be->gather(x, a.x, s->row));
     }
-    TRY(be->add(a->x2, x));
+    OP(m->be->add(a.x2, x));
     rc = CL_OK;
 done:
     arena_back(&m->arena, mark);
     return rc;
 }
 
-/* out = x2 + W_down (act(gate) * up). */
-static int mlp_block(struct lvlm *m, const struct pass *p, int l, struct tensor out)
+/* x of the next layer := this rank's part of W_down (act(gate) * up). */
+static int mlp_begin(struct lvlm *m, const struct span *s, int l)
 {
     int rc;
     const struct backend *be = m->be;
     const struct layer_weights *w = &m->layer[l];
-    struct layer_acts *a = &m->act[l];
+    const struct layer_acts a = span_acts(m, s, l);
+    const struct tensor out = span_queries(m, s, l, m->act[l + 1].x);
     size_t mark = arena_mark(&m->arena);
-    struct tensor h = arena_tensor(&m->arena, be->act, a->x2.rows, m->D), g = a->gate;
+    struct tensor h = arena_tensor(&m->arena, be->act, a.x2.rows, m->D), g = a.gate;
 
-    TRY(be->rmsnorm(h, a->rstd2, a->x2, w->mlp_norm, m->c.text.eps));
-    TRY(be->linear(a->gate, h, w->gate, w->gate_bias, false));
-    TRY(be->linear(a->up, h, w->up, w->up_bias, false));
-    if (p->save) g = arena_tensor(&m->arena, be->act, a->gate.rows, m->own.F); // the backward pass needs gate itself
-    TRY(be->glu(g, a->gate, a->up, m->c.text.act));
-    TRY(be->linear(out, g, w->down, w->down_bias, false));
-    TRY(group_reduce(m, out, SUM_MLP, l));
-    TRY(be->add(out, a->x2));
-    rc = CL_OK;
+    OP(be->rmsnorm(h, a.rstd2, a.x2, w->mlp_norm, m->c.text.eps));
+    OP(be->linear(a.gate, h, w->gate, w->gate_bias, false));
+    OP(be->linear(a.up, h, w->up, w->up_bias, false));
+    if (s->p->save) g = arena_tensor(&m->arena, be->act, a.gate.rows, m->own.F); // the backward pass needs gate itself
+    OP(be->glu(g, a.gate, a.up, m->c.text.act));
+    OP(be->linear(out, g, w->down, w->down_bias, false));
+    TRY(group_begin(m, s->i, out, SUM_MLP, l));
 done:
     arena_back(&m->arena, mark);
+    return rc;
+}
+
+/* x of the next layer += x2. */
+static int mlp_end(struct lvlm *m, const struct span *s, int l)
+{
+    int rc;
+
+    TRY(group_end(m, s->i));
+    OP(m->be->add(span_queries(m, s, l, m->act[l + 1].x), span_acts(m, s, l).x2));
+    rc = CL_OK;
+done:
     return rc;
 }
 
 int decoder_run(struct lvlm *m, const struct pass *p)
 {
     int rc;
-    int L = m->c.text.layers;
+    int L = m->c.text.layers, spans;
+    struct span s[SPANS];
 
     if (p->rows_only)
         for (int64_t i = 0; i < p->b->rows; i++) m->row_pos[i] = p->b->pos[p->b->row[i]];
     TRY(embed_batch(m, p));
+    spans = span_make(s, m, p);
     for (int l = 0; l < L; l++) {
         watch_beat(); // whoever waits for this rank may know that it works
-        TRY(attention_block(m, p, l));
-        TRY(mlp_block(m, p, l, m->act[l + 1].x));
+        for (int i = 0; i < spans; i++) {
+            if (l > 0) TRY(mlp_end(m, &s[i], l - 1));
+            TRY(attention_begin(m, &s[i], l));
+        }
+        for (int i = 0; i < spans; i++) {
+            TRY(attention_end(m, &s[i], l));
+            TRY(mlp_begin(m, &s[i], l));
+        }
     }
+    for (int i = 0; i < spans; i++) TRY(mlp_end(m, &s[i], L - 1));
     TRY(m->be->rmsnorm(m->final_h, m->final_rstd, m->act[L].x, m->final_norm, m->c.text.eps));
     rc = CL_OK;
 done:
     return rc;
 }
 
+/* A single span of all samples needs at least what two spans do: no scratch is held while the other works. */
 int decoder_measure(struct lvlm *m, const struct pass *p)
 {
     int rc;

@@ -10,60 +10,86 @@
 #include "model/lvlm_internal.h"
 #include "mpi/watch.h"
 
-#include <math.h>
 #include <string.h>
 
-/* dx := gradient in front of the MLP, given that behind it. */
-static int mlp_back(struct lvlm *m, int l, struct tensor dx)
+/* What is on its way down. */
+struct descent {
+    struct tensor rows; // (rows, D) f32 dx of the last layer's answer rows
+    struct tensor all;  // (n, D) f32 dx of every token, below
+    struct tensor dh;   // (n, D) f32 gradient at what a norm gave; a span's begins where its tokens do
+    double *dcoef;      // (samples, slots) of the batch
+};
+
+/* The span's dx on layer l's query side, and dh for so many rows. */
+static struct tensor dx_of(const struct lvlm *m, const struct span *s, int l, const struct descent *d)
+{
+    return span_queries(m, s, l, pass_narrows(m, s->p, l) ? d->rows : d->all);
+}
+
+static struct tensor dh_of(const struct span *s, const struct descent *d, int64_t rows)
+{
+    return tensor_rows(d->dh, s->at, rows);
+}
+
+/* dh := this rank's part of the gradient at the MLP's input. */
+static int mlp_back_begin(struct lvlm *m, const struct span *s, int l, const struct descent *d)
 {
     int rc;
     const struct backend *be = m->be;
     const struct layer_weights *w = &m->layer[l];
-    struct layer_acts *a = &m->act[l];
+    const struct layer_acts a = span_acts(m, s, l);
+    const struct tensor dx = dx_of(m, s, l, d), dh = dh_of(s, d, dx.rows);
     size_t mark = arena_mark(&m->arena);
     struct tensor dy, dg = arena_tensor(&m->arena, be->act, dx.rows, m->own.F);
-    struct tensor dh = arena_tensor(&m->arena, DT_F32, dx.rows, m->D);
 
-    TRY(as_activation(m, &dy, dx));
-    TRY(be->linear_back(dg, dy, w->down, false));
-    TRY(be->glu_back(a->gate, a->up, dg, m->c.text.act)); // gate, up become their gradients
-    TRY(be->linear_back(dh, a->gate, w->gate, false));
-    TRY(be->linear_back(dh, a->up, w->up, true));
-    TRY(group_copy_back(m, dh, SUM_MLP_BACK, l));
-    TRY(be->rmsnorm_back(dx, dh, a->x2, w->mlp_norm, a->rstd2));
-    rc = CL_OK;
+    OP(as_activation(m, &dy, dx));
+    OP(be->linear_back(dg, dy, w->down, false));
+    OP(be->glu_back(a.gate, a.up, dg, m->c.text.act)); // gate, up become their gradients
+    OP(be->linear_back(dh, a.gate, w->gate, false));
+    OP(be->linear_back(dh, a.up, w->up, true));
+    TRY(group_begin(m, s->i, dh, SUM_MLP_BACK, l));
 done:
     arena_back(&m->arena, mark);
+    return rc;
+}
+
+/* dx := gradient in front of the MLP. */
+static int mlp_back_end(struct lvlm *m, const struct span *s, int l, const struct descent *d)
+{
+    int rc;
+    const struct layer_acts a = span_acts(m, s, l);
+    const struct tensor dx = dx_of(m, s, l, d);
+
+    TRY(group_end(m, s->i));
+    OP(m->be->rmsnorm_back(dx, dh_of(s, d, dx.rows), a.x2, m->layer[l].mlp_norm, a.rstd2));
+    rc = CL_OK;
+done:
     return rc;
 }
 
 /* dq, dk, dv (RoPE undone) from the gradient at x2, the increments' gradients on the way. */
-static int attention_back(struct lvlm *m, const struct pass *p, int l, struct tensor dx, double *dcoef,
-                          struct tensor dq, struct tensor dk, struct tensor dv)
+static int attention_back(struct lvlm *m, const struct span *s, int l, const struct descent *d, struct tensor dq,
+                          struct tensor dk, struct tensor dv)
 {
     int rc;
     const struct backend *be = m->be;
-    struct layer_acts *a = &m->act[l];
-    bool rows_only = p->rows_only && l == m->c.text.layers - 1;
-    const struct packed_batch *b = p->b;
+    const struct layer_acts a = span_acts(m, s, l);
+    const struct attention_shape shape = span_shape(m, s, l);
+    double *dcoef = d->dcoef ? d->dcoef + (int64_t)s->sample_at * s->ad.slots : NULL; // NULL: memory is measured
     size_t mark = arena_mark(&m->arena);
     int hd = m->c.text.head_dim;
-    const int32_t *pos_q = rows_only ? m->row_pos : b->pos;
-    struct attention_shape s = {
-        b->samples, rows_only ? b->cu_row : b->cu, b->cu, NULL, pos_q, true, m->own.heads, m->own.kv_heads,
-        hd,         1.0f / sqrtf((float)hd)};
     struct tensor dy, d_o = {NULL, be->act, 0, 0, 0};
 
-    TRY(as_activation(m, &dy, dx));
+    OP(as_activation(m, &dy, dx_of(m, s, l, d)));
     if (l > 0) {
-        d_o = arena_tensor(&m->arena, be->act, a->o.rows, m->own.H);
-        TRY(be->linear_back(d_o, dy, m->layer[l].o, false));
+        d_o = arena_tensor(&m->arena, be->act, a.o.rows, m->own.H);
+        OP(be->linear_back(d_o, dy, m->layer[l].o, false));
     }
-    TRY(adapter_backward(m, l, d_o, dcoef, dy, a->o, a->u, p->ad, s.cu_q, s.samples));
+    TRY(adapter_backward(m, l, d_o, dcoef, dy, a.o, a.u, &s->ad, shape.cu_q, shape.samples));
     if (l > 0) {
-        TRY(be->attention_back(dq, dk, dv, d_o, a->o, a->q, a->k, a->v, a->lse, &s));
-        TRY(be->rope(dq, m->own.heads, hd, pos_q, m->rope_cos, m->rope_sin, true));
-        TRY(be->rope(dk, m->own.kv_heads, hd, b->pos, m->rope_cos, m->rope_sin, true));
+        OP(be->attention_back(dq, dk, dv, d_o, a.o, a.q, a.k, a.v, a.lse, &shape));
+        OP(be->rope(dq, m->own.heads, hd, shape.q_pos, m->rope_cos, m->rope_sin, true));
+        OP(be->rope(dk, m->own.kv_heads, hd, s->pos, m->rope_cos, m->rope_sin, true));
     }
     rc = CL_OK;
 done:
@@ -71,69 +97,90 @@ done:
     return rc;
 }
 
-/* dx (n, D) := gradient in front of the layer; dx2 is that at x2: the same buffer, or the answer rows' of the last layer. */
-static int attention_input_back(struct lvlm *m, const struct pass *p, int l, struct tensor dx, struct tensor dx2,
-                                struct tensor dq, struct tensor dk, struct tensor dv)
+/* dh := this rank's part of the gradient at the input of q, k, v. In the last layer dx grows from the answer rows to all. */
+static int attention_input_back(struct lvlm *m, const struct span *s, int l, const struct descent *d, struct tensor dq,
+                                struct tensor dk, struct tensor dv)
 {
     int rc;
     const struct backend *be = m->be;
     const struct layer_weights *w = &m->layer[l];
-    struct layer_acts *a = &m->act[l];
+    const struct tensor dh = dh_of(s, d, s->n), dx = span_tokens(s, d->all);
     size_t mark = arena_mark(&m->arena);
-    struct tensor dh = arena_tensor(&m->arena, DT_F32, a->x.rows, m->D);
 
-    TRY(be->linear_back(dh, dk, w->k, false));
-    TRY(be->linear_back(dh, dv, w->v, true));
-    if (dx2.data == dx.data) {
-        TRY(be->linear_back(dh, dq, w->q, true));
+    OP(be->linear_back(dh, dk, w->k, false));
+    OP(be->linear_back(dh, dv, w->v, true));
+    if (!pass_narrows(m, s->p, l)) {
+        OP(be->linear_back(dh, dq, w->q, true));
     } else {
-        struct tensor dhq = arena_tensor(&m->arena, DT_F32, dx2.rows, m->D);
-        TRY(be->linear_back(dhq, dq, w->q, false));
-        TRY(be->scatter_add(dh, dhq, p->b->row));
-        TRY(be->zero(dx));
-        TRY(be->scatter_add(dx, dx2, p->b->row));
+        struct tensor dhq = arena_tensor(&m->arena, DT_F32, dq.rows, m->D);
+        OP(be->linear_back(dhq, dq, w->q, false));
+        OP(be->scatter_add(dh, dhq, s->row));
+        OP(be->zero(dx));
+        OP(be->scatter_add(dx, dx_of(m, s, l, d), s->row));
     }
-    TRY(group_copy_back(m, dh, SUM_ATTENTION_BACK, l));
-    TRY(be->rmsnorm_back(dx, dh, a->x, w->attention_norm, a->rstd1));
     rc = CL_OK;
 done:
     arena_back(&m->arena, mark);
     return rc;
 }
 
-static int layer_back(struct lvlm *m, const struct pass *p, int l, struct tensor dx, struct tensor dx2, double *dcoef)
+/* Below layer 0's o_proj nothing is left to do. */
+static int attention_back_begin(struct lvlm *m, const struct span *s, int l, const struct descent *d)
 {
     int rc;
-    struct layer_acts *a = &m->act[l];
+    const struct layer_acts a = span_acts(m, s, l);
     size_t mark = arena_mark(&m->arena);
-    struct tensor dq = arena_tensor(&m->arena, m->be->act, a->q.rows, m->own.H);
-    struct tensor dk = arena_tensor(&m->arena, m->be->act, a->k.rows, m->own.KV);
-    struct tensor dv = arena_tensor(&m->arena, m->be->act, a->v.rows, m->own.KV);
+    struct tensor dq = arena_tensor(&m->arena, m->be->act, a.q.rows, m->own.H);
+    struct tensor dk = arena_tensor(&m->arena, m->be->act, a.k.rows, m->own.KV);
+    struct tensor dv = arena_tensor(&m->arena, m->be->act, a.v.rows, m->own.KV);
 
-    TRY(mlp_back(m, l, dx2));
-    TRY(attention_back(m, p, l, dx2, dcoef, dq, dk, dv));
-    if (l > 0) TRY(attention_input_back(m, p, l, dx, dx2, dq, dk, dv));
-    rc = CL_OK;
+    TRY(attention_back(m, s, l, d, dq, dk, dv));
+    if (l == 0) goto done;
+    TRY(attention_input_back(m, s, l, d, dq, dk, dv));
+    TRY(group_begin(m, s->i, dh_of(s, d, s->n), SUM_ATTENTION_BACK, l));
 done:
     arena_back(&m->arena, mark);
+    return rc;
+}
+
+/* dx := gradient in front of the layer. */
+static int attention_back_end(struct lvlm *m, const struct span *s, int l, const struct descent *d)
+{
+    int rc;
+    const struct layer_acts a = span_acts(m, s, l);
+
+    TRY(group_end(m, s->i));
+    OP(m->be->rmsnorm_back(span_tokens(s, d->all), dh_of(s, d, s->n), a.x, m->layer[l].attention_norm, a.rstd1));
+    rc = CL_OK;
+done:
     return rc;
 }
 
 int decoder_backward(struct lvlm *m, const struct pass *p, double *dcoef)
 {
     int rc;
-    int L = m->c.text.layers;
+    const int L = m->c.text.layers;
+    struct span s[SPANS];
+    const int spans = span_make(s, m, p);
     size_t mark = arena_mark(&m->arena);
-    struct tensor rows = arena_tensor(&m->arena, DT_F32, p->b->rows, m->D); // gradient of the answer rows, last layer
-    struct tensor all = arena_tensor(&m->arena, DT_F32, p->b->n, m->D);     // of every token, below
+    const struct descent d = {.rows = arena_tensor(&m->arena, DT_F32, p->b->rows, m->D),
+                              .all = arena_tensor(&m->arena, DT_F32, p->b->n, m->D),
+                              .dh = arena_tensor(&m->arena, DT_F32, p->b->n, m->D),
+                              .dcoef = dcoef};
 
-    TRY(group_copy_back(m, m->dfinal, SUM_LOSS_BACK, -1));
-    TRY(m->be->zero(rows));
-    TRY(m->be->rmsnorm_back(rows, m->dfinal, m->act[L].x, m->final_norm, m->final_rstd));
-    TRY(layer_back(m, p, L - 1, all, rows, dcoef));
-    for (int l = L - 2; l >= 0; l--) {
+    TRY(group_sum(m, m->dfinal, SUM_LOSS_BACK, -1));
+    TRY(m->be->zero(d.rows));
+    TRY(m->be->rmsnorm_back(d.rows, m->dfinal, m->act[L].x, m->final_norm, m->final_rstd));
+    for (int l = L - 1; l >= 0; l--) {
         watch_beat();
-        TRY(layer_back(m, p, l, all, all, dcoef));
+        for (int i = 0; i < spans; i++) {
+            if (l < L - 1) TRY(attention_back_end(m, &s[i], l + 1, &d));
+            TRY(mlp_back_begin(m, &s[i], l, &d));
+        }
+        for (int i = 0; i < spans; i++) {
+            TRY(mlp_back_end(m, &s[i], l, &d));
+            TRY(attention_back_begin(m, &s[i], l, &d));
+        }
     }
     rc = CL_OK;
 done:

@@ -14,25 +14,40 @@ void group_look(struct lvlm *m, enum sum_place place, int layer)
     char what[64];
     int rank;
 
-    m->sums++;
-    if (m->odd.at || !comm_of(m) || (rank = comm_first_nonfinite(comm_of(m), what, sizeof what)) < 0) return;
-    m->odd = (struct odd_sum){m->sums, rank, layer, (int32_t)place};
+    if (!comm_of(m) || (rank = comm_first_nonfinite(comm_of(m), what, sizeof what)) < 0 || m->odd.at) return;
+    m->odd = (struct odd_sum){comm_nonfinite_sum(comm_of(m)), rank, layer, (int32_t)place};
+    for (int i = 0; i < SPANS; i++) { // it may be another one that is still on its way
+        const struct travelling *k = &m->travelling[i];
+        if (k->number == m->odd.at) m->odd.place = k->place, m->odd.layer = k->layer;
+    }
 }
 
-int group_reduce(struct lvlm *m, struct tensor t, enum sum_place place, int layer)
+int group_begin(struct lvlm *m, int i, struct tensor t, enum sum_place place, int layer)
 {
-    int rc = tp_reduce(m->tp, t);
+    const bool back = place == SUM_LOSS_BACK || place == SUM_MLP_BACK || place == SUM_ATTENTION_BACK;
+    struct travelling *k = &m->travelling[i];
+    int rc = back ? tp_copy_back_begin(&k->sum, m->tp, t) : tp_reduce_begin(&k->sum, m->tp, t);
 
-    group_look(m, place, layer);
+    k->number = k->sum ? comm_last_sum(comm_of(m)) : 0;
+    k->place = (int32_t)place, k->layer = layer;
     return rc;
 }
 
-int group_copy_back(struct lvlm *m, struct tensor dt, enum sum_place place, int layer)
+int group_end(struct lvlm *m, int i)
 {
-    int rc = tp_copy_back(m->tp, dt);
+    struct travelling *k = &m->travelling[i];
+    int rc = comm_sum_end(k->sum);
 
-    group_look(m, place, layer);
+    k->sum = NULL;
+    group_look(m, (enum sum_place)k->place, k->layer);
     return rc;
+}
+
+int group_sum(struct lvlm *m, struct tensor t, enum sum_place place, int layer)
+{
+    int rc = group_begin(m, 0, t, place, layer);
+
+    return rc ? rc : group_end(m, 0);
 }
 
 int group_check_alike(struct lvlm *m, struct tensor t, const char *name)

@@ -98,6 +98,7 @@ void lvlm_close(struct lvlm *m)
     weights_free(m);
     bank_free(m);
     head_free(m);
+    span_free(m);
     if (m->vision) vision_close(m->vision);
     safetensors_close(m->st);
     if (m->arena.base) m->be->free(m->arena.base);
@@ -279,6 +280,7 @@ static int reserve_tables(struct lvlm *m, const struct lvlm_limits *l)
     int rc;
 
     TRY(host_tables(m, l));
+    TRY(span_reserve(m, l));
     TRY(rope_reserve(m, l->tokens));
     if (l->slots) TRY(bank_reserve(m, l->slots, l->rank));
     if (m->vision) TRY(vision_reserve(m->vision, PICTURES_AT_ONCE, l->samples));

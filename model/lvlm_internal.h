@@ -4,6 +4,7 @@
  *     lvlm.c      life of a model, its memory
  *     adapter.c   increments on o_proj: bank, forward, backward
  *     decoder.c   forward            decoder_back.c   backward          generate.c   KV cache
+ *     span.c      a pass in two halves that take turns
  *     head.c      lm_head: loss, greedy choice, logits
  *     group.c     sums over the ranks that share a model, and where they first were not finite
  *     follow.c    what the leader of these ranks tells the others
@@ -71,9 +72,24 @@ struct numbered {
     int64_t room;
 };
 
+enum { SPANS = 2 }; // of a pass: one, or two that take turns (span.c)
+
+/* A sum over the ranks that travels while they compute something else. */
+struct travelling {
+    struct comm_sum *sum; // NULL: there is none
+    int64_t number;       // comm_last_sum
+    int32_t place, layer; // enum sum_place
+};
+
+/* Arrays of a span that is not at the front of its batch. */
+struct span_room {
+    int64_t *cu, *cu_row; // (samples + 1)
+    int64_t *row;         // (rows)
+};
+
 /* Where a sum over the ranks was first not finite. */
 struct odd_sum {
-    int64_t at; // which sum since the start, 0: all were finite
+    int64_t at; // which sum of the group's, 0: all were finite
     int32_t rank, layer;
     int32_t place; // enum sum_place
 };
@@ -124,7 +140,8 @@ struct lvlm {
     double *dcoef;             // (n_dcoef of room_dcoef) this rank's part since the last lvlm_grads_clear
     int64_t n_dcoef, room_dcoef;
     struct numbered features, caches;
-    int64_t sums; // so far
+    struct travelling travelling[SPANS];
+    struct span_room span_room;
     struct odd_sum odd;
     struct message say; // leader: the order to the members
     bool told, broken;  // leader: members are at work; an error left them out of step, so they are told nothing more
@@ -158,6 +175,29 @@ struct pass {
     bool rows_only;            // last layer for answer rows only
 };
 
+/* Samples of a pass that go through a layer together: all of them, or one half while the other's sum travels. */
+struct span {
+    const struct pass *p;
+    int i;              // which of the spans
+    int sample_at;      // where it begins in the batch:
+    int64_t at, row_at; // token, answer row
+    /* as in struct packed_batch, counted from there */
+    int samples;
+    int64_t n, rows;
+    const int64_t *cu, *cu_row; // (samples + 1)
+    const int64_t *row;         // (rows)
+    const int32_t *pos;         // (n)
+    const int32_t *row_pos;     // (rows)
+    struct adapters ad;         // coefficients of its samples; slots 0: none
+};
+
+/* An operation, and a push for the sums that travel meanwhile. */
+#define OP(call)                                                                                                       \
+    do {                                                                                                               \
+        TRY(call);                                                                                                     \
+        TRY(comm_progress(comm_of(m)));                                                                                \
+    } while (0)
+
 /* weights.c */
 int weights_load(struct lvlm *m);
 void weights_free(struct lvlm *m);
@@ -186,6 +226,18 @@ int decoder_measure(struct lvlm *m, const struct pass *p);
 /* t itself if it has the activation type, else a copy of it from the arena. */
 int as_activation(struct lvlm *m, struct tensor *out, struct tensor t);
 
+/* span.c: room for batches within the limits; the spans of a pass, how many. */
+int span_reserve(struct lvlm *m, const struct lvlm_limits *limits);
+void span_free(struct lvlm *m);
+int span_make(struct span s[SPANS], const struct lvlm *m, const struct pass *p);
+/* In layer l the query side (q, o, u, x2, gate, up) is that of the answer rows alone. */
+bool pass_narrows(const struct lvlm *m, const struct pass *p, int l);
+/* The span's rows of a tensor that has a row for every token; for everything on layer l's query side. */
+struct tensor span_tokens(const struct span *s, struct tensor t);
+struct tensor span_queries(const struct lvlm *m, const struct span *s, int l, struct tensor t);
+struct layer_acts span_acts(const struct lvlm *m, const struct span *s, int l); // its rows of m->act[l]
+struct attention_shape span_shape(const struct lvlm *m, const struct span *s, int l);
+
 /* decoder_back.c: from dfinal down. */
 int decoder_backward(struct lvlm *m, const struct pass *p, double *dcoef);
 
@@ -199,10 +251,13 @@ int head_loss(struct lvlm *m, const struct packed_batch *b, float *nll, float gr
 /* The greedy choice after each of n rows of final_h. A row without a choice is the leader's error, after the last row. */
 int head_choose(struct lvlm *m, int64_t n, const uint8_t *allowed, int32_t *next);
 
-/* group.c: tp_reduce and tp_copy_back of layer l (-1: embedding or loss), with a look at whether all was finite. */
+/* group.c: tp_reduce or tp_copy_back, as the place says, of layer l (-1: embedding or loss), with a look at whether all was
+ * finite. */
 enum sum_place { SUM_EMBEDDING, SUM_ATTENTION, SUM_MLP, SUM_LOSS_BACK, SUM_MLP_BACK, SUM_ATTENTION_BACK, SUM_TOWER };
-int group_reduce(struct lvlm *m, struct tensor t, enum sum_place place, int layer);
-int group_copy_back(struct lvlm *m, struct tensor dt, enum sum_place place, int layer);
+int group_sum(struct lvlm *m, struct tensor t, enum sum_place place, int layer);
+/* The same beside other work: one of each span, whose t is not to be touched until the end. */
+int group_begin(struct lvlm *m, int span, struct tensor t, enum sum_place place, int layer);
+int group_end(struct lvlm *m, int span);
 /* Debug builds: CL_EINTERNAL when t (rows without gaps) is not the same on all ranks. Not inside a step. */
 int group_check_alike(struct lvlm *m, struct tensor t, const char *name);
 void group_look(struct lvlm *m, enum sum_place place, int layer); // after sums that others made

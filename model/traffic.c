@@ -25,43 +25,61 @@ static void add_head(struct traffic *t, int tensor, int64_t rows, int64_t bytes)
     for (int64_t i = 0; i < rows; i += chunk) add_gather(t, tensor, (rows - i < chunk ? rows - i : chunk) * bytes);
 }
 
-/* Embedding and layers; the last layer's rows apart. */
+/* Both blocks of every layer; the last layer's rows apart. */
 static void add_layers(struct traffic *t, const struct lvlm_config *c, int tensor, int64_t n, int64_t last,
                        enum dtype wire)
 {
+    for (int l = 0; l < c->text.layers; l++)
+        for (int k = 0; k < 2; k++) add_sum(t, tensor, (l == c->text.layers - 1 ? last : n) * c->text.hidden, wire);
+}
+
+static void add_layers_back(struct traffic *t, const struct lvlm_config *c, int tensor, int64_t n, int64_t rows,
+                            enum dtype wire)
+{
     const int64_t D = c->text.hidden;
 
-    add_sum(t, tensor, n * D, wire);
-    for (int l = 0; l < c->text.layers; l++)
-        for (int k = 0; k < 2; k++) add_sum(t, tensor, (l == c->text.layers - 1 ? last : n) * D, wire);
+    for (int l = c->text.layers - 1; l >= 0; l--) {
+        add_sum(t, tensor, (l == c->text.layers - 1 ? rows : n) * D, wire); // in front of the MLP
+        if (l) add_sum(t, tensor, n * D, wire);                             // of q, k, v: keys come from all tokens
+    }
+}
+
+struct traffic traffic_forward_halves(const struct lvlm_config *c, int tensor, const int64_t n[2],
+                                      const int64_t rows[2], enum dtype wire)
+{
+    struct traffic t = {0};
+
+    add_sum(&t, tensor, (n[0] + n[1]) * c->text.hidden, wire);
+    for (int i = 0; i < 2; i++) add_layers(&t, c, tensor, n[i], rows[i], wire);
+    add_head(&t, tensor, rows[0] + rows[1], sizeof(struct softmax_part));
+    return t;
+}
+
+struct traffic traffic_backward_halves(const struct lvlm_config *c, int tensor, const int64_t n[2],
+                                       const int64_t rows[2], enum dtype wire)
+{
+    struct traffic t = {0};
+
+    add_sum(&t, tensor, (rows[0] + rows[1]) * c->text.hidden, wire); // from lm_head
+    for (int i = 0; i < 2; i++) add_layers_back(&t, c, tensor, n[i], rows[i], wire);
+    return t;
 }
 
 struct traffic traffic_forward(const struct lvlm_config *c, int tensor, int64_t n, int64_t rows, enum dtype wire)
 {
-    struct traffic t = {0};
-
-    add_layers(&t, c, tensor, n, rows, wire);
-    add_head(&t, tensor, rows, sizeof(struct softmax_part));
-    return t;
+    return traffic_forward_halves(c, tensor, (int64_t[2]){n}, (int64_t[2]){rows}, wire);
 }
 
 struct traffic traffic_backward(const struct lvlm_config *c, int tensor, int64_t n, int64_t rows, enum dtype wire)
 {
-    struct traffic t = {0};
-    const int64_t D = c->text.hidden;
-
-    add_sum(&t, tensor, rows * D, wire); // from lm_head
-    for (int l = c->text.layers - 1; l >= 0; l--) {
-        add_sum(&t, tensor, (l == c->text.layers - 1 ? rows : n) * D, wire); // in front of the MLP
-        if (l) add_sum(&t, tensor, n * D, wire);                             // of q, k, v: keys come from all tokens
-    }
-    return t;
+    return traffic_backward_halves(c, tensor, (int64_t[2]){n}, (int64_t[2]){rows}, wire);
 }
 
 struct traffic traffic_prefill(const struct lvlm_config *c, int tensor, int64_t n, int64_t prompts, enum dtype wire)
 {
     struct traffic t = {0};
 
+    add_sum(&t, tensor, n * c->text.hidden, wire);
     add_layers(&t, c, tensor, n, prompts, wire);
     add_head(&t, tensor, prompts, sizeof(struct choice));
     return t;

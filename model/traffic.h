@@ -20,6 +20,11 @@ struct traffic { // calls, and bytes that one rank sends, the one that sends mos
 struct traffic traffic_forward(const struct lvlm_config *c, int tensor, int64_t n, int64_t rows, enum dtype wire);
 /* One lvlm_backward after it. */
 struct traffic traffic_backward(const struct lvlm_config *c, int tensor, int64_t n, int64_t rows, enum dtype wire);
+/* The same where parallel.overlap cuts the batch in two: tokens and answer rows of either half. */
+struct traffic traffic_forward_halves(const struct lvlm_config *c, int tensor, const int64_t n[2],
+                                      const int64_t rows[2], enum dtype wire);
+struct traffic traffic_backward_halves(const struct lvlm_config *c, int tensor, const int64_t n[2],
+                                       const int64_t rows[2], enum dtype wire);
 /* One lvlm_prefill of `prompts` prompts, n tokens; one lvlm_decode of n sequences. */
 struct traffic traffic_prefill(const struct lvlm_config *c, int tensor, int64_t n, int64_t prompts, enum dtype wire);
 struct traffic traffic_decode(const struct lvlm_config *c, int tensor, int64_t n, enum dtype wire);

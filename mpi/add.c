@@ -4,6 +4,9 @@
 
 #include <stdbool.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 enum { BLOCK = 1024 };
 
@@ -134,4 +137,36 @@ FOR_EACH_CPU void add_widen(float *out, const uint16_t *x, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) out[i] = widened(x[i]);
+}
+
+#ifdef __SSE2__
+void add_copy_past(void *to, const void *from, size_t bytes)
+{
+    char *out = to;
+    const char *in = from;
+    size_t before = -(uintptr_t)out & 15;
+
+    if (before > bytes) before = bytes;
+    memcpy(out, in, before);
+    for (out += before, in += before, bytes -= before; bytes >= 16; out += 16, in += 16, bytes -= 16)
+        _mm_stream_si128((__m128i *)out, _mm_loadu_si128((const __m128i *)in));
+    memcpy(out, in, bytes);
+    _mm_sfence();
+}
+#else
+void add_copy_past(void *to, const void *from, size_t bytes)
+{
+    memcpy(to, from, bytes);
+}
+#endif
+
+void add_narrow_past(uint16_t *out, const float *x, int64_t n)
+{
+    uint16_t block[BLOCK];
+
+    for (int64_t at = 0; at < n; at += BLOCK) {
+        int64_t now = n - at < BLOCK ? n - at : BLOCK;
+        add_narrow(block, x + at, now);
+        add_copy_past(out + at, block, (size_t)now * sizeof *block);
+    }
 }

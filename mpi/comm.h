@@ -34,6 +34,10 @@ int comm_world_rank(const struct comm *c, int r);
 
 /* Room for sums of up to n numbers: afterwards nothing of this header allocates. Not collective. */
 int comm_reserve(struct comm *c, int64_t n);
+/* Lets sums go through memory where all ranks of c are on one host and that can be had (what is in it is copied once, no message
+ * is sent). The bits are the same. Collective. */
+int comm_share(struct comm *c);
+bool comm_is_shared(const struct comm *c);
 /* Numbers per panel of a sum, bytes of one MPI call (tests make them small); 0: the default. The same on all ranks. Not
  * collective. */
 void comm_set_panel(struct comm *c, int64_t numbers);
@@ -74,6 +78,9 @@ int comm_receive(struct comm *c, void *data, size_t bytes, int from);
 /* The rank of c whose contribution to a sum of this process was not finite first (of several in the same sum the lowest) since
  * the last call, or -1; what: the name of that sum. Each rank sees only what it adds up itself. Not collective. */
 int comm_first_nonfinite(struct comm *c, char *what, size_t room);
+/* Which sum that was, and which one began last: sums of c are counted from 1, alike on all ranks. Not collective. */
+int64_t comm_nonfinite_sum(const struct comm *c);
+int64_t comm_last_sum(const struct comm *c);
 /* The same over all ranks of c: the earliest sum counts, so that the rank is named where it began. Collective. */
 int comm_find_nonfinite(struct comm *c, int *rank, char *what, size_t room);
 

@@ -13,8 +13,8 @@
 #include "mpi/fault.h"
 #include "mpi/watch.h"
 
-static const double PATIENCE = 2e-3;            // s of looking without a pause
-static const struct timespec NAP = {0, 100000}; // then 0.1 ms at a time
+static const double PATIENCE = 2e-3;                // s of looking without a pause
+static const double NAP = 1e-4, LONGEST_NAP = 1e-3; // then pauses: short ones, longer ones for who has waited long
 
 void message_clear(struct message *m)
 {
@@ -208,11 +208,16 @@ done:
 /* Between two looks: the processor is offered to others, and left to them once nothing has come for a while. */
 static void rest(double *since)
 {
-    if (*since == 0) *since = clock_seconds();
-    if (clock_seconds() - *since > PATIENCE)
-        nanosleep(&NAP, NULL);
-    else
+    double now = clock_seconds(), nap;
+
+    if (*since == 0) *since = now;
+    if (now - *since < PATIENCE) {
         sched_yield();
+        return;
+    }
+    nap = (now - *since) / 100;
+    nap = nap < NAP ? NAP : nap > LONGEST_NAP ? LONGEST_NAP : nap;
+    nanosleep(&(struct timespec){.tv_nsec = (long)(nap * 1e9)}, NULL);
 }
 
 /* The next piece of a message, behind what m holds. */

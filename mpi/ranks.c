@@ -113,19 +113,26 @@ int ranks_threads(void)
 
 /* ---- beginning */
 
+/* Ranks that cannot find each other end in MPI_Init with a page of text of every one. */
+static int check_srun(void)
+{
+    bool srun = getenv("SLURM_STEP_NUM_TASKS") && !getenv("OMPI_COMM_WORLD_SIZE");
+
+    if (!srun || getenv("PMIX_NAMESPACE") || getenv("PMI_FD") || getenv("PMI_RANK")) return CL_OK;
+    return err_set(CL_EUSAGE, "srun has started %d processes that cannot talk to each other; hint: srun --mpi=pmix",
+                   launch_size());
+}
+
 /* MPI counts as many ranks as the launcher started? Else each process would believe to be alone. */
 static int check_launch(int size)
 {
     int started = launch_size();
 
     if (size == started) return CL_OK;
-    return err_set(
-        CL_EUSAGE,
-        "started as %d processes that cannot talk to each other (got %d of them in MPI, expected %d); hint: %s",
-        started, size, started,
-        getenv("SLURM_STEP_NUM_TASKS") && !getenv("OMPI_COMM_WORLD_SIZE")
-            ? "srun --mpi=pmix"
-            : "start with the mpirun of the MPI library that cllava is linked with (Open MPI)");
+    return err_set(CL_EUSAGE,
+                   "started as %d processes that cannot talk to each other (got %d of them in MPI, expected %d); hint: "
+                   "start with the mpirun of the MPI library that cllava is linked with (Open MPI), or srun --mpi=pmix",
+                   started, size, started);
 }
 
 static int know_hosts(void)
@@ -144,6 +151,8 @@ int ranks_begin(int argc, char **argv)
     int rc, provided, size;
 
     if (launch_size() == 1) return CL_OK;
+    me.now.rank = launch_rank(); // so that one speaks, should MPI not come up
+    TRY(check_srun());
     MPI_TRY(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided));
     MPI_TRY(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     MPI_TRY(MPI_Comm_size(MPI_COMM_WORLD, &size));
@@ -243,6 +252,11 @@ int ranks_end(int status)
     return status;
 }
 
+void ranks_set_overlap(bool on)
+{
+    me.tp.overlap = on;
+}
+
 static int check_layout(int tensor, bool dedicated)
 {
     int compute = me.now.size - dedicated, n = 0;
@@ -273,6 +287,7 @@ int ranks_layout(int tensor, bool dedicated, enum dtype wire)
     me.now.group = place < 0 ? -1 : place / tensor;
     TRY(comm_split(&me.tp.comm, MPI_COMM_WORLD, place < 0 || tensor == 1 ? -1 : place / tensor, me.now.rank, "tp"));
     me.tp.rank = comm_rank(me.tp.comm), me.tp.size = place < 0 ? 1 : tensor, me.tp.wire = wire;
+    TRY(comm_share(me.tp.comm));
     if (me.tp.comm) me.now.tp = &me.tp;
     bool crew = me.now.rank == 0 || (place >= 0 && place % tensor == 0);
     TRY(comm_split(&me.now.crew, MPI_COMM_WORLD, crew ? 0 : -1, me.now.rank, "crew"));

@@ -57,6 +57,9 @@ int ranks_listen(struct message *m, enum ranks_op *op);
 /* Splits the ranks into groups of `tensor` for a job; the earlier layout is given up. CL_ECONFIG, on every rank alike, when the
  * ranks cannot be split so: names parallel.tensor with the sizes that work. wire: of tp's sums. Collective over the world. */
 int ranks_layout(int tensor, bool dedicated, enum dtype wire);
+/* Whether tp's sums may travel beside the work on another half of a batch (model/span.c); a new layout: no. The same on all ranks
+ * of a group. Not collective. */
+void ranks_set_overlap(bool on);
 /* The layout of this process; one process: everything 1, 0 or NULL. */
 const struct ranks *ranks_now(void);
 

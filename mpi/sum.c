@@ -5,11 +5,11 @@
  * all to all, each adds up everything, in the same order (BY_ALL). Sums that only the root wants, of one other rank or of few
  * numbers, are added up by the root (BY_ROOT).
  *
- * A panel is posted (shares are on their way), added (results are on their way), closed. DEPTH of them overlap, so that the
+ * Panels travel as messages (sum_messages.c) or, among ranks of one host, through memory (sum_memory.c); the bits are the same.
+ * A panel is posted (shares are on their way), added (results are on their way), closed. Some of them overlap, so that the
  * next one travels while this one is added. Nothing waits except for the oldest panel, and in comm_sum_test not even for that.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "io/err.h"
@@ -33,21 +33,26 @@ static void part_of(int size, int r, int64_t n, int64_t *first, int64_t *count)
 }
 
 /* What rank r adds up of a panel of n numbers. */
-static void owned(const struct comm_sum *s, int r, int64_t n, int64_t *first, int64_t *count)
+void sum_owned(const struct comm_sum *s, int r, int64_t n, int64_t *first, int64_t *count)
 {
     *first = 0, *count = s->added_by == BY_ALL || r == 0 ? n : 0;
     if (s->added_by == BY_PARTS) part_of(s->c->size, r, n, first, count);
 }
 
-/* Sums that overlap have tags of their own: shares, and results at + 1. */
-static int tag_of(const struct comm_sum *s)
-{
-    return TAG_SUM + 2 * (int)(s->serial % TAG_SUMS);
-}
-
-static int64_t panel_numbers(const struct comm_sum *s, int64_t i)
+int64_t sum_panel_numbers(const struct comm_sum *s, int64_t i)
 {
     return least_of(s->n - i * s->c->panel, s->c->panel);
+}
+
+void sum_add(struct comm_sum *s, float *out, int sources, int64_t n)
+{
+    struct comm *c = s->c;
+    int odd = s->wire == DT_F32 ? add_f32(out, (const float *const *)c->source, sources, n)
+                                : add_bf16(out, (const uint16_t *const *)c->source, sources, n);
+
+    if (odd < 0 || c->odd_rank >= 0) return;
+    c->odd_rank = s->least + odd, c->odd_serial = s->serial;
+    snprintf(c->odd_what, sizeof c->odd_what, "%s", s->name);
 }
 
 int64_t comm_sum_bytes(int64_t n, enum dtype wire, int size, int rank)
@@ -63,201 +68,31 @@ int64_t comm_sum_bytes(int64_t n, enum dtype wire, int size, int rank)
     return numbers * (int64_t)dtype_size(wire);
 }
 
-/* ---- memory */
-
-/* Of one panel: shares of every rank of what is added here, f32, or 16-bit ones behind a copy of the panel. */
-static size_t panel_bytes(const struct comm *c, int64_t n)
-{
-    int64_t panel = least_of(n, c->panel), all = least_of(panel, FEW) * c->size, parts = panel + c->size;
-
-    return ((size_t)(all > parts ? all : parts) * sizeof(float) + 127) & ~(size_t)63;
-}
-
-int sum_reserve(struct comm *c, int64_t n)
-{
-    size_t each = panel_bytes(c, n);
-
-    if (each <= c->room_each) return CL_OK;
-    for (int i = 0; i < IN_FLIGHT; i++)
-        if (c->sum[i].c) return err_set(CL_EINTERNAL, "%s: a longer sum begins while another is on its way", c->name);
-    mem_free(c->room);
-    c->room_each = 0;
-    if (!(c->room = mem_new(IN_FLIGHT * DEPTH, each)))
-        return err_set(CL_ENOMEM, "no memory for sums over %d ranks", c->size);
-    c->room_each = each;
-    for (int i = 0; i < IN_FLIGHT; i++)
-        for (int k = 0; k < DEPTH; k++) c->sum[i].panel[k].room = c->room + (size_t)(i * DEPTH + k) * each;
-    return CL_OK;
-}
-
-/* ---- a panel */
-
-/* Where a panel's numbers stand: on the wire (own ones, results of others) and as they came in. */
-static char *wire_numbers(const struct comm_sum *s, int64_t i)
-{
-    return s->wire == DT_F32 ? (char *)(s->x + i * s->c->panel) : s->panel[i % DEPTH].room;
-}
-
-static char *incoming(const struct comm_sum *s, int64_t i)
-{
-    size_t copy = s->wire == DT_F32 ? 0 : ((size_t)panel_numbers(s, i) * sizeof(uint16_t) + 7) & ~(size_t)7;
-
-    return s->panel[i % DEPTH].room + copy;
-}
-
-static int send_numbers(struct comm_sum *s, const char *from, int64_t first, int64_t count, int to, int tag,
-                        MPI_Request *q)
-{
-    int rc;
-    size_t width = dtype_size(s->wire);
-
-    MPI_TRY(MPI_Isend(from + (size_t)first * width, (int)((size_t)count * width), MPI_BYTE, to, tag, s->c->mpi, q));
-    s->c->counts.sum_bytes += count * (int64_t)width;
-    rc = CL_OK;
-done:
-    return rc;
-}
-
-static int receive_numbers(struct comm_sum *s, char *to, int64_t first, int64_t count, int from, int tag,
-                           MPI_Request *q)
-{
-    int rc;
-    size_t width = dtype_size(s->wire);
-
-    MPI_TRY(MPI_Irecv(to + (size_t)first * width, (int)((size_t)count * width), MPI_BYTE, from, tag, s->c->mpi, q));
-    rc = CL_OK;
-done:
-    return rc;
-}
-
-static int post_shares(struct comm_sum *s, int64_t i)
-{
-    int rc, k = 0;
-    struct comm *c = s->c;
-    struct panel *p = &s->panel[i % DEPTH];
-    int64_t n = panel_numbers(s, i), first, mine, count;
-    char *own = wire_numbers(s, i), *in = incoming(s, i);
-
-    owned(s, c->rank, n, &first, &mine);
-    for (int r = s->least; r < c->size && mine; r++)
-        if (r != c->rank) {
-            TRY(receive_numbers(s, in, k * mine, mine, r, tag_of(s), &p->request[k]));
-            k++;
-        }
-    if (c->rank >= s->least) {
-        if (s->wire == DT_BF16) add_narrow((uint16_t *)own, s->x + i * c->panel, n);
-        for (int step = 1; step < c->size; step++) {
-            int r = (c->rank + step) % c->size;
-            owned(s, r, n, &first, &count);
-            if (count) TRY(send_numbers(s, own, first, count, r, tag_of(s), &p->request[k++]));
-        }
-    }
-    p->shares = k;
-    rc = CL_OK;
-done:
-    return rc;
-}
-
-static void note_odd(struct comm_sum *s, int rank)
-{
-    struct comm *c = s->c;
-
-    if (c->odd_rank >= 0) return;
-    c->odd_rank = rank, c->odd_serial = s->serial;
-    snprintf(c->odd_what, sizeof c->odd_what, "%s", s->name);
-}
-
-static void add_shares(struct comm_sum *s, int64_t i)
-{
-    struct comm *c = s->c;
-    int64_t n = panel_numbers(s, i), first, mine;
-    size_t width = dtype_size(s->wire);
-    char *own = wire_numbers(s, i), *in = incoming(s, i);
-    float *out;
-    int sources = 0, odd;
-
-    owned(s, c->rank, n, &first, &mine);
-    if (!mine) return;
-    for (int r = s->least, k = 0; r < c->size; r++)
-        c->source[sources++] = r == c->rank ? own + (size_t)first * width : in + (size_t)(k++ * mine) * width;
-    out = s->x + i * c->panel + first;
-    odd = s->wire == DT_F32 ? add_f32(out, (const float *const *)c->source, sources, mine)
-                            : add_bf16(out, (const uint16_t *const *)c->source, sources, mine);
-    if (odd >= 0) note_odd(s, s->least + odd);
-}
-
-static int post_results(struct comm_sum *s, int64_t i)
-{
-    int rc, k = 0;
-    struct comm *c = s->c;
-    struct panel *p = &s->panel[i % DEPTH];
-    int64_t n = panel_numbers(s, i), first, mine, at, count;
-    char *numbers = wire_numbers(s, i);
-
-    p->results = 0;
-    if (s->added_by != BY_PARTS) return CL_OK;
-    owned(s, c->rank, n, &first, &mine);
-    if (s->wire == DT_BF16) add_narrow((uint16_t *)numbers + first, s->x + i * c->panel + first, mine);
-    for (int step = 1; step < c->size; step++) {
-        int r = (c->rank + step) % c->size;
-        owned(s, r, n, &at, &count);
-        if (count && (!s->to_root || c->rank == 0))
-            TRY(receive_numbers(s, numbers, at, count, r, tag_of(s) + 1, &p->request[k++]));
-        if (mine && (!s->to_root || r == 0))
-            TRY(send_numbers(s, numbers, first, mine, r, tag_of(s) + 1, &p->request[k++]));
-    }
-    p->results = k;
-    rc = CL_OK;
-done:
-    return rc;
-}
-
-/* A sum that is rounded for the wire is rounded on its owner too: all hold the same. */
-static void close_panel(struct comm_sum *s, int64_t i)
-{
-    if (s->wire == DT_BF16 && s->added_by == BY_PARTS)
-        add_widen(s->x + i * s->c->panel, (const uint16_t *)wire_numbers(s, i), panel_numbers(s, i));
-}
-
 /* ---- the sum */
-
-static int arrived(MPI_Request *q, int *n, bool wait, bool *all)
-{
-    int rc, flag = 1;
-
-    if (*n && wait)
-        MPI_TRY(MPI_Waitall(*n, q, MPI_STATUSES_IGNORE));
-    else if (*n)
-        MPI_TRY(MPI_Testall(*n, q, &flag, MPI_STATUSES_IGNORE));
-    *all = flag;
-    if (flag) *n = 0;
-    rc = CL_OK;
-done:
-    return rc;
-}
 
 /* Takes a sum as far as it goes without waiting; wait: to its end. */
 static int advance(struct comm_sum *s, bool wait)
 {
     int rc;
     bool here;
+    const struct sum_way *way = s->way;
 
     while (s->closed < s->panels) {
-        struct panel *adding = &s->panel[s->added % DEPTH], *closing = &s->panel[s->closed % DEPTH];
-        while (s->posted < s->panels && s->posted < s->closed + DEPTH) TRY(post_shares(s, s->posted++));
-        if (s->closed < s->added) { // results are needed first when nothing more can be added or posted
-            TRY(arrived(closing->request, &closing->results, wait && s->added == s->posted, &here));
+        while (s->posted < s->panels && s->posted < s->closed + DEPTH &&
+               way->room(s, s->posted, wait && s->posted == s->closed))
+            TRY(way->post(s, s->posted++));
+        if (s->closed < s->added) { // waited for when nothing more can be added or posted
+            TRY(way->results(s, s->closed, wait && s->added == s->posted, &here));
             if (here) {
-                close_panel(s, s->closed++);
+                way->close(s, s->closed++);
                 continue;
             }
         }
         here = false;
-        if (s->added < s->posted) TRY(arrived(adding->request, &adding->shares, wait, &here));
-        if (here) {
-            add_shares(s, s->added);
-            TRY(post_results(s, s->added++));
-        } else if (!wait)
+        if (s->added < s->posted) TRY(way->shares(s, s->added, wait, &here));
+        if (here)
+            TRY(way->add(s, s->added++));
+        else if (!wait)
             break;
     }
     rc = CL_OK;
@@ -266,17 +101,19 @@ done:
 }
 
 /* One of the communicator's sums that is free, described but not under way. */
-static int new_sum(struct comm_sum **out, struct comm *c, const char *name, float *x, int64_t n, enum dtype wire)
+static int new_sum(struct comm_sum **out, struct comm *c, const struct sum_way *way, const char *name, float *x,
+                   int64_t n, enum dtype wire)
 {
     int rc;
     struct comm_sum *s = c->sum;
 
     *out = NULL;
     TRY(fault_meet(name, x, n));
-    TRY(sum_reserve(c, n));
+    if (way == &sum_by_messages) TRY(sum_reserve(c, n));
     while (s < c->sum + IN_FLIGHT && s->c) s++;
     if (s == c->sum + IN_FLIGHT) FAIL(CL_EINTERNAL, "%s: more than %d sums at the same time", name, IN_FLIGHT);
-    s->c = c, s->name = name, s->x = x, s->n = n, s->wire = wire;
+    if (s->way == &sum_by_memory) s->turn += s->panels; // of the sum before
+    s->c = c, s->way = way, s->name = name, s->x = x, s->n = n, s->wire = wire;
     s->added_by = c->size == 2 || n <= FEW ? BY_ALL : BY_PARTS;
     s->least = 0, s->to_root = false;
     s->serial = ++c->serial;
@@ -286,6 +123,11 @@ static int new_sum(struct comm_sum **out, struct comm *c, const char *name, floa
     *out = s;
 done:
     return rc;
+}
+
+static const struct sum_way *way_of(const struct comm *c)
+{
+    return c->memory && c->panel <= PANEL ? &sum_by_memory : &sum_by_messages;
 }
 
 /* Waits for a sum and gives it up. */
@@ -306,7 +148,7 @@ int comm_sum_named(struct comm *c, const char *name, float *x, int64_t n, enum d
     struct comm_sum *s;
 
     if (comm_alone(c)) return CL_OK;
-    TRY(new_sum(&s, c, name, x, n, wire));
+    TRY(new_sum(&s, c, way_of(c), name, x, n, wire));
     TRY(finish(s));
 done:
     return rc;
@@ -323,7 +165,7 @@ int comm_sum_to_root(struct comm *c, float *x, int64_t n, int first)
     struct comm_sum *s;
 
     if (comm_alone(c)) return CL_OK;
-    TRY(new_sum(&s, c, "sum_to_root", x, n, DT_F32));
+    TRY(new_sum(&s, c, &sum_by_messages, "sum_to_root", x, n, DT_F32));
     s->least = first, s->to_root = true;
     s->added_by = n <= FEW || c->size - (first > 1 ? first : 1) == 1 ? BY_ROOT : BY_PARTS;
     TRY(finish(s));
@@ -337,7 +179,7 @@ int comm_sum_begin(struct comm_sum **sum, struct comm *c, const char *name, floa
 
     *sum = NULL;
     if (comm_alone(c)) return CL_OK;
-    TRY(new_sum(sum, c, name, x, n, wire));
+    TRY(new_sum(sum, c, way_of(c), name, x, n, wire));
     TRY(advance(*sum, false));
 done:
     return rc;
@@ -408,12 +250,13 @@ int comm_find_nonfinite(struct comm *c, int *rank, char *what, size_t room)
     struct found {
         int64_t serial, rank;
         char what[sizeof c->odd_what];
-    } *all = NULL, *first = NULL;
-    int rc = CL_OK;
+    } * all, *first = NULL;
+    int rc;
 
+    _Static_assert(sizeof *all <= FEW_DOUBLES * sizeof *c->few, "one of each rank fits");
     *rank = -1;
     if (comm_alone(c)) return CL_OK;
-    if (!(all = calloc((size_t)c->size, sizeof *all))) FAIL(CL_ENOMEM, "no memory for what %d ranks found", c->size);
+    all = (struct found *)c->few;
     all[c->rank].serial = c->odd_serial;
     all[c->rank].rank = comm_first_nonfinite(c, all[c->rank].what, sizeof all->what);
     TRY(comm_gather(c, all, NULL, sizeof *all));
@@ -423,6 +266,5 @@ int comm_find_nonfinite(struct comm *c, int *rank, char *what, size_t room)
             first = f;
     if (first) *rank = (int)first->rank, snprintf(what, room, "%s", first->what);
 done:
-    free(all);
     return rc;
 }

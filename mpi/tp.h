@@ -21,6 +21,7 @@ struct tp {
     int rank, size;    // within the tensor-parallel group, e.g. 1 of 4
     struct comm *comm; // NULL: nobody to talk to (one rank, or a plan for ranks that are not there)
     enum dtype wire;   // DT_F32, DT_BF16: what sums travel as
+    bool overlap;      // sums travel beside the work on another half of a batch
 };
 
 /* What one rank holds of `count` equal units (heads, FFN columns, vocabulary rows): [first, first + n). The first
@@ -32,6 +33,9 @@ void tp_shard(int64_t *first, int64_t *n, int64_t count, const struct tp *tp);
 int tp_reduce(const struct tp *tp, struct tensor t);
 /* Backward of the copy in front of a column-split weight: the same sum, named apart so that a trace tells them apart. */
 int tp_copy_back(const struct tp *tp, struct tensor dt);
+/* The same beside other work, to the same bits: ended by comm_sum_end (comm.h). *sum NULL: there is nothing to wait for. */
+int tp_reduce_begin(struct comm_sum **sum, const struct tp *tp, struct tensor t);
+int tp_copy_back_begin(struct comm_sum **sum, const struct tp *tp, struct tensor dt);
 /* Each rank has filled its tp_shard of t's rows: all get all. Collective over the group. */
 int tp_gather_rows(const struct tp *tp, struct tensor t);
 

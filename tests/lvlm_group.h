@@ -142,6 +142,141 @@ TINY_FN void see(struct result *r, struct lvlm *m, const struct tiny *t, struct 
     for (int i = 0; i < n; i++) memcpy((char *)r->feature + (size_t)i * bytes, f[i]->data, bytes);
 }
 
+/* Samples of different lengths, half of them with a picture. */
+TINY_FN void pack(struct packed_batch *b, const struct tiny *t, struct feature *const *f, uint32_t seed)
+{
+    batch_clear(b);
+    tiny_sample(b, t, 20, 4, true, false, &seed);
+    tiny_sample(b, t, 5, 3, false, false, &seed);
+    tiny_sample(b, t, 23, 6, true, false, &seed);
+    tiny_sample(b, t, 9, 2, false, false, &seed);
+    for (int i = 0; i < b->pictures; i++) b->feature[i] = f[i];
+}
+
+TINY_FN void train(struct result *r, struct lvlm *m, const struct tiny *t, struct feature *const *f)
+{
+    const int64_t V = t->vocab;
+    struct packed_batch b = {0};
+    struct increments k;
+    float scale;
+
+    make_increments(&k, lvlm_get_config(m));
+    check_ok(lvlm_reserve(m, &(struct lvlm_limits){SAMPLES, TOKENS, ROWS, SLOTS, RANK, true}));
+    check_ok(batch_new(&b, SAMPLES, TOKENS));
+    pack(&b, t, f, 1);
+    r->rows = (int)b.rows, scale = 1.0f / (float)(2 * b.rows);
+    check_ok(lvlm_forward(m, &b, NULL, r->nll[0], 0));
+    r->n_logits = (size_t)(b.rows * V);
+    r->logits = malloc(r->n_logits * sizeof *r->logits);
+    check_ok(lvlm_logits(m, r->logits, b.rows));
+    check_ok(lvlm_grads_clear(m));
+    for (int i = 0; i < 2; i++) {
+        if (i) pack(&b, t, f, 2);
+        check_ok(lvlm_forward(m, &b, &k.set, r->nll[1 + i], scale));
+        check_ok(lvlm_backward(m, &b, &k.set, r->dcoef + i * SAMPLES * SLOTS));
+    }
+    r->n_A = LEARNED * k.nA, r->n_B = LEARNED * k.nB;
+    r->dA = malloc(r->n_A * sizeof *r->dA), r->dB = malloc(r->n_B * sizeof *r->dB);
+    check_ok(lvlm_grads_read(m, r->dA, r->dB, LEARNED, RANK));
+    check_ok(lvlm_coef_reduce(m, r->dcoef, 2 * SAMPLES * SLOTS));
+    batch_free(&b);
+    free_increments(&k);
+}
+
+/* Prompts in three places of a cache, one of them replaced in the middle. */
+TINY_FN void generate(struct result *r, struct lvlm *m, const struct tiny *t, struct feature *const *f)
+{
+    static const int seq[] = {2, 0, 1};
+    struct packed_batch b = {0};
+    struct increments k;
+    struct kv_cache *kv, *other;
+    uint8_t *allowed = calloc((size_t)t->vocab, 1);
+    uint32_t seed = 3;
+
+    make_increments(&k, lvlm_get_config(m));
+    for (int i = 0; i < t->vocab; i++) allowed[i] = i % 5 != 1;
+    check_ok(lvlm_kv_new(&other, m, 1, 4));
+    check_ok(lvlm_kv_new(&kv, m, SEQUENCES, 40));
+    lvlm_kv_free(other);
+    check_ok(batch_new(&b, SAMPLES, TOKENS));
+    for (int i = 0; i < 3; i++) tiny_sample(&b, t, 14 + i, 2, i == 1, true, &seed);
+    for (int i = 0; i < b.pictures; i++) b.feature[i] = f[1];
+    check_ok(lvlm_prefill(m, kv, seq, &b, &k.set, allowed, r->token[0]));
+    for (int s = 1; s < STEPS; s++) {
+        check_ok(lvlm_decode(m, kv, 3, seq, r->token[s - 1], &k.set, s < 3 ? allowed : NULL, r->token[s]));
+        if (s != 2) continue;
+        batch_clear(&b);
+        tiny_sample(&b, t, 9, 1, false, true, &seed);
+        check_ok(lvlm_prefill(m, kv, &seq[1], &b, &k.set, NULL, &r->token[s][1]));
+    }
+    lvlm_kv_free(kv);
+    batch_free(&b);
+    free(allowed);
+    free_increments(&k);
+}
+
+/* Everything that lvlm.h has, on the ranks of tp. */
+TINY_FN void run(struct result *r, const struct tiny *t, const struct tp *tp, enum dtype act)
+{
+    const struct backend *be;
+    struct lvlm *m;
+    struct feature *f[6] = {0};
+
+    memset(r, 0, sizeof *r);
+    check_ok(backend_cpu(&be, act));
+    check_ok(lvlm_open(&m, base, be, tp, true));
+    see(r, m, t, f, 6);
+    if (t->vision) { // numbers that are free are given again
+        lvlm_feature_free(m, f[1]);
+        free(r->feature);
+        see(r, m, t, f, 6);
+    }
+    train(r, m, t, f);
+    generate(r, m, t, f);
+    for (int i = 0; i < 6; i++) lvlm_feature_free(m, f[i]);
+    lvlm_close(m);
+}
+
+/* The largest difference as a part of the largest number. */
+TINY_FN double distance(const float *x, const float *y, size_t n)
+{
+    double most = 1e-30, far = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        double d = fabs((double)x[i] - (double)y[i]);
+        if (!(d <= far)) far = d;
+        if (fabs((double)y[i]) > most) most = fabs((double)y[i]);
+    }
+    return far / most;
+}
+
+TINY_FN void compare(const struct result *a, const struct result *b, double within, const char *what)
+{
+    const struct {
+        const char *name;
+        const float *a, *b;
+        size_t n;
+    } part[] = {{"features", a->feature, b->feature, a->n_feature},
+                {"logits", a->logits, b->logits, a->n_logits},
+                {"dA", a->dA, b->dA, a->n_A},
+                {"dB", a->dB, b->dB, a->n_B},
+                {"nll", a->nll[0], b->nll[0], (size_t)a->rows},
+                {"nll", a->nll[1], b->nll[1], (size_t)a->rows},
+                {"nll", a->nll[2], b->nll[2], (size_t)a->rows}};
+    double most = 0, far = 0;
+
+    check_int(a->rows, b->rows);
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+        double d = distance(part[i].a, part[i].b, part[i].n);
+        if (!(d <= within)) fail_msg("%s: %s differ by %g", what, part[i].name, d);
+    }
+    for (int i = 0; i < 2 * SAMPLES * SLOTS; i++) {
+        most = fmax(most, fabs(b->dcoef[i]));
+        far = fmax(far, fabs(a->dcoef[i] - b->dcoef[i]));
+    }
+    if (!(far <= within * most)) fail_msg("%s: gradients of coefficients differ by %g", what, far / most);
+}
+
 /* ---- a model that is open */
 
 TINY_FN struct lvlm *open_model(const struct tp *tp)

@@ -6,9 +6,23 @@
 
 enum { MOST = 30000, RANKS = 8 };
 
+/* The world, or the same ranks with memory that they share. */
+static struct comm *tested;
+
 static struct comm *world(void)
 {
-    return ranks_now()->world;
+    return tested ? tested : ranks_now()->world;
+}
+
+static void shared_too(void (*run)(void))
+{
+    run();
+    if (ranks_size() == 1) return;
+    check_ok(comm_split(&tested, MPI_COMM_WORLD, 0, ranks_rank(), "shared"));
+    check_ok(comm_share(tested));
+    check(comm_is_shared(tested)); // ranks of a test are on one host
+    run();
+    comm_free(tested), tested = NULL;
 }
 
 /* What rank r has at i of the s-th array: signs and sizes vary, so that the order of a sum shows in its bits. */
@@ -59,9 +73,14 @@ static void sum_f32(int64_t n)
     check(x[n] == 77);
 }
 
-static void sums(void)
+static void sums_here(void)
 {
     each_length(sum_f32);
+}
+
+static void sums(void)
+{
+    shared_too(sums_here);
 }
 
 /* The same on every rank; every share and the sum rounded to 8 bits. */
@@ -83,9 +102,14 @@ static void sum_bf16(int64_t n)
     free(all);
 }
 
-static void sums_bf16(void)
+static void sums_bf16_here(void)
 {
     each_length(sum_bf16);
+}
+
+static void sums_bf16(void)
+{
+    shared_too(sums_bf16_here);
 }
 
 static int first_of_root;
@@ -121,7 +145,7 @@ static void sums_of_doubles(void)
 }
 
 /* Two sums on their way at once, ended in either order, taken further now and then: the same bits as one after the other. */
-static void overlapping(void)
+static void overlapping_here(void)
 {
     struct comm_sum *a, *b;
     bool done = false;
@@ -150,8 +174,13 @@ static void overlapping(void)
     check_ok(comm_sum_end(a));
 }
 
+static void overlapping(void)
+{
+    shared_too(overlapping_here);
+}
+
 /* What comm_reserve made room for allocates nothing (debug builds abort when something does). */
-static void nothing_allocates(void)
+static void nothing_allocates_here(void)
 {
     struct comm_sum *a, *b;
 
@@ -169,7 +198,12 @@ static void nothing_allocates(void)
     mem_guard_end();
 }
 
-static void not_finite(void)
+static void nothing_allocates(void)
+{
+    shared_too(nothing_allocates_here);
+}
+
+static void not_finite_here(void)
 {
     static const float odd[] = {NAN, INFINITY, -INFINITY};
     char what[32] = "";
@@ -198,6 +232,11 @@ static void not_finite(void)
     check_int(comm_first_nonfinite(world(), what, sizeof what), -1);
     check_ok(comm_find_nonfinite(world(), &r, what, sizeof what));
     check_int(r, -1);
+}
+
+static void not_finite(void)
+{
+    shared_too(not_finite_here);
 }
 
 /* ---- bytes */
@@ -284,7 +323,7 @@ static void point_to_point(void)
 
 /* ---- what is known beside the numbers */
 
-static void counted(void)
+static void counted_here(void)
 {
     struct comm_counts n;
     int64_t expected = 0;
@@ -309,6 +348,11 @@ static void counted(void)
     check_int(n.broadcast_bytes, ranks_rank() ? 0 : 100 * (ranks_size() - 1));
     comm_counts_clear(world());
     check_int(comm_get_counts(world()).sums, 0);
+}
+
+static void counted(void)
+{
+    shared_too(counted_here);
 }
 
 static void equal(void)

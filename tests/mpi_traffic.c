@@ -18,7 +18,8 @@ enum {
 struct steps {
     const struct tiny *t;
     unsigned what;
-    int64_t n, rows; // of the batch
+    int64_t n, rows;                 // of the batch
+    int64_t half_n[2], half_rows[2]; // of either half
 };
 
 static void takes_steps(const struct tp *tp, void *context)
@@ -42,6 +43,8 @@ static void takes_steps(const struct tp *tp, void *context)
     for (int i = 0; i < 4; i++) tiny_sample(&b, s->t, 20, 5, (s->what & DO_SEE) && i < 2, false, &seed);
     for (int i = 0; i < b.pictures; i++) b.feature[i] = f[i];
     s->n = b.n, s->rows = b.rows;
+    s->half_n[0] = b.cu[2], s->half_rows[0] = b.cu_row[2]; // samples of one length
+    s->half_n[1] = b.n - b.cu[2], s->half_rows[1] = b.rows - b.cu_row[2];
     check_ok(lvlm_grads_clear(m));
     if (s->what & DO_FORWARD)
         check_ok(
@@ -139,28 +142,54 @@ static void count_all(const struct tiny *t, enum dtype wire)
     remove_base();
 }
 
+static const struct tiny wide = {.D = 64,
+                                 .heads = 6,
+                                 .kv_heads = 2,
+                                 .head_dim = 8,
+                                 .F = 40,
+                                 .L = 3,
+                                 .vocab = 70,
+                                 .vision = 48,
+                                 .vision_heads = 4,
+                                 .vision_F = 50};
+
 /* The formulas say what is sent, call by call and byte by byte. */
 static void traffic_is_as_predicted(void)
 {
-    static const struct tiny wide = {.D = 64,
-                                     .heads = 6,
-                                     .kv_heads = 2,
-                                     .head_dim = 8,
-                                     .F = 40,
-                                     .L = 3,
-                                     .vocab = 70,
-                                     .vision = 48,
-                                     .vision_heads = 4,
-                                     .vision_F = 50};
-
     if (ranks_size() == 1) return;
     count_all(&wide, DT_F32);
     count_all(&wide, DT_BF16);
     count_all(&models[2], DT_F32);
 }
 
+/* Halves of a batch that overlap: more sums of the same numbers. */
+static void halves(void)
+{
+    const int P = ranks_size();
+    struct steps s = {.t = &wide};
+    struct lvlm_config c;
+
+    if (P == 1) return;
+    ranks_set_overlap(true);
+    write_base(&wide, NULL);
+    check_ok(lvlm_config_read(&c, base));
+    struct traffic forward = difference(&s, 0, DO_FORWARD | WITH_INCREMENTS),
+                   backward = difference(&s, DO_FORWARD | WITH_INCREMENTS, DO_BACKWARD),
+                   prefill = difference(&s, 0, DO_PREFILL);
+    check_ok(comm_broadcast(ranks_now()->world, &s, sizeof s, 0));
+#if defined(CLLAVA_GUARD) || !defined(NDEBUG)
+    forward.gathers--, forward.gather_bytes -= 8 * (P - 1);
+#endif
+    same_traffic(forward,
+                 both(traffic_forward_halves(&c, P, s.half_n, s.half_rows, DT_F32), traffic_load(&c, P, SLOTS, RANK)));
+    same_traffic(backward, traffic_backward_halves(&c, P, s.half_n, s.half_rows, DT_F32));
+    same_traffic(prefill, traffic_prefill(&c, P, 2 * 15, 2, DT_F32)); // not cut
+    check_int(backward.sums, 2 * traffic_backward(&c, P, s.n, s.rows, DT_F32).sums - 1);
+    remove_base();
+}
+
 int main(int argc, char **argv)
 {
-    static const struct mpi_case cases[] = {{"traffic_is_as_predicted", traffic_is_as_predicted}};
+    static const struct mpi_case cases[] = {{"traffic_is_as_predicted", traffic_is_as_predicted}, {"halves", halves}};
     return mpi_cases(argc, argv, cases, sizeof cases / sizeof *cases);
 }

@@ -137,7 +137,7 @@ static void shards(void **state)
     OK(bench_model_make(&dir, bench_shape_find("s")));
     for (int size = 1; size <= 4; size += 3)
         for (int rank = 0; rank < size; rank++) {
-            struct tp tp = {rank, size, NULL, DT_F32};
+            struct tp tp = {rank, size, NULL, DT_F32, false};
             struct lvlm *m;
             backend_measured_clear();
             OK(lvlm_open_blank(&m, dir, DT_BF16, backend_measuring(DT_BF16), &tp, true));

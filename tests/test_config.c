@@ -424,6 +424,7 @@ static void hash(void **state)
     assert_true(h == hash_with("parallel.tensor=4")); // a checkpoint goes on with any number of ranks
     assert_true(h == hash_with("parallel.coordinator=dedicated"));
     assert_true(h == hash_with("parallel.wire=bf16"));
+    assert_true(h == hash_with("parallel.overlap=true"));
     assert_true(h == hash_with("watchdog.seconds=0"));
     assert_true(h == hash_with("checkpoint.every_steps=1"));
     assert_true(h == hash_with("stream.tasks.0.train=/elsewhere/a.json"));

@@ -71,6 +71,9 @@ status=0
 OMPI_COMM_WORLD_RANK=1 "$CLLAVA" config >out 2>err || status=$?
 [[ $status == 2 && ! -s out && ! -s err ]] || fail 'rank 1 is not silent'
 unset OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_RANK
+export SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0
+expect 2 'srun has started 2 processes that cannot talk to each other; hint: srun --mpi=pmix' "$CLLAVA" config
+unset SLURM_STEP_NUM_TASKS SLURM_PROCID
 
 # What is installed beside the program.
 "$CLLAVA" --completion >completion

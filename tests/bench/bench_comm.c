@@ -1,7 +1,8 @@
 /* bench_comm.c - sums between ranks against the library's own, by hand: ninja bench_comm, mpirun -n 2 tests/bench_comm.
  *
  * One line per size: microseconds of comm_sum (f32, bf16 on the wire) and of MPI_Allreduce, the median of rounds in which the
- * three take turns. Arguments: sizes in numbers.
+ * three take turns (BEST=1: the best, on a busy machine). Arguments: sizes in numbers. PANEL=N: numbers per panel; SHARED=0: by
+ * messages even on one host.
  */
 #include <mpi.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include "mpi/ranks.h"
 
 enum { ROUNDS = 41 };
+static struct comm *c;
 
 static int ascending(const void *a, const void *b)
 {
@@ -20,7 +22,7 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(double *t)
+static double middle(double *t)
 {
     qsort(t, ROUNDS, sizeof *t, ascending);
     return t[getenv("BEST") ? 0 : ROUNDS / 2];
@@ -29,7 +31,6 @@ static double median(double *t)
 /* Seconds of one sum, over so many that the clock's own cost vanishes. */
 static double timed(float *x, int64_t n, int kind, int repeats)
 {
-    struct comm *c = ranks_now()->tp->comm;
     double start;
 
     comm_barrier(c);
@@ -55,7 +56,7 @@ static void compare(int64_t n)
         }
     if (ranks_rank() == 0)
         printf("%10lld bytes: %9.1f us f32, %9.1f us bf16, %9.1f us MPI_Allreduce\n", (long long)n * 4,
-               1e6 * median(t[0]), 1e6 * median(t[1]), 1e6 * median(t[2]));
+               1e6 * middle(t[0]), 1e6 * middle(t[1]), 1e6 * middle(t[2]));
     mem_free(x);
 }
 
@@ -63,9 +64,12 @@ int main(int argc, char **argv)
 {
     static const int64_t sizes[] = {1024, 16384, 262144, 672 * 2048, 4194304};
 
-    if (ranks_begin(argc, argv) || ranks_layout(ranks_size(), false, DT_F32) || ranks_size() == 1) return 1;
-    comm_set_panel(ranks_now()->tp->comm, getenv("PANEL") ? atoll(getenv("PANEL")) : 0);
+    if (ranks_begin(argc, argv) || ranks_size() == 1) return 1;
+    if (comm_split(&c, MPI_COMM_WORLD, 0, ranks_rank(), "bench")) return 1;
+    if ((!getenv("SHARED") || atoi(getenv("SHARED"))) && comm_share(c)) return 1;
+    if (getenv("PANEL")) comm_set_panel(c, atoll(getenv("PANEL")));
     for (int i = 1; i < argc; i++) compare(atoll(argv[i]));
     for (int i = 0; argc == 1 && i < 5; i++) compare(sizes[i]);
+    comm_free(c);
     return ranks_end(0);
 }

@@ -63,8 +63,8 @@ threads: $threads
 output: run
 YAML
 
-# Peaks of the ranks so far, in KiB.
-declare -A resident own
+# Of the ranks so far: peaks in KiB, processor time in s.
+declare -A resident own busy
 lowest=$(available) before=$lowest
 look() {
     local pid peak anonymous left
@@ -74,6 +74,7 @@ look() {
             "/proc/$pid/status" 2>/dev/null) || continue
         ((peak <= ${resident[$pid]:-0})) || resident[$pid]=$peak
         ((anonymous <= ${own[$pid]:-0})) || own[$pid]=$anonymous
+        busy[$pid]=$(awk -v ticks="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print int(($12 + $13) / ticks) }' "/proc/$pid/stat" 2>/dev/null) || true
     done
     left=$(available)
     ((left >= lowest)) || lowest=$left
@@ -103,7 +104,7 @@ awk -v begun="$begun" -v ended="$(now)" '
     END { part("the rest", answer, ended); part("the whole run", begun, ended) }' run/log.jsonl
 total=0 alone=0
 for pid in "${!resident[@]}"; do
-    echo "  a rank: at most $(gib "${resident[$pid]}") resident, $(gib "${own[$pid]}") of its own"
+    echo "  a rank: at most $(gib "${resident[$pid]}") resident, $(gib "${own[$pid]}") of its own; ${busy[$pid]} s of processor time"
     total=$((total + resident[$pid])) alone=$((alone + own[$pid]))
 done
 echo "  together: at most $(gib $total) resident, $(gib $alone) of their own; the machine had $(gib "$lowest") left ($(gib $((before - lowest))) less)"
