@@ -154,14 +154,16 @@ static void operations(void **state)
 {
     const struct bench_shape *s = bench_shape_find("s");
     const int64_t n = bench_tokens(s), rows = s->answer;
-    const struct lvlm_limits limits = {1, n, rows, 0, 0, true};
+    const struct lvlm_limits limits = {1, n, rows, 1, 1, true};
     const struct backend *be;
     struct timing t[256];
     double flop = 0, all_rows;
     struct lvlm *m;
     struct packed_batch b;
     struct feature *f;
-    struct adapters none = {0};
+    const struct adapter_slot slot = {0}; // version 0: nothing to load
+    const float coef = 1;
+    const struct adapters set = {1, 0, 1, &slot, &coef};
     double dcoef[1];
     char *dir;
 
@@ -179,8 +181,8 @@ static void operations(void **state)
     OK(lvlm_see(m, &f, pixels, 1));
     b.feature[0] = f;
     backend_timing_clear();
-    OK(lvlm_forward(m, &b, &none, NULL, 1));
-    OK(lvlm_backward(m, &b, &none, dcoef));
+    OK(lvlm_forward(m, &b, &set, NULL, 1));
+    OK(lvlm_backward(m, &b, &set, dcoef));
     size_t entries = backend_timing_read(t, 256);
     for (size_t i = 0; i < entries; i++) flop += t[i].flop;
     // the benchmark's formulas run every row through the last layer's q, o and MLP
