@@ -75,7 +75,7 @@ static int add_row(struct rows *r, const struct plan *p, const struct plan_layou
 /* Every split of so many ranks that heads allow and that leaves no group without work; the configuration's own in any case. */
 static int add_layouts(struct rows *r, const struct plan *p, int ranks)
 {
-    int rc = CL_OK, before = r->n;
+    int rc = CL_OK;
     const struct config *c = &p->cfg;
     const bool dedicated = ranks > 1 && !strcmp(c->parallel.coordinator, "dedicated");
     const int compute = ranks - dedicated;
@@ -87,7 +87,7 @@ static int add_layouts(struct rows *r, const struct plan *p, int ranks)
         if (!l.own && l.groups > c->stage2.batch) continue;
         if (l.micro > each) l.micro = each;
         rc = add_row(r, p, &l);
-        if (rc == CL_ECONFIG && (!l.own || r->n > before)) rc = CL_OK; // more ranks than heads
+        if (rc == CL_ECONFIG && !l.own) rc = CL_OK; // more ranks than heads: only the configuration's own is refused
         if (rc) break;
     }
     return rc;
