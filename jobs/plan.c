@@ -14,7 +14,7 @@
 
 enum { MOST_RANKS = 1 << 16, MOST_COUNTS = 64 };
 
-/* evaluation: `cllava eval` of what was learned. */
+/* evaluation: of what was learned, without learning. */
 static int describe_method(struct plan *p, bool evaluation)
 {
     const struct config *c = &p->cfg;
@@ -31,6 +31,18 @@ static int describe_method(struct plan *p, bool evaluation)
     m->rank = m->routes ? c->pool.rank : c->lora.rank;
     m->parameters = (int64_t)m->slots * t->layers * m->rank * (t->hidden + (int64_t)t->heads * t->head_dim);
     return CL_OK;
+}
+
+int plan_open(struct plan *p, const struct plan_options *o)
+{
+    int rc;
+
+    TRY(plan_base(p));
+    TRY(plan_data(p, o));
+    TRY(describe_method(p, o->eval));
+    TRY(plan_encoder(p));
+done:
+    return rc;
 }
 
 int plan_row(struct plan_row *r, const struct plan *p, const struct plan_layout *l)
@@ -110,23 +122,15 @@ static int read_counts(const char *list, int *count, int *n)
 
 /* ---- the command */
 
-static int open_plan(struct plan *p, const struct command_args *a)
+static int read_machine(struct plan *p, const struct command_args *a)
 {
-    int rc;
-    const char *machine = args_value(a, "machine", NULL);
-    int per_node = (int)args_int(a, "ranks-per-node", 0);
+    const char *path = args_value(a, "machine", NULL);
+    const int per_node = (int)args_int(a, "ranks-per-node", 0);
 
+    if (path) return machine_read(&p->machine, path, per_node);
     machine_assumed(&p->machine);
     if (per_node) p->machine.ranks_per_node = per_node;
-    if (machine) TRY(machine_read(&p->machine, machine, per_node));
-    TRY(settings_load(&p->cfg, a, args_positional(a, 0), NEED_BASE));
-    TRY(plan_base(p));
-    TRY(plan_data(p, args_int(a, "tokens", 0), args_int(a, "answers", 0), args_int(a, "samples", 0),
-                  (int)args_int(a, "tasks", 0)));
-    TRY(describe_method(p, args_flag(a, "eval")));
-    TRY(plan_encoder(p));
-done:
-    return rc;
+    return CL_OK;
 }
 
 static int plan_layouts(struct text *t, const struct plan *p, const struct command_args *a)
@@ -152,8 +156,12 @@ int command_plan(const struct command_args *a)
     struct plan p = {0};
     struct text t = {0}, svg = {0};
     const char *picture = args_value(a, "svg", NULL);
+    const struct plan_options o = {args_int(a, "tokens", 0), args_int(a, "answers", 0), args_int(a, "samples", 0),
+                                   (int)args_int(a, "tasks", 0), args_flag(a, "eval")};
 
-    TRY(open_plan(&p, a));
+    TRY(read_machine(&p, a));
+    TRY(settings_load(&p.cfg, a, args_positional(a, 0), NEED_BASE));
+    TRY(plan_open(&p, &o));
     if (args_flag(a, "scaling"))
         TRY(plan_scaling(&t, picture ? &svg : NULL, &p));
     else

@@ -140,8 +140,19 @@ struct plan_checkpoints {
     double task, step; // bytes of a file after the last task, and inside it, before compression
 };
 
-/* plan_data.c: assumed sizes from the configuration and what the command line says (0: nothing), or measured ones. */
-int plan_data(struct plan *p, int64_t tokens, int64_t answers, int64_t samples, int tasks);
+/* What the command line says of the data (0: nothing); eval: of an evaluation alone. */
+struct plan_options {
+    int64_t tokens, answers, samples;
+    int tasks;
+    bool eval;
+};
+
+/* plan.c: everything about the base, the data and the method, over p->cfg and p->machine; the caller frees the former. */
+int plan_open(struct plan *p, const struct plan_options *o);
+/* Everything about one layout. CL_ECONFIG when heads do not allow it. */
+int plan_row(struct plan_row *r, const struct plan *p, const struct plan_layout *l);
+/* plan_data.c: lengths from the task files, else from the options and the configuration. */
+int plan_data(struct plan *p, const struct plan_options *o);
 /* plan_model.c: CL_ECONFIG when heads do not allow the layout. rank: of the group. */
 int plan_model(struct plan_model *m, const struct plan *p, const struct plan_layout *l, int rank);
 int plan_base(struct plan *p); // config.json, type of the weights, numbers by part
@@ -158,8 +169,6 @@ int plan_time(struct plan_time *t, const struct plan *p, const struct plan_layou
 int plan_ranks_of_node(const struct plan *p, const struct plan_layout *l);
 int plan_threads(const struct plan *p, const struct plan_layout *l);
 enum dtype plan_wire(const struct plan *p);
-/* plan.c: everything about one layout. */
-int plan_row(struct plan_row *r, const struct plan *p, const struct plan_layout *l);
 /* plan_print.c */
 void plan_print(struct text *t, const struct plan *p, const struct plan_row *row, int rows);
 void plan_json(struct text *t, const struct plan *p, const struct plan_row *row, int rows);

@@ -106,34 +106,34 @@ done:
 
 enum { RECORDS = 10000, TASKS = 4, ANSWER = 32 };
 
-static void assume(struct plan *p, int64_t tokens, int64_t answers, int64_t samples)
+static void assume(struct plan *p, const struct plan_options *o)
 {
     struct plan_data *d = &p->data;
     const double positions = p->base.has_vision ? p->base.vision.tokens : 0;
 
-    d->longest = tokens ? tokens : p->cfg.stage2.max_length;
-    d->most_answers = answers ? answers : d->longest / 4 < ANSWER ? d->longest / 4 : ANSWER;
+    d->longest = o->tokens ? o->tokens : p->cfg.stage2.max_length;
+    d->most_answers = o->answers ? o->answers : d->longest / 4 < ANSWER ? d->longest / 4 : ANSWER;
     if (d->most_answers >= d->longest) d->most_answers = d->longest - 1;
     d->tokens = (double)d->longest, d->answers = (double)d->most_answers;
     d->longest_prompt = d->longest - d->most_answers;
     d->prompt = (double)d->longest_prompt;
     d->pictures = p->base.has_vision && d->prompt > positions; // a sample that short has none
-    d->train = (double)d->tasks * (double)(samples ? samples : RECORDS);
+    d->train = (double)d->tasks * (double)(o->samples ? o->samples : RECORDS);
     d->test = d->train / 10;
     d->train_pictures = d->pictures * d->train, d->test_pictures = d->pictures * d->test;
 }
 
-int plan_data(struct plan *p, int64_t tokens, int64_t answers, int64_t samples, int tasks)
+int plan_data(struct plan *p, const struct plan_options *o)
 {
     int rc = CL_OK;
     struct plan_data *d = &p->data;
-    bool told = tokens || answers || samples || tasks;
+    bool told = o->tokens || o->answers || o->samples || o->tasks;
 
-    *d = (struct plan_data){.tasks = tasks ? tasks : p->cfg.stream.tasks ? p->cfg.stream.tasks : TASKS};
+    *d = (struct plan_data){.tasks = o->tasks ? o->tasks : p->cfg.stream.tasks ? p->cfg.stream.tasks : TASKS};
     if (!told && measurable(&p->cfg))
         TRY(measure(p));
     else
-        assume(p, tokens, answers, samples);
+        assume(p, o);
     d->new_tokens = fmin(d->answers, p->cfg.eval.max_new_tokens);
 done:
     return rc;
