@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# test_plan.sh - plan answers for LLaVA-1.5-7B and 13B from config.json alone, at 1 to 64 ranks, and its numbers add up: parameters,
+# test_plan_command.sh - plan answers for LLaVA-1.5-7B and 13B from config.json alone, at 1 to 64 ranks, and its numbers add up: parameters,
 # bytes of bf16 weights, operations counted by hand from the shapes, what travels, layouts that heads do not allow.
 source "$SOURCE_DIR/run_lib.sh"
 
