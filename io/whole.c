@@ -52,3 +52,15 @@ done:
     if (fd >= 0) close(fd);
     return rc;
 }
+
+int whole_write_path(const char *path, const char *bytes, size_t n)
+{
+    int rc;
+    char folder[PATH_ROOM];
+    const char *slash = strrchr(path, '/');
+
+    TRY(path_print(folder, "%.*s", slash ? (int)(slash - path) + (slash == path) : 1, slash ? path : "."));
+    TRY(whole_write(folder, slash ? slash + 1 : path, bytes, n));
+done:
+    return rc;
+}

@@ -10,5 +10,7 @@
 
 /* dir/name := n bytes. CL_EIO: the old file is as it was and no temporary is left. CL_ENOMEM. */
 int whole_write(const char *dir, const char *name, const char *bytes, size_t n);
+/* The same by a path that a user gave. */
+int whole_write_path(const char *path, const char *bytes, size_t n);
 
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "io/err.h"
+#include "io/memory.h"
 #include "jobs/bench.h"
 #include "model/lvlm.h"
 #include "mpi/ranks.h"
@@ -184,28 +185,6 @@ done:
     return rc;
 }
 
-/* Peak resident memory of the process since it was last asked to forget, MiB; -1: unknown. */
-static double peak_memory(void)
-{
-    FILE *f = fopen("/proc/self/status", "r");
-    char line[256];
-    double kib = -1024;
-
-    while (f && fgets(line, sizeof line, f))
-        if (!strncmp(line, "VmHWM:", 6)) kib = strtod(line + 6, NULL);
-    if (f) fclose(f);
-    return kib / 1024;
-}
-
-static void forget_peak(void)
-{
-    FILE *f = fopen("/proc/self/clear_refs", "w");
-
-    if (!f) return;
-    fputs("5", f);
-    fclose(f);
-}
-
 static int measure_training(struct step *t)
 {
     int rc;
@@ -219,7 +198,7 @@ static int measure_training(struct step *t)
 
     TRY(lvlm_reserve(t->m, &limits));
     TRY(make_pack(t, &t->pack, false));
-    forget_peak();
+    memory_forget_peak();
     TRY(measure(t, "tower", &tower, t->b->seconds, see));
     TRY(measure(t, "training step", &step, t->b->seconds, train));
     TRY(bench_add(t->b, "tower", t->batch, tower_flop / tower / 1e9, "GFLOP/s", YARD_PRODUCT));
@@ -227,7 +206,7 @@ static int measure_training(struct step *t)
     TRY(add_rate(t, "training", n, both + tower_flop, step + tower));
     TRY(bench_add(t->b, "memory of a step", t->batch, (double)lvlm_step_bytes(t->m, &limits) / (1 << 20), "MiB",
                   YARD_NONE));
-    TRY(bench_add(t->b, "peak resident, training", t->batch, peak_memory(), "MiB", YARD_NONE));
+    TRY(bench_add(t->b, "peak resident, training", t->batch, memory_peak(), "MiB", YARD_NONE));
     TRY(measure(t, "forward", &step, t->b->seconds, score));
     TRY(add_rate(t, "forward", n, forward + tower_flop, step + tower));
 done:

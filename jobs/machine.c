@@ -8,7 +8,6 @@
 
 #include "io/err.h"
 #include "io/jsonfile.h"
-#include "io/path.h"
 #include "io/whole.h"
 
 static const char *const precision_key[] = {"f32", "bf16"};
@@ -131,12 +130,12 @@ int machine_read(struct machine *m, const char *path, int ranks_per_node)
 
     machine_assumed(m);
     TRY(jsonfile_open_object(&root, &at, path));
-    m->assumed = false;
     snprintf(m->source, sizeof m->source, "%s", path);
     TRY(jsonfile_text(&name, &at, "machine"));
     snprintf(m->name, sizeof m->name, "%s", name ? name : path);
+    m->assumed = !jsonfile_has(&at, "cores");
     TRY(jsonfile_int(&m->cores, &at, "cores", 1, 1 << 16));
-    m->ranks_per_node = 1;
+    if (!m->assumed) m->ranks_per_node = 1;
     TRY(jsonfile_int(&m->ranks_per_node, &at, "ranks_per_node", 1, 1 << 16));
     TRY(read_scaled(&m->memory, &at, "memory_gib", 1 << 30, 1e9));
     TRY(read_scaled(&m->read, &at, "read_gbs", 1e9, 1e9));
@@ -214,18 +213,11 @@ void machine_json(struct text *t, const struct machine *m)
 int machine_write(const struct machine *m, const char *path)
 {
     int rc;
-    char folder[PATH_ROOM], *slash;
-    const char *name = path;
     struct text t = {0};
 
-    TRY(path_print(folder, "%s", path));
-    if ((slash = strrchr(folder, '/')))
-        name = path + (slash + 1 - folder), slash[slash == folder] = 0;
-    else
-        TRY(path_print(folder, "."));
     machine_json(&t, m);
     if (t.failed) FAIL(CL_ENOMEM, "no memory for %s", path);
-    TRY(whole_write(folder, name, t.s, t.len));
+    TRY(whole_write_path(path, t.s, t.len));
 done:
     text_free(&t);
     return rc;

@@ -99,7 +99,7 @@ static int add_layouts(struct rows *r, const struct plan *p, int ranks)
         if (!l.own && l.groups > c->stage2.batch) continue;
         if (l.micro > each) l.micro = each;
         rc = add_row(r, p, &l);
-        if (rc == CL_ECONFIG && !l.own) rc = CL_OK; // more ranks than heads: only the configuration's own is refused
+        if (rc == CL_ECONFIG && !l.own) rc = CL_OK; // more ranks than heads
         if (rc) break;
     }
     return rc;
@@ -167,7 +167,7 @@ int command_plan(const struct command_args *a)
     else
         TRY(plan_layouts(&t, &p, a));
     if (t.failed || svg.failed) FAIL(CL_ENOMEM, "no memory for the tables");
-    if (picture && args_flag(a, "scaling")) TRY(whole_write(".", picture, svg.s, svg.len));
+    if (svg.len) TRY(whole_write_path(picture, svg.s, svg.len));
     fwrite(t.s, 1, t.len, stdout);
 done:
     text_free(&t), text_free(&svg);

@@ -4,6 +4,7 @@
 #include "io/accuracy.h"
 #include "io/clock.h"
 #include "io/err.h"
+#include "io/memory.h"
 #include "io/whole.h"
 #include "io/signal.h"
 #include "jobs/evaluate.h"
@@ -406,6 +407,7 @@ static int finish(struct run *r)
     TRY(report_write(&r->job, &r->state, r->format_free));
     log_begin(r->job.log, "end");
     log_int(r->job.log, "steps", r->state.steps);
+    log_num(r->job.log, "peak_mib", memory_peak()); // of this process; `cllava plan` foresees it
     TRY(log_end(r->job.log));
 done:
     return rc;

@@ -1,10 +1,11 @@
-/* memory_of FILE COMMAND ..: runs the command and appends to FILE one line of what it took of the machine's memory, in KiB:
+/* memory_of FILE COMMAND ..: runs the command and appends to FILE a line of what it took of the machine's memory, in KiB:
  *
  *     RANK OWN FILE ALL   most that was held at once of its own (anonymous and shared memory), of mapped files, of all
  *
- * RANK is the number that mpirun gave, 0 alone. OWN is what a cluster's memory limit counts and cannot take back; pages of mapped files are the system's cache. Looked at every
- * few milliseconds, so a shorter peak may be missed; ALL is the kernel's own peak (VmHWM), which misses nothing. Made for
- * `mpirun -n P memory_of FILE cllava ..`: every rank appends its line. Ends with the command's exit status. */
+ * RANK is the number that mpirun gave, 0 alone. OWN is what a cluster's memory limit counts and cannot take back; pages of
+ * mapped files are the system's cache. Looked at every few milliseconds, so a shorter peak may be missed; ALL is the kernel's
+ * own peak (VmHWM), which misses nothing. Made for `mpirun -n P memory_of FILE cllava ..`: every rank appends its line. Ends
+ * with the command's exit status. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -49,7 +49,7 @@ train() {
 }
 
 # The log without what depends on the clock and on where a run was stopped.
-events() { grep -v '"event":"checkpoint"' "$1/log.jsonl" | sed -E 's/"(time|seconds|tokens_per_s)":[^,}]*,?//g; s/,}/}/'; }
+events() { grep -v '"event":"checkpoint"' "$1/log.jsonl" | sed -E 's/"(time|seconds|tokens_per_s|peak_mib)":[^,}]*,?//g; s/,}/}/'; }
 
 # What a checkpoint holds, to the last bit; attributes hold times and paths.
 dump() { h5dump -A 0 -m %.17g "$1" | tail -n +2; }

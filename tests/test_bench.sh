@@ -1,13 +1,8 @@
 #!/usr/bin/env bash
 # test_bench.sh - `cllava bench` on a tiny base: the form of its table and CSV, its messages. Never how fast.
-set -euo pipefail
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
+. "$(dirname "${BASH_SOURCE[0]}")/run_lib.sh"
 mkdir tmp
 export TMPDIR=$work/tmp CLLAVA_COMMIT=abc1234 OMP_WAIT_POLICY=passive
-
-fail() { echo "FAIL: $*"; cat out err 2>/dev/null; exit 1; }
 
 "$CLLAVA" bench --shape tiny --seconds 0 --profile --csv bench.csv >out 2>err || fail 'the command'
 [[ ! -s err ]] || fail 'something on stderr'
@@ -39,6 +34,25 @@ grep -q '^"training",tiny,f32,4,.*; 1 threads; .*; processor time"$' one.csv || 
 echo 'base: a/base' >base.yaml
 "$CLLAVA" generate --base-only base.yaml 'What is it?' --set eval.max_new_tokens=2 >out 2>err || fail 'a base that answers'
 
+# What plans need: a node's rates, then collectives beside them, each read back by plan.
+"$CLLAVA" bench --machine machine.json --precision f32 --seconds 0 --csv rates.csv >out 2>err || fail 'rates for plans'
+grep -q '^"product 512 wide",m,f32,,[0-9.e+]*,GFLOP/s,' rates.csv || fail 'rates in the CSV'
+grep -q '"f32": {"product_gflops": \[\[128, ' machine.json || fail 'rates in the machine file'
+if grep -q bf16 machine.json; then fail 'a precision that was not asked for'; fi
+"$CLLAVA" plan base.yaml --tokens 40 --machine machine.json --set precision=f32 >out 2>err || fail 'a plan with a machine file'
+grep -q 'f32 products .* GB/s$' out || fail 'rates that are called assumed'
+grep -q 'sums inside a node.*(assumed)' out || fail 'sums that are not called assumed'
+if [[ -x ${MPIRUN-} ]]; then
+    ranks 2 "$CLLAVA" bench --collectives --machine machine.json --seconds 0 --csv sums.csv >out 2>err || fail 'collectives'
+    for what in sum 'bf16 sum' gather broadcast; do
+        [[ $(grep -c "^\"$what over 2 ranks, [0-9]* KiB\",,,,[0-9.e+]*,us," sums.csv) == 8 ]] || fail "$what over 2 ranks"
+    done
+    grep -q '"between_nodes": false, "ranks": 2, "sum": {"latency_us": [0-9.]*, "gbs": [0-9.]*}' machine.json || fail 'a link in the machine file'
+    grep -q '"f32": {"product_gflops"' machine.json || fail 'rates that were there before'
+else
+    echo 'skipped: collectives: no mpirun'
+fi
+
 # expect STATUS WORDS-ON-STDERR ARGUMENTS..
 expect() {
     local status=0
@@ -50,6 +64,8 @@ expect 2 'unknown shape (got huge, expected some of s, m, l, tiny)' --shape tiny
 expect 2 'unknown precision (got f16, expected some of f32, bf16)' --precision f16
 expect 2 '--write-base needs one --shape (got s,m)' --write-base a/base
 expect 2 '--shape is empty' --shape=
+expect 2 '--collectives needs several ranks (got one process)' --collectives
+expect 1 'cannot write' --machine none/machine.json --precision f32 --seconds 0
 TMPDIR=$work/none expect 1 'none: No such file or directory; hint: set TMPDIR' --shape tiny
 expect 1 'cannot write none/bench.csv' --shape tiny --csv none/bench.csv
 echo 'all passed'

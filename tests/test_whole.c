@@ -71,6 +71,17 @@ static void cut_off(void **state)
     holds("kept");
 }
 
+static void by_path(void **state)
+{
+    char path[128];
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/a.txt", dir);
+    assert_int_equal(whole_write_path(path, "path", 4), 0);
+    holds("path");
+    assert_int_equal(whole_write_path("/nonexistent-folder/a.txt", "x", 1), CL_EIO);
+}
+
 static void no_folder(void **state)
 {
     (void)state;
@@ -81,7 +92,7 @@ static void no_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(writes_and_replaces), cmocka_unit_test(cut_off),
-                                       cmocka_unit_test(no_folder)};
+                                       cmocka_unit_test(by_path), cmocka_unit_test(no_folder)};
     char command[64];
 
     if (!mkdtemp(dir)) return 1;
