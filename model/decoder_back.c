@@ -209,12 +209,12 @@ int lvlm_backward(struct lvlm *m, const struct packed_batch *b, const struct ada
 
     TRY(follow_backward(m, b, ad));
     TRY(room_for_coef(m, n));
-    memset(m->dcoef + m->n_dcoef, 0, (size_t)n * sizeof *m->dcoef);
+    if (n) memset(m->dcoef + m->n_dcoef, 0, (size_t)n * sizeof *m->dcoef);
     mem_guard_begin();
     rc = decoder_backward(m, &p, m->dcoef + m->n_dcoef);
     mem_guard_end();
     if (rc) goto done;
-    if (dcoef) memcpy(dcoef, m->dcoef + m->n_dcoef, (size_t)n * sizeof *dcoef);
+    if (dcoef && n) memcpy(dcoef, m->dcoef + m->n_dcoef, (size_t)n * sizeof *dcoef);
     m->n_dcoef += n;
 done:
     return follow_done(m, rc);

@@ -2,7 +2,8 @@
 # test_plan_memory.sh - what `cllava plan` says of a rank's memory against what the rank takes, within 10 %.
 #
 # Counted is a process's own memory, anonymous and shared: what a cluster's limit counts and cannot take back. Pages of the
-# base's files are the system's cache and are left out (memory_of.c).
+# base's files are the system's cache and are left out (memory_of.c). Of a base of a few MiB most is program, libraries and
+# compiled products, which differ from one processor to the next: 16 MiB are always allowed.
 . "$(dirname "${BASH_SOURCE[0]}")/run_lib.sh"
 
 if ldd "$CLLAVA" | grep -q libasan; then skip 'AddressSanitizer keeps books of its own in memory'; fi
@@ -27,7 +28,8 @@ compare() {
         awk -v name="$name" -v rank="$rank" -v own="$own" -v plan="${peaks[$((rank > 0))]}" 'BEGIN {
             off = plan / (own * 1024) - 1
             printf "%-24s rank %d: %7.1f MiB, planned %7.1f MiB, %+.1f %%\n", name, rank, own / 1024, plan / 1048576, 100 * off
-            exit off > 0.1 || off < -0.1 }' || fail "$name: rank $rank"
+            far = plan / 1024 - own
+            exit (off > 0.1 || off < -0.1) && (far > 16384 || far < -16384) }' || fail "$name: rank $rank"
     done < <(sort -n memory)
 }
 
