@@ -5,6 +5,7 @@
  */
 #include "io/accuracy.h"
 #include "io/err.h"
+#include "io/jsonl.h"
 #include "io/path.h"
 #include "io/whole.h"
 #include "jobs/commands.h"
@@ -31,54 +32,44 @@ static bool is_folder(const char *path)
 
 /* ---- lines of verdicts */
 
-/* {"id", "content"}: into the object, under the id. form: only lines of that form, of a cache; NULL: all. */
-static int take_verdict(json_t *into, const char *line, const char *form)
+struct verdicts {
+    json_t *into;     // content by id
+    const char *form; // only lines of that form, of a cache; NULL: all
+};
+
+/* {"id", "content"}: into the object, under the id. */
+static int take_verdict(void *context, const char *line)
 {
     int rc = CL_OK;
+    const struct verdicts *v = context;
     json_error_t e;
     json_t *o = json_loads(line, 0, &e), *content = json_object_get(o, "content");
     const char *id = json_string_value(json_object_get(o, "id")), *f = json_string_value(json_object_get(o, "form"));
 
     if (!o) FAIL(CL_EDATA, "%s (expected one JSON object per line)", e.text);
     if (!id || !json_is_string(content)) FAIL(CL_EDATA, "no verdict (expected {\"id\": .., \"content\": \"..\"})");
-    if (form && f && strcmp(f, form)) goto done;
-    if (json_object_set(into, id, content)) FAIL(CL_ENOMEM, "no memory for verdicts");
+    if (v->form && f && strcmp(f, v->form)) goto done;
+    if (json_object_set(v->into, id, content)) FAIL(CL_ENOMEM, "no memory for verdicts");
 done:
     json_decref(o);
     return rc;
 }
 
-/* A file that is not there holds no verdict where `missing` is fine. */
-static int read_verdicts(json_t *into, const char *path, const char *form, bool missing)
+static int read_verdicts(json_t *into, const char *path, const char *form)
 {
-    int rc = CL_OK;
-    FILE *f = fopen(path, "r");
-    char *line = NULL;
-    size_t room = 0;
+    struct verdicts v = {into, form};
 
-    if (!f && missing && errno == ENOENT) return CL_OK;
-    if (!f) return err_set(CL_EIO, "cannot read %s: %s", path, strerror(errno));
-    for (long number = 1; getline(&line, &room, f) > 0; number++) {
-        if (!line[strspn(line, " \t\r\n")]) continue;
-        if ((rc = take_verdict(into, line, form))) {
-            err_prefix(rc, "%s: record %ld", path, number);
-            goto done;
-        }
-    }
-    if (ferror(f)) FAIL(CL_EIO, "cannot read %s: %s", path, strerror(errno));
-done:
-    free(line);
-    fclose(f);
-    return rc;
+    return jsonl_each_of(path, take_verdict, &v);
 }
 
+/* A run without a cache has no verdicts yet. */
 static int read_cache(json_t *into, const char *run, const char *form)
 {
     int rc;
     char path[PATH_ROOM];
 
     TRY(path_print(path, "%s/%s", run, cache_name));
-    TRY(read_verdicts(into, path, form, true));
+    if (!access(path, F_OK) || errno != ENOENT) TRY(read_verdicts(into, path, form));
 done:
     return rc;
 }
@@ -315,7 +306,7 @@ static int import(struct import *m, const struct command_args *a, const char *ru
     if (!m->incoming || !m->cache || !m->used) FAIL(CL_ENOMEM, "no memory for verdicts");
     TRY(path_print(path, "%s/config.yaml", run));
     TRY(settings_load(&c, NULL, path, 0));
-    for (int i = 1; i < args_count(a); i++) TRY(read_verdicts(m->incoming, args_positional(a, i), NULL, false));
+    for (int i = 1; i < args_count(a); i++) TRY(read_verdicts(m->incoming, args_positional(a, i), NULL));
     TRY(read_cache(m->cache, run, m->form->name));
     TRY(import_run(m, run, &c));
 done:

@@ -1,6 +1,7 @@
 /* metric.c - `cllava metric NAME FILE`: scores answers that are already there, whoever gave them. */
 #include "io/bootstrap.h"
 #include "io/err.h"
+#include "io/jsonl.h"
 #include "io/metric_record.h"
 #include "jobs/commands.h"
 
@@ -14,6 +15,7 @@ enum { TYPES = 64, TYPE = 64 }; // kinds of question that are told apart; bytes 
 
 /* What is known when all lines were read. */
 struct tally {
+    const struct metric *metric;
     double *score; // (n)
     int64_t n, room, records;
     struct {
@@ -52,15 +54,16 @@ static void add_type(struct tally *t, const char *name, double score)
 }
 
 /* One record: its line on stdout. */
-static int score_line(struct tally *t, const struct metric *m, const char *line)
+static int score_line(void *context, const char *line)
 {
     int rc;
+    struct tally *t = context;
     struct metric_record r = {0};
     struct text json = {0};
     double score;
 
-    TRY(metric_record_read(&r, m, line));
-    TRY(metric_record_score(&r, m, &json, &score, &t->parts));
+    TRY(metric_record_read(&r, t->metric, line));
+    TRY(metric_record_score(&r, t->metric, &json, &score, &t->parts));
     puts(json.s);
     t->records++;
     if (isnan(score)) goto done;
@@ -99,26 +102,6 @@ static int list_metrics(void)
     return CL_OK;
 }
 
-static int score_file(struct tally *t, const struct metric *m, FILE *f, const char *file)
-{
-    int rc = CL_OK;
-    char *line = NULL;
-    size_t room = 0;
-
-    for (long number = 1; getline(&line, &room, f) > 0; number++) {
-        if (!line[strspn(line, " \t\r\n")]) continue;
-        if ((rc = score_line(t, m, line))) {
-            err_prefix(rc, "%s: record %ld", file, number);
-            goto done;
-        }
-    }
-    if (ferror(f)) FAIL(CL_EIO, "cannot read %s: %s", file, strerror(errno));
-    if (!t->records) FAIL(CL_EDATA, "%s holds no record", file);
-done:
-    free(line);
-    return rc;
-}
-
 int command_metric(const struct command_args *a)
 {
     int rc;
@@ -131,7 +114,9 @@ int command_metric(const struct command_args *a)
     if (!(m = metric_find(name))) return CL_EUSAGE; // the text is set
     if (!file) FAIL(CL_EUSAGE, "metric %s of which file? hint: cllava metric NAME FILE, - for standard input", name);
     if (!(f = strcmp(file, "-") ? fopen(file, "r") : stdin)) FAIL(CL_EIO, "cannot read %s: %s", file, strerror(errno));
-    TRY(score_file(&t, m, f, file));
+    t.metric = m;
+    TRY(jsonl_each(f, file, score_line, &t));
+    if (!t.records) FAIL(CL_EDATA, "%s holds no record", file);
     TRY(say_total(&t, m));
 done:
     if (f && f != stdin) fclose(f);

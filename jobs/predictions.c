@@ -2,6 +2,7 @@
 #include "jobs/predictions.h"
 
 #include "io/err.h"
+#include "io/jsonl.h"
 #include "io/path.h"
 
 #include <dirent.h>
@@ -11,9 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int one_line(const char *line, prediction_fn *each, void *context)
+struct reader {
+    prediction_fn *each;
+    void *context;
+};
+
+static int one_line(void *context, const char *line)
 {
     int rc;
+    const struct reader *r = context;
     json_error_t e;
     json_t *o = json_loads(line, 0, &e), *id = json_object_get(o, "id");
     char *number = json_is_string(id) || !id ? NULL : json_dumps(id, JSON_ENCODE_ANY);
@@ -25,7 +32,7 @@ static int one_line(const char *line, prediction_fn *each, void *context)
     if (!x.question)
         FAIL(CL_EDATA, "no `question`; hint: predictions of an older cllava have none, `cllava eval` writes them anew");
     if (!x.reference || !x.prediction) FAIL(CL_EDATA, "no `%s`", x.reference ? "prediction" : "answers");
-    rc = each(context, &x, number ? number : id ? json_string_value(id) : "");
+    rc = r->each(r->context, &x, number ? number : id ? json_string_value(id) : "");
 done:
     free(number);
     json_decref(o);
@@ -34,24 +41,9 @@ done:
 
 int predictions_each(const char *path, prediction_fn *each, void *context)
 {
-    int rc = CL_OK;
-    FILE *f = fopen(path, "r");
-    char *line = NULL;
-    size_t room = 0;
+    struct reader r = {each, context};
 
-    if (!f) return err_set(CL_EIO, "cannot read %s: %s", path, strerror(errno));
-    for (long number = 1; getline(&line, &room, f) > 0; number++) {
-        if (!line[strspn(line, " \t\r\n")]) continue;
-        if ((rc = one_line(line, each, context))) {
-            err_prefix(rc, "%s: record %ld", path, number);
-            goto done;
-        }
-    }
-    if (ferror(f)) FAIL(CL_EIO, "cannot read %s: %s", path, strerror(errno));
-done:
-    free(line);
-    fclose(f);
-    return rc;
+    return jsonl_each_of(path, one_line, &r);
 }
 
 static int is_predictions(const struct dirent *e)

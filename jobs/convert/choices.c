@@ -54,7 +54,7 @@ static int add_ids(struct index *ids, const json_t *list)
     return rc;
 }
 
-int split_ids(struct convert *c, struct index **ids, const char *const *files)
+static int split_ids(struct convert *c, struct index **ids, const char *const *files)
 {
     struct jsonstream *s = NULL;
     char path[PATH_ROOM];
@@ -88,4 +88,18 @@ bool split_has(const struct convert *c, const struct index *ids, const char *id,
     size_t at = 0;
 
     return ids ? index_find(ids, id, &at) != NULL : own && !strcmp(own, c->split);
+}
+
+int problems_each(struct convert *c, const char *const *problems, const char *const *splits, convert_one *each)
+{
+    struct index *ids = NULL;
+    char path[PATH_ROOM];
+    int rc;
+
+    TRY(split_ids(c, &ids, splits));
+    TRY(release_find(c, path, "problems", problems));
+    TRY(convert_each(c, path, JSONSTREAM_KEYED, NULL, each, ids));
+done:
+    index_free(ids);
+    return rc;
 }

@@ -14,9 +14,10 @@ void choices_add(struct text *t, const char *const *choice, int n);
 /* The letter of "answer", an index below n; false: none. */
 bool choice_letter(char letter[2], const json_t *o, int n);
 
-/* Splits that problems.json does not name itself (minitrain, trainval, ..): ids of pid_splits.json under those of its keys
- * that end in the split. *ids NULL: the record's own "split" decides. */
-int split_ids(struct convert *c, struct index **ids, const char *const *files);
+/* Every record of problems.json, with the ids of c's split as `with` of each: a struct index of those keys of pid_splits.json
+ * that end in the split, for splits that problems.json does not name itself (minitrain, trainval, ..), or NULL: the record's own
+ * "split" decides (split_has). problems, splits: where the two files may lie in a release. */
+int problems_each(struct convert *c, const char *const *problems, const char *const *splits, convert_one *each);
 bool split_has(const struct convert *c, const struct index *ids, const char *id, const json_t *o);
 
 #endif

@@ -79,14 +79,6 @@ int convert_scienceqa(struct convert *c)
                                         NULL};
     static const char *const splits[] = {"pid_splits.json", "data/scienceqa/pid_splits.json",
                                          "scienceqa/pid_splits.json", NULL};
-    struct index *ids = NULL;
-    char path[PATH_ROOM];
-    int rc;
 
-    TRY(split_ids(c, &ids, splits));
-    TRY(release_find(c, path, "problems", files));
-    TRY(convert_each(c, path, JSONSTREAM_KEYED, NULL, problem, ids));
-done:
-    index_free(ids);
-    return rc;
+    return problems_each(c, files, splits, problem);
 }
