@@ -4,7 +4,8 @@ set -euo pipefail
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 golden=$SOURCE_DIR/golden
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+sessions=$(mktemp -d) # Open MPI's own folders: of its common one, a run that ends takes away what another is just making
+trap 'rm -rf "$work" "$sessions"' EXIT
 cd "$work"
 
 skip() {
@@ -97,7 +98,8 @@ ranks() {
     [[ -x ${MPIRUN-} ]] || skip 'no mpirun (package openmpi-bin)'
     env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 \
         OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl=self,vader,tcp OMPI_MCA_btl_tcp_if_include=lo \
-        OMPI_MCA_oob_tcp_if_include=lo OMPI_MCA_btl_vader_single_copy_mechanism=none OMP_WAIT_POLICY=passive \
+        OMPI_MCA_oob_tcp_if_include=lo OMPI_MCA_orte_tmpdir_base="$sessions" \
+        OMPI_MCA_btl_vader_single_copy_mechanism=none OMP_WAIT_POLICY=passive \
         ASAN_OPTIONS="detect_leaks=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}" \
         timeout -k 5 "${RANKS_LIMIT:-120}" "$MPIRUN" -q --bind-to none -n "$n" "$@"
 }

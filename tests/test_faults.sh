@@ -175,7 +175,7 @@ error 1 'output folder .*file cannot be|cannot make folder .*file/predictions|ca
 # A disk that gets full, and one that cannot be written to. (test_resume.sh fills it at any point without mounting.)
 mkdir small
 if mount -t tmpfs -o size=140k tmpfs small 2>/dev/null; then
-    trap 'cd /; umount "$work/small"; rm -rf "$work"' EXIT
+    trap 'cd /; umount "$work/small"; rm -rf "$work" "$sessions"' EXIT
     error 1 'No space left on device.*; hint: free space' "$CLLAVA" train x.yaml --quiet --set output=small/x --set checkpoint.keep=9
     ls small/x/*.h5 >/dev/null || fail 'no checkpoint before the disk was full'
     for file in small/x/*.h5; do "$CLLAVA" inspect "$file" >/dev/null || fail "full disk: $file is not whole"; done
