@@ -41,7 +41,8 @@ struct config {
     struct {
         int slots_per_task, rank, top_m, key_groups;
         double scale, temperature;
-        char *a_init, *init, *mix; // mix: cosine, softmax, uniform
+        char *a_init, *init;
+        char *query, *mix; // question, picture, both; cosine, softmax, uniform
     } pool;
     struct {
         bool enabled;

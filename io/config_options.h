@@ -45,6 +45,8 @@
       "slots selected for a sample; at most slots_per_task") \
     X(INT,    "pool.key_groups",       pool.key_groups,       "1",     1, 4096, NULL, RESULT, \
       "equal parts of a key whose cosines are averaged; divides the width of the embeddings") \
+    X(WORD,   "pool.query",            pool.query,            "question", 0, 0, "question, picture, both", RESULT, \
+      "what keys are compared with: the question's embedding, the picture's mean feature, or both side by side") \
     X(DOUBLE, "pool.scale",            pool.scale,            "1.0",   0, 1e6,  NULL, RESULT, \
       "factor on every increment") \
     X(WORD,   "pool.a_init",           pool.a_init,           "kaiming", 0, 0,  "kaiming, normal", RESULT, \

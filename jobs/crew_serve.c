@@ -474,6 +474,32 @@ done:
     return rc;
 }
 
+/* ---- pictures */
+
+static int see(struct leader *l)
+{
+    int rc;
+    int64_t n = message_int(&l->in);
+    size_t K = (size_t)l->j.base.vision.hidden, room = (size_t)(n > 0 ? n : 1);
+    const char **picture = mem_new(room, sizeof *picture);
+    float *out = mem_new(room * K, sizeof *out);
+
+    if (!picture || !out) FAIL(CL_ENOMEM, "no memory for the features of %lld pictures", (long long)n);
+    for (int64_t i = 0; i < n; i++)
+        if (!(picture[i] = message_text(&l->in))) l->in.failed = true;
+    TRY(message_check(&l->in, "with pictures"));
+    if ((rc = hand_see(&l->hand, out, picture, (size_t)n))) {
+        TRY(tell_failure(l, rc));
+        goto done;
+    }
+    crew_begin_message(&l->out, CREW_SEEN);
+    message_put_bytes(&l->out, out, (size_t)n * K * sizeof *out);
+    TRY(answer(l));
+done:
+    mem_free(picture), mem_free(out);
+    return rc;
+}
+
 /* ---- a job */
 
 static int serve_coordinator(struct leader *l)
@@ -490,6 +516,7 @@ static int serve_coordinator(struct leader *l)
         case CREW_GENERATE: TRY(generate(l)); break;
         case CREW_ABANDON: TRY(abandoned(l)); break; // all answers were out already
         case CREW_EMBED: TRY(embed(l)); break;
+        case CREW_SEE: TRY(see(l)); break;
         case CREW_CLOSE: break;
         default: TRY(crew_unexpected(w, "to a leader"));
         }

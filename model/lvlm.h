@@ -66,6 +66,8 @@ struct feature {
  * that follows is unless it says otherwise. */
 int lvlm_see(struct lvlm *m, struct feature **feature, const float *pixels, int n);
 void lvlm_feature_free(struct lvlm *m, struct feature *f); // NULL is fine
+/* out (d_vision) host := mean over the picture's positions. Not collective. */
+int lvlm_feature_mean(struct lvlm *m, float *out, const struct feature *f);
 size_t lvlm_feature_bytes(const struct lvlm *m);           // of one picture, on each rank
 
 /* Brings the increments to the device (and to the members: A by columns) where their version is another than the one that is

@@ -40,6 +40,7 @@ FIXTURE_FN struct config fixture_config(void)
     c.pool.key_groups = 2;
     c.pool.scale = 1;
     c.pool.a_init = "kaiming";
+    c.pool.query = "question";
     c.pool.mix = "cosine";
     c.pool.temperature = 0.1;
     c.context.enabled = true;
