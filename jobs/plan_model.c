@@ -184,7 +184,7 @@ static int run_micro(struct opened *o, struct plan_work *w)
     TRY(lvlm_backward(o->m, &b, &o->set, dcoef));
     *w = look(o);
     plan_work_add(w, traffic_forward(&o->p->base, o->l->tensor, b.n, b.rows, o->tp.wire));
-    plan_work_add(w, traffic_backward(&o->p->base, o->l->tensor, b.n, b.rows, o->tp.wire));
+    plan_work_add(w, traffic_backward(&o->p->base, o->l->tensor, b.n, b.rows, o->tp.wire, o->train.again));
 done:
     batch_free(&b);
     mem_free(dcoef), mem_free(nll);
