@@ -59,7 +59,8 @@ static void set_limits(struct opened *o)
                                     .rows = d->most_answers * o->l->micro,
                                     .slots = p->method.slots,
                                     .rank = p->method.rank,
-                                    .train = true};
+                                    .train = true,
+                                    .again = p->again};
 }
 
 /* The larger of the two kinds of passes, as lvlm_reserve takes it. */
