@@ -27,21 +27,23 @@ PAIRS_INLINE vf highest(struct state *t, const struct sight *s, int64_t first, i
 }
 
 /* Scores to pairs of probabilities relative to the new maximum of each lane; scales what was summed before. Scores and top
- * are without `scale`. */
-PAIRS static void soften(struct state *t, const struct sight *s, int64_t first, int keys, int n, int lanes, float scale)
+ * are without the scale; factor: scale / ln 2. */
+PAIRS static void soften(struct state *t, const struct sight *s, int64_t first, int keys, int n, int lanes,
+                         float factor)
 {
     for (int j = 0; j < registers(lanes); j++) {
         const vf before = vf_load(t->top + j * VW), top = highest(t, s, first, keys, j);
         const float *score = t->score + j * VW;
+        const vf lift = top * factor;
         vf sum = {0}, shrink;
 
         for (int i = 0; i < keys; i += 2) {
-            const vf a = vf_exp((vf_load(score + i * LANES) - top) * scale);
-            const vf b = i + 1 < keys ? vf_exp((vf_load(score + (i + 1) * LANES) - top) * scale) : (vf){0};
+            const vf a = power_of_2(vf_load(score + i * LANES) * factor - lift);
+            const vf b = i + 1 < keys ? power_of_2(vf_load(score + (i + 1) * LANES) * factor - lift) : (vf){0};
             _mm512_storeu_si512(t->p + i / 2 * LANES + j * VW, pair_up(to_bf16(a), to_bf16(b)));
             sum += a + b;
         }
-        shrink = vf_exp((before - top) * scale);
+        shrink = power_of_2(before * factor - lift);
         vf_store(t->top + j * VW, top);
         vf_store(t->sum + j * VW, vf_load(t->sum + j * VW) * shrink + sum);
         for (int c = 0; first && c < n; c++) {
@@ -51,16 +53,27 @@ PAIRS static void soften(struct state *t, const struct sight *s, int64_t first, 
     }
 }
 
-static void finish(struct state *t, struct tensor o, float *lse, int heads, const struct lanes *l, int n, float scale)
+/* 16 columns of 16 lanes, divided by the lanes' sums, to where they belong. */
+PAIRS_INLINE void finish_block(const struct state *t, vf share, struct tensor o, const struct lanes *l, int i, int c,
+                               int n)
 {
-    float numbers[CPU_MAX_HEAD];
+    __m512i r[16];
 
-    for (int i = 0; i < l->count; i++) {
-        struct row r = lane_numbers(o, l, i, n);
-        for (int c = 0; c < n; c++) numbers[c] = t->out[c * LANES + i] / t->sum[i];
-        for (int c = 0; c < n; c += VW) vf_put(r, c, width(n - c), vf_load(numbers + c));
-        if (lse) lse[lane_row(l, i) * heads + lane_head(l, i)] = t->top[i] * scale + logf(t->sum[i]);
+    for (int k = 0; k < 16; k++)
+        r[k] = c + k < n ? (__m512i)(vf_load(t->out + (c + k) * LANES + i) * share) : _mm512_setzero_si512();
+    turn_block(r);
+    for (int k = 0; k < 16 && i + k < l->count; k++) vf_put(lane_numbers(o, l, i + k, n), c, width(n - c), (vf)r[k]);
+}
+
+PAIRS static void finish(const struct state *t, struct tensor o, float *lse, int heads, const struct lanes *l, int n,
+                         float scale)
+{
+    for (int i = 0; i < l->count; i += 16) {
+        const vf share = 1 / vf_load(t->sum + i);
+        for (int c = 0; c < n; c += 16) finish_block(t, share, o, l, i, c, n);
     }
+    for (int i = 0; lse && i < l->count; i++)
+        lse[lane_row(l, i) * heads + lane_head(l, i)] = t->top[i] * scale + logf(t->sum[i]);
 }
 
 PAIRS void KERNEL(attend_pairs)(struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,
@@ -97,7 +110,7 @@ PAIRS void KERNEL(attend_pairs)(struct tensor o, float *lse, struct tensor q, st
         load_pairs(t.keys, NULL, k, k_first + at, m, col, n);
         scores.rows = m;
         pair_multiply(&scores);
-        soften(&t, &sight, at, m, n, l->count, s->scale);
+        soften(&t, &sight, at, m, n, l->count, s->scale * LOG2_E);
         load_pairs(NULL, t.values, v, k_first + at, m, col, n);
         sums.depth = pairs_of(m), sums.add = at > 0;
         pair_multiply(&sums);

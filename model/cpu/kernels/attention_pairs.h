@@ -134,18 +134,69 @@ PAIRS static inline void load_pairs(int32_t *rows, int32_t *joined, struct tenso
     }
 }
 
-/* dst (pairs of n, LANES): the lanes as columns, beyond the last one 0. */
-static inline void load_lane_columns(int32_t *dst, struct tensor t, const struct lanes *l, int n)
+/* 16 x 16 numbers of 32 bits in registers, turned: in steps of 2, 4, 8 and 16 numbers. */
+PAIRS_INLINE void turn_block(__m512i r[16])
 {
-    int32_t one[CPU_MAX_HEAD / 2];
+    __m512i t[16];
 
-    for (int i = 0; i < padded(l->count); i++) {
-        if (i < l->count)
-            copy_pairs(one, lane_numbers(t, l, i, n).p, n);
-        else
-            memset(one, 0, sizeof one);
-        for (int c = 0; c < pairs_of(n); c++) dst[c * LANES + i] = one[c];
+    EACH for (int i = 0; i < 16; i += 2)
+    {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
     }
+    EACH for (int i = 0; i < 16; i += 4) EACH for (int k = 0; k < 2; k++)
+    {
+        r[i + 2 * k] = _mm512_unpacklo_epi64(t[i + k], t[i + k + 2]);
+        r[i + 2 * k + 1] = _mm512_unpackhi_epi64(t[i + k], t[i + k + 2]);
+    }
+    EACH for (int i = 0; i < 16; i += 8) EACH for (int k = 0; k < 4; k++)
+    {
+        t[i + k] = _mm512_shuffle_i32x4(r[i + k], r[i + k + 4], 0x88);
+        t[i + k + 4] = _mm512_shuffle_i32x4(r[i + k], r[i + k + 4], 0xdd);
+    }
+    EACH for (int k = 0; k < 8; k++)
+    {
+        r[k] = _mm512_shuffle_i32x4(t[k], t[k + 8], 0x88);
+        r[k + 8] = _mm512_shuffle_i32x4(t[k], t[k + 8], 0xdd);
+    }
+}
+
+/* 16 pairs of a row of n numbers, from pair c on; 0 beyond its end. */
+PAIRS_INLINE __m512i pairs_at(const uint16_t *row, int c, int n)
+{
+    const int left = n - 2 * c;
+    const __mmask32 mask = left >= 32 ? ~0u : (1u << left) - 1;
+
+    return _mm512_maskz_loadu_epi16(mask, row + 2 * c);
+}
+
+/* dst (pairs of n, LANES): the lanes as columns, beyond the last one 0. */
+PAIRS static inline void load_lane_columns(int32_t *dst, struct tensor t, const struct lanes *l, int n)
+{
+    for (int i = 0; i < padded(l->count); i += 16)
+        for (int c = 0; c < pairs_of(n); c += 16) {
+            __m512i r[16];
+            for (int k = 0; k < 16; k++)
+                r[k] = i + k < l->count ? pairs_at(lane_numbers(t, l, i + k, n).p, c, n) : _mm512_setzero_si512();
+            turn_block(r);
+            for (int k = 0; k < 16 && c + k < pairs_of(n); k++) _mm512_storeu_si512(dst + (c + k) * LANES + i, r[k]);
+        }
+}
+
+#define LOG2_E 1.44269504f
+
+/* 2^x for x <= 0, relative error below 4e-6 and exactly 0 below 2^-149: enough for what becomes bf16. */
+PAIRS_INLINE vf power_of_2(vf x)
+{
+    const __m512 y = _mm512_max_ps(_mm512_set1_ps(-200), (__m512)x),
+                 n = _mm512_roundscale_ps(y, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const vf f = (vf)y - (vf)n;
+    vf p = f * 0.00966636852f + 0.0559219758f;
+
+    p = p * f + 0.24022349f;
+    p = p * f + 0.693121045f;
+    p = p * f + 1;
+    return (vf)_mm512_scalef_ps((__m512)p, n);
 }
 
 #endif

@@ -13,7 +13,7 @@ struct state {
     float score[KEYS * LANES], slope[KEYS * LANES], dq[LANES * CPU_MAX_HEAD];
     uint16_t p[KEYS * LANES], ds[KEYS * LANES]; // bf16
     int32_t ds_keys[KEYS / 2 * LANES];          // keys in pairs
-    float lse[LANES], level[LANES];             // level: do.o
+    float lse[LANES], level[LANES];             // lse / ln 2; do.o
 };
 
 size_t KERNEL(pairs_back_bytes)(void)
@@ -47,30 +47,30 @@ static void load_lanes(struct state *t, const struct back *a, const struct lanes
             sum += vf_get(lane_numbers(a->d_o, l, i, n), c, width(n - c)) *
                    vf_get(lane_numbers(a->o, l, i, n), c, width(n - c));
         t->level[i] = vf_sum(sum);
-        t->lse[i] = i < l->count ? a->lse[lane_row(l, i) * a->s->heads + lane_head(l, i)] : 0;
+        t->lse[i] = i < l->count ? a->lse[lane_row(l, i) * a->s->heads + lane_head(l, i)] * LOG2_E : 0;
     }
     memset(t->dq, 0, (size_t)(LANES * padded(n)) * sizeof *t->dq);
 }
 
 /* p and ds of key i and register j of lanes, rounded. */
 PAIRS_INLINE void slope(vh *p, vh *ds, const struct state *t, const struct sight *s, int64_t first, int i, int j,
-                        float scale)
+                        float factor)
 {
     const int at = i * LANES + j * VW;
-    vf x = vf_exp(vf_load(t->score + at) * scale - vf_load(t->lse + j * VW));
+    vf x = power_of_2(vf_load(t->score + at) * factor - vf_load(t->lse + j * VW));
 
     if (first + i >= s->all) x = vf_select(sees(s, j, first + i), x, (vf){0});
     *p = to_bf16(x);
     *ds = to_bf16(x * (vf_load(t->slope + at) - vf_load(t->level + j * VW)));
 }
 
-PAIRS static void slopes(struct state *t, const struct sight *s, int64_t first, int keys, int lanes, float scale)
+PAIRS static void slopes(struct state *t, const struct sight *s, int64_t first, int keys, int lanes, float factor)
 {
     for (int j = 0; j < registers(lanes); j++)
         for (int i = 0; i < keys; i += 2) {
             vh p[2], ds[2] = {{0}, {0}};
             for (int k = 0; k < 2 && i + k < keys; k++) {
-                slope(&p[k], &ds[k], t, s, first, i + k, j, scale);
+                slope(&p[k], &ds[k], t, s, first, i + k, j, factor);
                 vh_store_part(t->p + (i + k) * LANES + j * VW, VW, p[k]);
                 vh_store_part(t->ds + (i + k) * LANES + j * VW, VW, ds[k]);
             }
@@ -106,7 +106,7 @@ PAIRS static void back_block(struct state *t, float *dk, float *dv, const struct
     load_pairs(t->rows, t->joined, a->k, row, keys, col, n);
     scores.c = t->score, scores.b = t->query;
     pair_multiply(&scores);
-    slopes(t, sight, first, keys, lanes, a->s->scale);
+    slopes(t, sight, first, keys, lanes, a->s->scale * LOG2_E);
     sums.c = dv, sums.a = t->p, sums.b = t->grad_lanes;
     pair_multiply(&sums);
     sums.c = dk, sums.a = t->ds, sums.b = t->query_lanes;
