@@ -96,6 +96,8 @@ struct config {
         int64_t limit;
     } data;                   // stop, skip; train records per task, 0: all
     char *precision, *device; // bf16, f32; auto, cpu, cuda
+    char *activations;        // "auto", or a name of enum recompute (model/lvlm.h)
+    double memory_limit;      // GiB of a rank; 0: what there is
     int threads;              // 0: all
     int64_t seed;
     char *output; // run directory

@@ -153,6 +153,10 @@
       "numbers of the frozen base; what is learned is always f32") \
     X(WORD,   "device",                device,                "auto",  0, 0,    "auto, cpu, cuda", PLACE, \
       "where the base computes") \
+    X(WORD,   "activations",           activations,           "auto",  0, 0,    "auto, keep, recompute_mlp, recompute_layer", PLACE, \
+      "what training passes keep for the way back; what they do not they compute again, to the same bits; auto: as much as fits") \
+    X(DOUBLE, "memory_limit",          memory_limit,          "0.0",   0, 1e6,  NULL, PLACE, \
+      "memory of a rank in GiB, which `activations: auto` keeps to; 0: its share of what the machine or its cgroup has") \
     X(INT,    "threads",               threads,               "0",     0, 4096, NULL, PLACE, \
       "threads of a rank; 0: all processors it may use") \
     X(INT64,  "seed",                  seed,                  "0",     0, 9e18, NULL, RESULT, \

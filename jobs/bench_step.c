@@ -193,7 +193,7 @@ static int measure_training(struct step *t)
                  forward = t->batch * bench_flop_forward(s, bench_tokens(s), s->answer),
                  both = forward + t->batch * bench_flop_backward(s, bench_tokens(s), s->answer);
     const struct lvlm_limits limits = {t->batch, t->batch * bench_tokens(s), (int64_t)t->batch * s->answer, SLOTS, RANK,
-                                       true};
+                                       true,     RECOMPUTE_NOTHING};
     double tower, step;
 
     TRY(lvlm_reserve(t->m, &limits));

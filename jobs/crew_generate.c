@@ -89,7 +89,7 @@ static int say_prompts_come(struct dealing *d, int g, const struct generator_lim
 
     if (!s->n) {
         crew_begin_message(m, CREW_RESERVE);
-        crew_put_limits(m, &(struct lvlm_limits){1, 1, 1, d->slots, lim->rank, false});
+        crew_put_limits(m, &(struct lvlm_limits){1, 1, 1, d->slots, lim->rank, false, RECOMPUTE_NOTHING});
         return crew_tell(d->c, g);
     }
     crew_begin_message(m, CREW_GENERATE);

@@ -289,6 +289,7 @@ int follow_reserve(struct lvlm *m, const struct lvlm_limits *l)
     begin(m, ORDER_reserve);
     message_put_int(&m->say, l->samples), message_put_int(&m->say, l->tokens), message_put_int(&m->say, l->rows);
     message_put_int(&m->say, l->slots), message_put_int(&m->say, l->rank), message_put_int(&m->say, l->train);
+    message_put_int(&m->say, l->again);
     return send(m);
 }
 
@@ -300,6 +301,7 @@ static int member_reserve(struct member *s)
 
     l.samples = (int)message_int(in), l.tokens = message_int(in), l.rows = message_int(in);
     l.slots = (int)message_int(in), l.rank = (int)message_int(in), l.train = message_int(in);
+    l.again = (enum recompute)message_int(in);
     TRY(message_check(in, "to reserve memory"));
     TRY(need_model(s));
     TRY(follow_grow(&s->next, &s->next_room, l.samples, sizeof *s->next));

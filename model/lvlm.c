@@ -9,6 +9,8 @@
 #include <math.h>
 #include <stdio.h>
 
+const char *const recompute_name[RECOMPUTES] = {"keep", "recompute_mlp", "recompute_layer"};
+
 /* What needs no weight: config.json, this rank's share, the tables of layers. */
 static int open_shape(struct lvlm *m, const struct lvlm_config *c)
 {
@@ -210,6 +212,7 @@ static void widen(struct lvlm_limits *l, const struct lvlm_limits *want)
     if (want->slots > l->slots) l->slots = want->slots;
     if (want->slots) l->rank = want->rank;
     l->train |= want->train;
+    if (want->train) l->again = want->again;
 }
 
 /* Host arrays of a step. */
@@ -232,7 +235,7 @@ static int measure(struct lvlm *m, const struct lvlm_limits *l, size_t *bytes)
     int rc;
     struct packed_batch b = {0};
     struct adapters ad = {.slots = l->slots, .learned = l->slots, .rank = l->rank};
-    struct pass p = {.b = &b, .ad = l->slots ? &ad : NULL, .save = l->train, .rows_only = true};
+    struct pass p = {.b = &b, .ad = l->slots ? &ad : NULL, .save = l->train, .again = l->again, .rows_only = true};
     struct tensor *none = mem_new((size_t)m->c.text.layers, sizeof *none); // increments that nobody looks at
 
     if (!none) FAIL(CL_ENOMEM, "no memory for %d layers", m->c.text.layers);

@@ -23,12 +23,22 @@
 
 struct lvlm;
 
-struct lvlm_limits { // what the step's memory is laid out for
-    int samples;     // of one packed batch (micro-batch, or rows decoded at once)
-    int64_t tokens;  // of one packed batch
-    int64_t rows;    // answer rows of one packed batch
-    int slots, rank; // of an adapter set, e.g. 32 slots of rank 8
-    bool train;      // keep activations for lvlm_backward
+/* What of a training pass the way back computes again instead of keeping it, to the same bits: memory for operations. */
+enum recompute {
+    RECOMPUTE_NOTHING,
+    RECOMPUTE_MLP,   // norm, gate and up of every layer
+    RECOMPUTE_LAYER, // everything but the residual stream in front of every layer; ranks exchange attention's sums twice
+    RECOMPUTES
+};
+extern const char *const recompute_name[RECOMPUTES]; // "keep", "recompute_mlp", "recompute_layer"
+
+struct lvlm_limits {      // what the step's memory is laid out for
+    int samples;          // of one packed batch (micro-batch, or rows decoded at once)
+    int64_t tokens;       // of one packed batch
+    int64_t rows;         // answer rows of one packed batch
+    int slots, rank;      // of an adapter set, e.g. 32 slots of rank 8
+    bool train;           // keep activations for lvlm_backward
+    enum recompute again; // train: which of them not; may be another one in a later call
 };
 
 /* Loads the base in `dir` for this rank of tp (borrowed; may be NULL). CL_EMISMATCH: tensors that do not fit config.json;

@@ -41,7 +41,8 @@ struct layer_weights {
 };
 
 /* What one layer leaves behind for the backward pass. n: tokens of the batch; in the last layer q, o, u, x2, gate and up
- * exist for the answer rows only. */
+ * exist for the answer rows only. Where gate and up are computed again they have no place here but are scratch of the MLP; where
+ * the whole layer is, all layers share one set of everything but x. */
 struct layer_acts {
     struct tensor x;          // (n, D) f32, residual stream coming in
     float *rstd1;             // (n)
@@ -171,7 +172,8 @@ struct pass {
     const struct adapters *ad; // NULL: none
     struct kv_cache *kv;       // NULL: none
     const int *seq;            // (samples) places in the cache
-    bool save;                 // keep activations of every layer
+    bool save;                 // keep activations for the backward pass,
+    enum recompute again;      // but for those
     bool rows_only;            // last layer for answer rows only
 };
 
@@ -237,6 +239,14 @@ struct tensor span_tokens(const struct span *s, struct tensor t);
 struct tensor span_queries(const struct lvlm *m, const struct span *s, int l, struct tensor t);
 struct layer_acts span_acts(const struct lvlm *m, const struct span *s, int l); // its rows of m->act[l]
 struct attention_shape span_shape(const struct lvlm *m, const struct span *s, int l);
+
+/* Two parts of a layer, which the backward pass runs again: x2 := this rank's part of the attention block, until its sum begins;
+ * behind the sum x2 += x. gate, up := those of x2, norm included. */
+int attention_begin(struct lvlm *m, const struct span *s, int l);
+int attention_end(struct lvlm *m, const struct span *s, int l);
+int mlp_gate_up(struct lvlm *m, const struct layer_acts *a, int l);
+/* gate and up of the layer from the arena, where they have no place of their own. */
+void mlp_room(struct lvlm *m, const struct pass *p, struct layer_acts *a);
 
 /* decoder_back.c: from dfinal down. */
 int decoder_backward(struct lvlm *m, const struct pass *p, double *dcoef);

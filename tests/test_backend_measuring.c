@@ -54,7 +54,7 @@ static void assert_near(double got, double expected, double share)
 
 static void agrees(const char *shape, enum dtype type, bool train)
 {
-    const struct lvlm_limits limits = {4, 4 * 40, 4 * 6, 16, 4, train};
+    const struct lvlm_limits limits = {4, 4 * 40, 4 * 6, 16, 4, train, RECOMPUTE_NOTHING};
     struct lvlm *m;
     struct kv_cache *kv;
     struct measured open, reserved, cached;
@@ -154,7 +154,7 @@ static void operations(void **state)
 {
     const struct bench_shape *s = bench_shape_find("s");
     const int64_t n = bench_tokens(s), rows = s->answer;
-    const struct lvlm_limits limits = {1, n, rows, 1, 1, true};
+    const struct lvlm_limits limits = {1, n, rows, 1, 1, true, RECOMPUTE_NOTHING};
     const struct backend *be;
     struct timing t[256];
     double flop = 0, all_rows;

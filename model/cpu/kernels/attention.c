@@ -4,7 +4,7 @@
  * rises. lse = maximum + log(sum). A block of very few lanes (decoding) goes row by row instead: it would leave most
  * of each register empty.
  */
-#include "model/cpu/kernels/attention_block.h"
+#include "model/cpu/kernels/attention_pairs.h"
 
 enum { FEW_LANES = 3 };
 
@@ -185,6 +185,10 @@ static void run_task(struct tensor o, float *lse, struct tensor q, struct tensor
     struct lanes l = lanes_of(s, b, kv_head, block);
     int64_t first = s->k_start ? s->k_start[b] : s->cu_k[b], keys = s->cu_k[b + 1] - s->cu_k[b];
 
+    if (l.count > FEW_LANES && pairs_fit((const struct tensor[]){q, k, v}, 3)) {
+        KERNEL(attend_pairs)(o, lse, q, k, v, s, &l, first, keys, (int64_t)kv_head * n);
+        return;
+    }
     if (l.count > FEW_LANES) {
         attend_block(o, lse, q, k, v, s, &l, first, keys, (int64_t)kv_head * n);
         return;
