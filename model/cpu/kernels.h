@@ -36,6 +36,10 @@
     X(void, attention,                                                                                                   \
       (struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,                                   \
        const struct attention_shape *s))                                                                                 \
+    /* the same where every sample has one query row, and at most 64 heads share one of the keys */                      \
+    X(void, attention_token,                                                                                             \
+      (struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,                                   \
+       const struct attention_shape *s))                                                                                 \
     /* scratch: attention_back_bytes for each thread */                                                                  \
     X(size_t, attention_back_bytes, (const struct attention_shape *s))                                                   \
     X(void, attention_back,                                                                                              \
