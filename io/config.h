@@ -74,7 +74,7 @@ struct config {
         double ratio;
     } replay; // samples kept per task; replayed per own sample of a step
     struct {
-        bool after_each_task, zero_shot, next_task;
+        bool after_each_task, zero_shot, next_task, share_prefix;
         int max_new_tokens, batch;
         char *routing;
         int64_t limit;

@@ -127,6 +127,8 @@
       "longest answer in tokens") \
     X(INT,    "eval.batch",            eval.batch,            "16",    1, 65536, NULL, PLACE, \
       "answers that are generated side by side") \
+    X(BOOL,   "eval.share_prefix",     eval.share_prefix,     "true",  0, 0,    NULL, PLACE, \
+      "prompts that begin alike (system prompt, picture) under the same coefficients share that work") \
     X(WORD,   "eval.routing",          eval.routing,          "free",  0, 0,    "free, oracle, random, mean_key", RESULT, \
       "slots that compete: all of them, only the task's own, a random choice, or those of the task whose mean key is nearest") \
     X(INT64,  "eval.limit",            eval.limit,            "0",     0, 1e15, NULL, RESULT, \

@@ -430,7 +430,7 @@ static int generate(struct leader *l)
     a.n = message_int(&l->in);
     lim.batch = (int)message_int(&l->in), lim.prompt_n = message_int(&l->in);
     lim.max_new_tokens = (int)message_int(&l->in), lim.slots = (int)message_int(&l->in);
-    lim.rank = (int)message_int(&l->in);
+    lim.rank = (int)message_int(&l->in), lim.share = message_int(&l->in) != 0;
     TRY(message_check(&l->in, "about prompts"));
     watch_at("%s", at ? at : "");
     if (a.tokens) ends.token = tell_token;

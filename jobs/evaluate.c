@@ -199,8 +199,10 @@ int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, e
     struct cell c = {
         .j = j, .d = d, .mode = mode, .metric = metric_find(d->conf->metric), .loose = metric_find("first_word")};
     struct generator_ends ends = {&c, ask, NULL, take, NULL};
-    struct generator_limits lim = {
-        .batch = j->cfg.eval.batch, .prompt_n = d->longest, .max_new_tokens = j->cfg.eval.max_new_tokens};
+    struct generator_limits lim = {.batch = j->cfg.eval.batch,
+                                   .prompt_n = d->longest,
+                                   .max_new_tokens = j->cfg.eval.max_new_tokens,
+                                   .share = j->cfg.eval.share_prefix};
     struct bootstrap_interval b;
     size_t n = (size_t)d->n;
 

@@ -245,7 +245,7 @@ int attention_begin(struct lvlm *m, const struct span *s, int l)
 
     TRY(project_qkv(m, s, l));
     if (p->kv) TRY(kv_store(p->kv, l, p, k, v));
-    if (p->kv && kv_decoding(p->kv)) {
+    if (p->kv && kv_is_read(p->kv)) {
         k = kv_keys(p->kv, l), v = kv_values(p->kv, l);
         kv_attention(p->kv, p, &shape);
     }

@@ -503,6 +503,30 @@ done:
     return rc;
 }
 
+int follow_kv_copy(struct lvlm *m, const struct kv_cache *kv, int from, int to, int64_t tokens)
+{
+    if (!follow_leads(m->tp)) return CL_OK;
+    begin(m, ORDER_kv_copy);
+    message_put_int(&m->say, kv_number(kv));
+    message_put_int(&m->say, from), message_put_int(&m->say, to), message_put_int(&m->say, tokens);
+    return send(m);
+}
+
+static int member_kv_copy(struct member *s)
+{
+    int rc, from, to;
+    int64_t tokens;
+    void *kv;
+
+    TRY(need_model(s));
+    TRY(find(&kv, &s->m->caches, message_int(&s->in), "cache"));
+    from = (int)message_int(&s->in), to = (int)message_int(&s->in), tokens = message_int(&s->in);
+    TRY(message_check(&s->in, "to copy keys and values"));
+    TRY(lvlm_kv_copy(kv, from, to, tokens));
+done:
+    return rc;
+}
+
 int follow_prefill(struct lvlm *m, const struct kv_cache *kv, const int *seq, const struct packed_batch *b,
                    const struct adapters *ad, const uint8_t *allowed)
 {

@@ -110,8 +110,12 @@ struct kv_cache;
 /* Room for `sequences` sequences of up to `length` tokens. */
 int lvlm_kv_new(struct kv_cache **kv, struct lvlm *m, int sequences, int64_t length);
 void lvlm_kv_free(struct kv_cache *kv);
+/* The first `tokens` tokens of place `to` := those of place `from`, whatever stood there. The same place: what is behind them is
+ * given up. Collective over tp. */
+int lvlm_kv_copy(struct kv_cache *kv, int from, int to, int64_t tokens);
 /* Runs the prompts of a pack (batch_add with prompt_only) into cache places seq[s]; next (samples) host: the greedy
- * choice after each among allowed ids (vocab flags, NULL: all). Collective over tp. */
+ * choice after each among allowed ids (vocab flags, NULL: all). A prompt whose positions (b->pos) begin at p > 0 goes on behind
+ * the p tokens that its place has from lvlm_kv_copy. Collective over tp. */
 int lvlm_prefill(struct lvlm *m, struct kv_cache *kv, const int *seq, const struct packed_batch *b,
                  const struct adapters *ad, const uint8_t *allowed, int32_t *next);
 /* One token for each of n sequences; token[i] is appended to seq[i]. ad->coef has n rows. */

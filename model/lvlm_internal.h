@@ -285,7 +285,7 @@ int kv_store(struct kv_cache *kv, int layer, const struct pass *p, struct tensor
 struct tensor kv_keys(struct kv_cache *kv, int layer);
 struct tensor kv_values(struct kv_cache *kv, int layer);
 void kv_attention(const struct kv_cache *kv, const struct pass *p, struct attention_shape *s);
-bool kv_decoding(const struct kv_cache *kv);
+bool kv_is_read(const struct kv_cache *kv);
 int64_t kv_number(const struct kv_cache *kv);
 
 /* follow.c: the leader's side. Each tells the members what comes now and does nothing on a rank that is no leader; then all
@@ -304,6 +304,7 @@ int follow_coef_reduce(struct lvlm *m);
 int follow_logits(struct lvlm *m, int64_t rows);
 int follow_kv_new(struct lvlm *m, int sequences, int64_t length);
 int follow_kv_free(struct lvlm *m, int64_t id);
+int follow_kv_copy(struct lvlm *m, const struct kv_cache *kv, int from, int to, int64_t tokens);
 int follow_prefill(struct lvlm *m, const struct kv_cache *kv, const int *seq, const struct packed_batch *b,
                    const struct adapters *ad, const uint8_t *allowed);
 int follow_decode(struct lvlm *m, const struct kv_cache *kv, int n, const int *seq, const int32_t *token,
