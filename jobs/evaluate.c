@@ -202,7 +202,7 @@ int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, e
         TRY(j->method->ops->adapters(j->method, mode, d->task, &set));
         if (set.slots) c.set = &set, lim.slots = set.slots, lim.rank = set.rank;
     }
-    TRY(routing_new(&c.one, 1, job_max_slots(j), j->cfg.pool.top_m));
+    TRY(job_routing_new(j, &c.one, 1));
     c.selected = mem_new(n * (size_t)c.one.M, sizeof *c.selected);
     c.line = mem_new(n, sizeof *c.line);
     c.scores = mem_new(n, sizeof *c.scores);

@@ -78,7 +78,7 @@ static int reserve(struct trainer *t)
     t->micro_room = (t->room + lim.samples - 1) / lim.samples;
     TRY(samples_new(&t->now, t->room, t->micro_room, &lim));
     if (!t->j->lvlm) TRY(samples_new(&t->ahead, t->room, t->micro_room, &lim));
-    TRY(routing_new(&t->routing, t->room, job_max_slots(t->j), f->pool.top_m));
+    TRY(job_routing_new(t->j, &t->routing, t->room));
     t->dcoef = mem_new((size_t)t->room * (size_t)(set.slots ? set.slots : 1), sizeof *t->dcoef);
     if (!t->dcoef) FAIL(CL_ENOMEM, "no memory for a training step");
 done:

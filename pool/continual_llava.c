@@ -90,6 +90,13 @@ static void continual_close(struct method *m)
     mem_free(c);
 }
 
+static void continual_size(const struct config *cfg, int tasks, struct method_size *out)
+{
+    const int each = cfg->pool.slots_per_task;
+
+    *out = (struct method_size){tasks * each, each, cfg->pool.rank, cfg->pool.top_m};
+}
+
 static int check_config(const struct config *cfg, const struct method_shape *shape)
 {
     if (shape->K < 1)
@@ -509,6 +516,7 @@ const struct method_ops continual_llava_ops = {
     .help = "a growing pool of low-rank increments, selected per question, with context from earlier tasks",
     .routes = true,
     .trains = true,
+    .size = continual_size,
     .open = continual_open,
     .close = continual_close,
     .begin_task = continual_begin_task,

@@ -1,4 +1,4 @@
-/* method.c - finding a method by name; buffers of a routing. */
+/* method.c - finding a method by name or number; buffers of a routing. */
 #include "pool/method.h"
 
 #include "io/err.h"
@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-const struct method_ops *method_find(const char *name)
+const struct method_ops *method_at(size_t i)
 {
     static const struct method_ops *const all[] = {
 #define METHOD_OPS(name) &name##_ops,
@@ -15,9 +15,16 @@ const struct method_ops *method_find(const char *name)
 #undef METHOD_OPS
     };
 
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (!strcmp(all[i]->name, name)) return all[i];
-    return NULL;
+    return i < sizeof all / sizeof *all ? all[i] : NULL;
+}
+
+const struct method_ops *method_find(const char *name)
+{
+    const struct method_ops *ops;
+
+    for (size_t i = 0; (ops = method_at(i)); i++)
+        if (!strcmp(ops->name, name)) break;
+    return ops;
 }
 
 const char *method_names(void)

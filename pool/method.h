@@ -27,6 +27,14 @@ struct method_shape {
     int K;        // width of a question embedding, 0 when the method does not route
 };
 
+/* How large a method becomes: what buffers and plans are made for. */
+struct method_size {
+    int slots;    // of the pool when every task is learned
+    int learned;  // of them by one task
+    int rank;     // of a slot
+    int selected; // at most, for a sample (struct routing's M)
+};
+
 enum route_mode {
     ROUTE_TRAIN,  // only the current task's slots are candidates
     ROUTE_FREE,   // every slot of the tasks begun so far competes: inference
@@ -64,6 +72,7 @@ struct method_ops {
     bool routes; // needs question embeddings (and stage 1)
     bool trains; // false: zero_shot
     bool joint;  // all tasks are one training set
+    void (*size)(const struct config *cfg, int tasks, struct method_size *out);
     int (*open)(struct method **m, const struct config *cfg, const struct method_shape *shape);
     void (*close)(struct method *m);
 
@@ -112,8 +121,10 @@ struct method {
     const struct method_ops *ops;
 };
 
-/* By name of `method:` in the configuration; NULL when unknown. method_names: comma-separated list for messages. */
+/* By name of `method:` in the configuration; NULL when unknown. method_at: the i-th, NULL beyond the last. method_names:
+ * comma-separated list for messages. */
 const struct method_ops *method_find(const char *name);
+const struct method_ops *method_at(size_t i);
 const char *method_names(void);
 
 #endif

@@ -3,6 +3,12 @@
 #include "model/tensor.h"
 #include "pool/methods.h"
 
+static void zero_size(const struct config *cfg, int tasks, struct method_size *out)
+{
+    (void)cfg, (void)tasks;
+    *out = (struct method_size){0};
+}
+
 static int zero_open(struct method **m, const struct config *cfg, const struct method_shape *shape)
 {
     (void)cfg, (void)shape;
@@ -80,6 +86,7 @@ static int zero_slot_task(const struct method *m, int slot)
 const struct method_ops zero_shot_ops = {
     .name = "zero_shot",
     .help = "the base alone, nothing is learned",
+    .size = zero_size,
     .open = zero_open,
     .close = zero_close,
     .begin_task = zero_begin_task,

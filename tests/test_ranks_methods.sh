@@ -15,7 +15,7 @@ alike() {
     diff -r $1/predictions $2/predictions
 }
 
-for method in sequential_lora replay joint; do
+for method in sequential_lora replay joint taskwise_lora; do
     rm -rf run again dump
     configuration b run "method: $method
 pool: {init: null}

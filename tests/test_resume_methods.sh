@@ -19,7 +19,7 @@ plain='pool: {slots_per_task: 3, top_m: 2}
 lora: {rank: 4}
 stage2: {epochs: 2, batch: 4, micro_batch: 3, lr: 1e-2, shuffle: true}
 replay: {budget: 4, ratio: 0.5}'
-for method in sequential_lora replay joint; do
+for method in sequential_lora replay joint taskwise_lora; do
     compare a "method: $method
 $plain"
 done
