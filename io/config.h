@@ -67,6 +67,17 @@ struct config {
         double ratio;
     } replay; // samples kept per task; replayed per own sample of a step
     struct {
+        double lambda, gamma;
+        int64_t samples;
+    } ewc; // of the penalty; decay of earlier Fisher sums; records per task, 0: all
+    struct {
+        double lambda;
+    } o_lora; // of the penalty
+    struct {
+        int experts, rank, top_k;
+        double router_lr;
+    } moe_lora; // top_k 0: all experts; highest learning rate of the router
+    struct {
         bool after_each_task, zero_shot, next_task;
         int max_new_tokens, batch;
         char *routing;

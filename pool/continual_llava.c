@@ -356,7 +356,7 @@ static int continual_route(struct method *m, enum route_mode mode, int task, con
     if (train) TRY(check_current(c, task));
     if (train || mode == ROUTE_ORACLE)
         candidates = pool_of_task(&c->pool, task); // empty before that task: the base alone
-    out->n = n;
+    out->n = n, out->query = embedding;
     out->N = c->pool.N;
     out->slots = train ? c->train_slots : c->pool.N;
     for (int s = 0; s < n; s++) {

@@ -11,22 +11,30 @@ static struct lora *self(struct method *m)
     return (struct lora *)m;
 }
 
-int lora_setup(struct lora *l, const struct method_ops *ops, const struct config *cfg, const struct method_shape *shape)
+int lora_setup_pool(struct lora *l, const struct method_ops *ops, const struct config *cfg,
+                    const struct method_shape *shape, int slots, int rank, int top_m, int vector)
 {
-    const double scale = cfg->lora.alpha > 0 ? cfg->lora.alpha / cfg->lora.rank : 1;
-    struct method_shape keyless = *shape;
+    const double scale = cfg->lora.alpha > 0 ? cfg->lora.alpha / rank : 1;
     int rc;
 
-    keyless.K = 0;
     l->base.ops = ops;
     l->adam = (struct adamw){cfg->stage2.beta1, cfg->stage2.beta2, cfg->stage2.eps, cfg->stage2.weight_decay};
     l->clip = cfg->stage2.clip;
     l->seed = (uint64_t)cfg->seed;
     l->a_init = !strcmp(cfg->lora.a_init, "normal") ? "normal" : "kaiming";
     l->current = -1;
-    TRY(pool_open(&l->pool, &keyless, cfg->lora.rank, 1, 1, scale));
+    l->slots = slots, l->vector = vector;
+    TRY(pool_open(&l->pool, shape, rank, top_m, 1, scale));
 done:
     return rc;
+}
+
+int lora_setup(struct lora *l, const struct method_ops *ops, const struct config *cfg, const struct method_shape *shape)
+{
+    struct method_shape keyless = *shape;
+
+    keyless.K = 0;
+    return lora_setup_pool(l, ops, cfg, &keyless, 1, cfg->lora.rank, 1, 0);
 }
 
 void lora_teardown(struct lora *l)
@@ -43,7 +51,7 @@ void lora_size(const struct config *cfg, int tasks, struct method_size *out)
 
 static int learning_buffers(struct lora *l)
 {
-    return l->learner.dA ? CL_OK : learner_open(&l->learner, &l->pool, 1, 0, &l->adam, l->clip);
+    return l->learner.dA ? CL_OK : learner_open(&l->learner, &l->pool, l->slots, l->vector, &l->adam, l->clip);
 }
 
 int lora_begin_task(struct method *m, int task, int64_t n)
@@ -56,10 +64,10 @@ int lora_begin_task(struct method *m, int task, int64_t n)
         FAIL(CL_EINTERNAL, "task %d of %d cannot begin while task %d learns", task, l->pool.T, l->current);
     TRY(learning_buffers(l));
     if (l->per_task || !l->pool.N) {
-        TRY(pool_grow(&l->pool, l->per_task ? task : 0, 1));
-        l->own = (struct pool_range){l->pool.N - 1, l->pool.N};
+        TRY(pool_grow(&l->pool, l->per_task ? task : 0, l->slots));
+        l->own = (struct pool_range){l->pool.N - l->slots, l->pool.N};
         pool_draw_a(&l->pool, l->own, l->a_init, l->seed);
-        l->pool.use[l->own.first] = 1;
+        for (int i = l->own.first; i < l->own.end; i++) l->pool.use[i] = 1.0 / l->slots;
     }
     learner_begin_task(&l->learner);
     l->current = task;
@@ -80,7 +88,7 @@ int lora_adapters(struct method *m, enum route_mode mode, int task, struct adapt
 
     if (mode == ROUTE_TRAIN) {
         TRY(lora_check_current(l, task));
-        *set = (struct adapters){1, 1, l->pool.R, l->pool.slot + l->own.first, NULL};
+        *set = (struct adapters){l->slots, l->slots, l->pool.R, l->pool.slot + l->own.first, NULL};
     } else
         *set = (struct adapters){l->pool.N, 0, l->pool.R, l->pool.slot, NULL};
 done:
@@ -115,10 +123,10 @@ int lora_route(struct method *m, enum route_mode mode, int task, const float *co
     const int N = l->pool.N;
     int rc = CL_OK;
 
-    (void)embedding, (void)sample; // every sample gets the same
+    (void)sample; // every sample gets the same
     if (mode == ROUTE_TRAIN) TRY(lora_check_current(l, task));
     TRY(lora_check_room(l, n, N, out));
-    out->n = n;
+    out->n = n, out->query = embedding;
     out->N = out->slots = N;
     for (int s = 0; s < n; s++) lora_route_row(l, out, s, (struct pool_range){0, N}, 0);
 done:
@@ -167,13 +175,14 @@ done:
     return rc;
 }
 
-/* The slots of the file are this method's: one, or one for each of the first tasks. */
+/* The slots of the file are this method's: as many as learn, or one for each of the first tasks. */
 static int check_slots(const struct lora *l, struct ckpt *c)
 {
     const struct pool *p = &l->pool;
 
-    if (!l->per_task && p->N > 1)
-        return err_set(CL_EFORMAT, "%s: /pool has %d slots (expected one LoRA)", ckpt_path(c), p->N);
+    if (!l->per_task && p->N && p->N != l->slots)
+        return err_set(CL_EMISMATCH, "%s: /pool has %d slots (expected %d of method %s)", ckpt_path(c), p->N, l->slots,
+                       l->base.ops->name);
     for (int n = 0; l->per_task && n < p->N; n++)
         if (p->task[n] != n)
             return err_set(CL_EFORMAT, "%s: slot %d of /pool belongs to task %d (expected one slot for each task)",
@@ -189,7 +198,7 @@ int lora_load(struct method *m, struct ckpt *c, bool resume)
 
     TRY(pool_file_load(&l->pool, c, l->base.ops->name, false, true));
     TRY(check_slots(l, c));
-    l->own = (struct pool_range){l->pool.N ? l->pool.N - 1 : 0, l->pool.N};
+    l->own = (struct pool_range){l->pool.N ? l->pool.N - l->slots : 0, l->pool.N};
     if (!resume) goto done;
     TRY(ckpt_get_i64(c, "/resume", "learning_task", &task));
     if (task < 0 || task >= l->pool.T || !l->pool.N || (l->per_task && task != l->own.first))

@@ -18,13 +18,18 @@ struct lora {
     double clip;
     uint64_t seed;
     const char *a_init;
+    int slots, vector;     // that learn: 1, 0
     bool per_task;         // set after lora_setup
     int current;           // task that learns, -1: none
-    struct pool_range own; // the slot that learns: the last one
+    struct pool_range own; // the slots that learn: the last ones
 };
 
 int lora_setup(struct lora *l, const struct method_ops *ops, const struct config *cfg,
                const struct method_shape *shape);
+/* The same over another pool: of so many slots that all learn, of a rank of their own, with keys of shape->K numbers, of which
+ * `vector` learn as the learner's vector. */
+int lora_setup_pool(struct lora *l, const struct method_ops *ops, const struct config *cfg,
+                    const struct method_shape *shape, int slots, int rank, int top_m, int vector);
 void lora_teardown(struct lora *l); // everything but the struct itself
 void lora_size(const struct config *cfg, int tasks, struct method_size *out);
 

@@ -7,6 +7,7 @@
  *     open -> for each task: begin_task
  *                            [align .. align, end_align]      stage 1, for methods that route
  *                            { mix, route, learn .., step }   stage 2, once per optimizer step
+ *                            [sense ..]                       what single samples tell about the learned task
  *                            end_task
  *          -> route for evaluation -> close
  *
@@ -44,20 +45,23 @@ enum route_mode {
 
 /* Which increments each of n samples gets. Buffers belong to the method's caller (routing_new). */
 struct routing {
-    int n, room;       // samples, capacity
-    int max_slots;     // capacity for slots and N
-    int slots;         // slots of the adapter set that is active (method_adapters)
-    int N, M;          // slots of the whole pool, selected per sample
-    float *coef;       // (n, slots): what the model multiplies with
-    int32_t *selected; // (n, M) pool slots by falling similarity; -1 where fewer
-    double *intrinsic; // (n, N) coefficients of selected slots
-    double *context;   // (n, N) coefficients of earlier tasks' slots through w
+    int n, room;               // samples, capacity
+    int max_slots;             // capacity for slots and N
+    int slots;                 // slots of the adapter set that is active (method_adapters)
+    int N, M;                  // slots of the whole pool, selected per sample
+    float *coef;               // (n, slots): what the model multiplies with
+    int32_t *selected;         // (n, M) pool slots by falling similarity; -1 where fewer
+    double *intrinsic;         // (n, N) coefficients of selected slots
+    double *context;           // (n, N) coefficients of earlier tasks' slots through w
+    const float *const *query; // (n) the embeddings as route got them, borrowed
 };
 int routing_new(struct routing *r, int room, int max_slots, int M);
 void routing_free(struct routing *r);
 
 struct step_report {
-    double loss, grad_norm; // norm over everything that learns, before clipping
+    double loss;      // of the answers alone
+    double penalty;   // what the method adds to it, weighted
+    double grad_norm; // over everything that learns, penalty included, before clipping
 };
 
 struct sample_ref {
@@ -69,9 +73,10 @@ struct method; // a method's own state begins with its ops pointer (methods.h ke
 
 struct method_ops {
     const char *name, *help;
-    bool routes; // needs question embeddings (and stage 1)
-    bool trains; // false: zero_shot
-    bool joint;  // all tasks are one training set
+    bool routes;    // needs question embeddings (and stage 1)
+    bool trains;    // false: zero_shot
+    bool joint;     // all tasks are one training set
+    bool penalises; // adds a term of its own to the loss (step_report.penalty)
     void (*size)(const struct config *cfg, int tasks, struct method_size *out);
     int (*open)(struct method **m, const struct config *cfg, const struct method_shape *shape);
     void (*close)(struct method *m);
@@ -103,6 +108,11 @@ struct method_ops {
     /* Clips, steps with learning rate lr, clears gradients, bumps versions. out->grad_norm is set. CL_ENUM when the norm
      * is not finite (nothing is changed then). */
     int (*step)(struct method *m, int task, double lr, struct step_report *out);
+    /* After stage 2 of a task, for methods that ask what its records still pull at: of how many of them (the first of a random
+     * order; at most all there are), 0: of none. Then, until all were seen, the buffers of `gradients` hold sums over n of the
+     * `total` records: of the squared gradient of each record's own nll, summed over its answer tokens. NULL, both: none. */
+    int64_t (*sense_samples)(struct method *m, int task);
+    int (*sense)(struct method *m, int task, int64_t n, int64_t total);
     int (*end_task)(struct method *m, int task);
 
     /* /pool, /context (and what the method needs beyond); with `resume` the optimizer moments in /resume too. load finds

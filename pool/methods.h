@@ -10,7 +10,10 @@
     X(sequential_lora)                                                                                                 \
     X(joint)                                                                                                           \
     X(replay)                                                                                                          \
-    X(taskwise_lora)
+    X(taskwise_lora)                                                                                                   \
+    X(ewc)                                                                                                             \
+    X(o_lora)                                                                                                          \
+    X(moe_lora)
 
 #define METHOD_DECLARE(name) extern const struct method_ops name##_ops;
 METHODS(METHOD_DECLARE)

@@ -50,13 +50,12 @@ static int taskwise_route(struct method *m, enum route_mode mode, int task, cons
     struct pool_range active = train ? l->own : pool_of_task(&l->pool, task);
     int rc = CL_OK;
 
-    (void)embedding;
     if (train) TRY(lora_check_current(l, task));
     if (task < 0 && N)
         FAIL(CL_ECONFIG, "method taskwise_lora chooses its slot by the task's number, which is not known here; hint: "
                          "`eval` asks every task with its own");
     TRY(lora_check_room(l, n, N, out));
-    out->n = n;
+    out->n = n, out->query = embedding;
     out->N = N;
     out->slots = train ? 1 : N;
     for (int s = 0; s < n; s++) {

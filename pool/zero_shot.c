@@ -45,9 +45,9 @@ static int zero_adapters(struct method *m, enum route_mode mode, int task, struc
 static int zero_route(struct method *m, enum route_mode mode, int task, const float *const *embedding,
                       const uint64_t *sample, int n, struct routing *out)
 {
-    (void)m, (void)mode, (void)task, (void)embedding, (void)sample;
+    (void)m, (void)mode, (void)task, (void)sample;
     if (n > out->room) return err_set(CL_EINTERNAL, "routing of %d samples has room for %d", n, out->room);
-    out->n = n;
+    out->n = n, out->query = embedding;
     out->N = out->slots = 0;
     for (int64_t i = 0; i < (int64_t)n * out->M; i++) out->selected[i] = -1;
     return CL_OK;

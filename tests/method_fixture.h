@@ -54,6 +54,13 @@ FIXTURE_FN struct config fixture_config(void)
     c.lora.a_init = "kaiming";
     c.replay.budget = 5;
     c.replay.ratio = 0.5;
+    c.ewc.lambda = 1;
+    c.ewc.gamma = 0.9;
+    c.ewc.samples = 4;
+    c.o_lora.lambda = 0.5;
+    c.moe_lora.experts = 4;
+    c.moe_lora.rank = 2;
+    c.moe_lora.router_lr = 1e-3;
     return c;
 }
 

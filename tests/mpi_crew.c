@@ -223,6 +223,85 @@ static void steps(void)
     free_result(&first);
 }
 
+/* ---- squared gradients */
+
+/* Each sample's derivative of its own nll by one number of A or B, by differences; the sum of their squares. */
+static double squared_slope(struct fixture *x, struct batches *b, float *number, int slot, uint64_t *version)
+{
+    const float at = *number, h = 0.02f;
+    const struct adapters set = set_of(x);
+    double nll[2][SAMPLES], sum = 0;
+    int odd;
+
+    for (int side = 0; side < 2; side++) {
+        *number = side ? at + h : at - h;
+        x->slot[slot].version = ++*version;
+        check_ok(crew_score(x->j.crew, b->micro, b->n, &set, &odd));
+        for (int i = 0; i < SAMPLES; i++) nll[side][i] = b->micro[i].nll;
+    }
+    *number = at;
+    x->slot[slot].version = ++*version;
+    for (int i = 0; i < SAMPLES; i++) sum += pow((nll[1][i] - nll[0][i]) / (2 * (double)h), 2);
+    return sum;
+}
+
+static int64_t largest(const float *v, int64_t n)
+{
+    int64_t at = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        if (v[i] > v[at]) at = i;
+    return at;
+}
+
+/* The sum over samples of squared gradients, not the square of their sum: the same in every layout, and what differences of the
+ * loss say of the numbers that matter most. */
+static void squares_of(struct layout l, void *context)
+{
+    struct result *first = context, r;
+    const struct text_config *t;
+    struct adapters set;
+    struct batches b;
+    struct fixture x;
+    uint64_t version = 100;
+    int odd;
+
+    open_fixture(&x, l);
+    t = &x.j.base.text;
+    set = set_of(&x);
+    r = (struct result){.a = (int64_t)LEARNED * t->layers * RANK * t->heads * t->head_dim,
+                        .b = (int64_t)LEARNED * t->layers * RANK * t->hidden};
+    check((r.dA = mem_new((size_t)r.a, sizeof *r.dA)) && (r.dB = mem_new((size_t)r.b, sizeof *r.dB)));
+    reserve(&x, 1);
+    pack(&b, &x, 1, &r);
+    for (int n = 2; n <= SAMPLES; n += SAMPLES - 2) { // what an earlier call left does not count
+        check_ok(crew_squares(x.j.crew, b.micro, n, &set, 1, r.dA, r.dB, &odd));
+        check_int(odd, -1);
+    }
+    if (first->dA) {
+        near_floats(r.dA, first->dA, r.a);
+        near_floats(r.dB, first->dB, r.b);
+        free_result(&r);
+    } else {
+        int64_t i = largest(r.dA, r.a), k = largest(r.dB, r.b), a = r.a / LEARNED, each = r.b / LEARNED;
+        double A = squared_slope(&x, &b, &x.A[i], (int)(i / a), &version),
+               B = squared_slope(&x, &b, &x.B[k], (int)(k / each), &version);
+        check_near((double)r.dA[i], A, 0.01 * A);
+        check_near((double)r.dB[k], B, 0.01 * B);
+        *first = r;
+    }
+    unpack(&b);
+    close_fixture(&x);
+}
+
+static void squares(void)
+{
+    struct result first = {0};
+
+    in_every_layout(squares_of, &first);
+    free_result(&first);
+}
+
 /* Only slots whose version changed travel, A and B of each. */
 static void changes_of(struct layout l, void *context)
 {
@@ -443,9 +522,9 @@ static void refused(void)
 /* Rank 0 runs the cases, the others serve it, as in the program. */
 int main(int argc, char **argv)
 {
-    static const struct mpi_case cases[] = {{"steps", steps},     {"changes", changes}, {"scores", scores},
-                                            {"prompts", prompts}, {"stops", stops},     {"questions", questions},
-                                            {"refused", refused}};
+    static const struct mpi_case cases[] = {{"steps", steps},         {"squares", squares}, {"changes", changes},
+                                            {"scores", scores},       {"prompts", prompts}, {"stops", stops},
+                                            {"questions", questions}, {"refused", refused}};
     int n = (int)(sizeof cases / sizeof *cases), passed = 0;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
