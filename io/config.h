@@ -78,6 +78,9 @@ struct config {
         double router_lr;
     } moe_lora; // top_k 0: all experts; highest learning rate of the router
     struct {
+        double lambda, temperature;
+    } lwf;
+    struct {
         bool after_each_task, zero_shot, next_task;
         int max_new_tokens, batch;
         char *routing;

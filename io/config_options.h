@@ -117,6 +117,10 @@
       "experts that a question gets, those its router weighs most; 0: all") \
     X(DOUBLE, "moe_lora.router_lr",    moe_lora.router_lr,    "1e-3",  0, 1e3,  NULL, RESULT, \
       "highest learning rate of moe_lora's router, which rises and falls as that of stage 2 does") \
+    X(DOUBLE, "lwf.lambda",            lwf.lambda,            "1.0",   0, 1e9,  NULL, RESULT, \
+      "weight of lwf's penalty: how far answers are from those that the LoRA gave when the task began") \
+    X(DOUBLE, "lwf.temperature",       lwf.temperature,       "2.0",   0.01, 100, NULL, RESULT, \
+      "logits are divided by it before lwf compares them; the penalty is multiplied by its square") \
     X(BOOL,   "eval.after_each_task",  eval.after_each_task,  "true",  0, 0,    NULL, PLACE, \
       "evaluate every task seen after each task; false: only at the end") \
     X(BOOL,   "eval.zero_shot",        eval.zero_shot,        "true",  0, 0,    NULL, PLACE, \

@@ -34,10 +34,12 @@ struct crew;
 /* A micro-batch: samples that go through the model together. */
 struct crew_micro {
     struct packed_batch *pack;
-    const char **picture; // (pack->pictures) paths
-    const float *coef;    // (samples, slots)
-    double nll;           // out: sum over its answer rows
-    double *dcoef;        // (samples, slots) out, of crew_step: d loss / d coef
+    const char **picture;           // (pack->pictures) paths
+    const float *coef;              // (samples, slots)
+    struct adapter_teacher teacher; // of crew_step; coef NULL: none
+    double nll;                     // out: sum over its answer rows
+    double kl;                      // out: the same of how far they are from the teacher's, unweighted; 0 without one
+    double *dcoef;                  // (samples, slots) out, of crew_step: d loss / d coef
 };
 
 /* Lays the ranks out as j->cfg says and tells them to open their share of j->cfg's model. parts: enum job_part. One process:

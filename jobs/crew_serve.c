@@ -232,7 +232,7 @@ static int run(struct leader *l)
     crew_begin_message(&l->out, CREW_RESULTS);
     for (int k = 0; k < n; k++) {
         struct crew_micro *b = &l->micro[k];
-        message_put_double(&l->out, b->nll);
+        message_put_double(&l->out, b->nll), message_put_double(&l->out, b->kl);
         if (scale != 0)
             message_put_bytes(&l->out, b->dcoef,
                               (size_t)b->pack->samples * (size_t)(set ? set->slots : 0) * sizeof *b->dcoef);

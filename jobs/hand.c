@@ -12,7 +12,7 @@
 
 void hand_free(struct hand *h)
 {
-    mem_free(h->nll), mem_free(h->dcoef), mem_free(h->dA), mem_free(h->dB);
+    mem_free(h->nll), mem_free(h->kl), mem_free(h->dcoef), mem_free(h->dA), mem_free(h->dB);
     *h = (struct hand){.j = h->j};
 }
 
@@ -22,9 +22,9 @@ int hand_reserve(struct hand *h, const struct lvlm_limits *l)
 
     TRY(lvlm_reserve(h->j->lvlm, l));
     if (l->rows <= h->rows) goto done;
-    mem_free(h->nll), h->rows = 0;
-    if (!(h->nll = mem_new((size_t)l->rows, sizeof *h->nll)))
-        FAIL(CL_ENOMEM, "no memory for the losses of %lld tokens", (long long)l->rows);
+    mem_free(h->nll), mem_free(h->kl), h->rows = 0;
+    h->nll = mem_new((size_t)l->rows, sizeof *h->nll), h->kl = mem_new((size_t)l->rows, sizeof *h->kl);
+    if (!h->nll || !h->kl) FAIL(CL_ENOMEM, "no memory for the losses of %lld tokens", (long long)l->rows);
     h->rows = l->rows;
 done:
     return rc;
@@ -52,9 +52,10 @@ static int forward(struct hand *h, struct crew_micro *m, const struct adapters *
     if (b->rows > h->rows)
         FAIL(CL_EINTERNAL, "%lld answer rows (reserved %lld)", (long long)b->rows, (long long)h->rows);
     if (b->pictures) TRY(features_get(h->j->features, m->picture, b->pictures, b->feature));
-    TRY(lvlm_forward(h->j->lvlm, b, set, h->nll, grad_scale));
-    m->nll = 0;
+    TRY(lvlm_forward_taught(h->j->lvlm, b, set, &m->teacher, h->nll, h->kl, grad_scale));
+    m->nll = m->kl = 0;
     for (int64_t i = 0; i < b->rows; i++) m->nll += (double)h->nll[i];
+    for (int64_t i = 0; m->teacher.coef && i < b->rows; i++) m->kl += (double)h->kl[i];
 done:
     return rc;
 }

@@ -283,14 +283,16 @@ static int route(struct trainer *t, struct adapters *set)
     TRY(ops->route(t->j->method, ROUTE_TRAIN, t->task, w->query, NULL, w->n, &t->routing));
     for (int k = 0; k < w->micros; k++) {
         w->micro[k].coef = t->routing.coef + at, w->micro[k].dcoef = t->dcoef + at;
+        w->micro[k].teacher = t->routing.teacher;
+        if (t->routing.teacher.coef) w->micro[k].teacher.coef += at;
         at += (int64_t)w->pack[k].samples * set->slots;
     }
 done:
     return rc;
 }
 
-/* Forward and backward of the whole step; the sum of its losses. */
-static int compute(struct trainer *t, const struct adapters *set, double *nll)
+/* Forward and backward of the whole step; the sums of its losses and of how far it is from a teacher. */
+static int compute(struct trainer *t, const struct adapters *set, double *nll, double *kl)
 {
     int rc, odd;
     struct step_samples *w = &t->now;
@@ -305,8 +307,8 @@ static int compute(struct trainer *t, const struct adapters *set, double *nll)
         return not_finite(t, "loss is", odd * t->j->cfg.stage2.micro_batch, w->pack[odd].samples, where);
     }
     if (rc) goto done;
-    *nll = 0;
-    for (int k = 0; k < w->micros; k++) *nll += w->micro[k].nll;
+    *nll = *kl = 0;
+    for (int k = 0; k < w->micros; k++) *nll += w->micro[k].nll, *kl += w->micro[k].kl;
 done:
     return rc;
 }
@@ -317,13 +319,13 @@ int stage2_step(struct trainer *t, int64_t step, double *lr, struct step_report 
     struct job *j = t->j;
     const struct config *f = &j->cfg;
     const struct method_ops *ops = j->method->ops;
-    double nll = 0;
+    double nll = 0, kl = 0;
     struct adapters set = {0};
     char where[512];
 
     TRY(take_samples(t, step));
     TRY(route(t, &set));
-    TRY(compute(t, &set, &nll));
+    TRY(compute(t, &set, &nll, &kl));
     if (ops->learn) TRY(ops->learn(j->method, t->task, &t->routing, t->dcoef));
     *lr = schedule_lr(f->stage2.schedule, step, trainer_steps(t, 2), f->stage2.lr, f->stage2.warmup_ratio);
     rc = ops->step(j->method, t->task, *lr, out);
@@ -333,6 +335,7 @@ int stage2_step(struct trainer *t, int64_t step, double *lr, struct step_report 
     }
     if (rc) goto done;
     out->loss = nll / (double)t->now.answers;
+    if (t->routing.teacher.coef) out->penalty += (double)t->routing.teacher.weight * kl / (double)t->now.answers;
     t->tokens = t->now.tokens;
 done:
     return rc;

@@ -43,9 +43,10 @@ int routing_new(struct routing *r, int room, int max_slots, int M)
         return err_set(CL_EINTERNAL, "routing of %d samples, %d slots, %d selected", room, max_slots, M);
     r->coef = mem_new(n * s, sizeof *r->coef);
     r->selected = mem_new(n * (size_t)M, sizeof *r->selected);
+    r->teacher_coef = mem_new(n * s, sizeof *r->teacher_coef);
     r->intrinsic = mem_new(n * s, sizeof *r->intrinsic);
     r->context = mem_new(n * s, sizeof *r->context);
-    if (r->coef && r->selected && r->intrinsic && r->context) return CL_OK;
+    if (r->coef && r->teacher_coef && r->selected && r->intrinsic && r->context) return CL_OK;
     routing_free(r);
     return err_set(CL_ENOMEM, "no memory for the routing of %d samples over %d slots", room, max_slots);
 }
@@ -53,6 +54,7 @@ int routing_new(struct routing *r, int room, int max_slots, int M)
 void routing_free(struct routing *r)
 {
     mem_free(r->coef);
+    mem_free(r->teacher_coef);
     mem_free(r->selected);
     mem_free(r->intrinsic);
     mem_free(r->context);

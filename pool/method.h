@@ -45,15 +45,17 @@ enum route_mode {
 
 /* Which increments each of n samples gets. Buffers belong to the method's caller (routing_new). */
 struct routing {
-    int n, room;               // samples, capacity
-    int max_slots;             // capacity for slots and N
-    int slots;                 // slots of the adapter set that is active (method_adapters)
-    int N, M;                  // slots of the whole pool, selected per sample
-    float *coef;               // (n, slots): what the model multiplies with
-    int32_t *selected;         // (n, M) pool slots by falling similarity; -1 where fewer
-    double *intrinsic;         // (n, N) coefficients of selected slots
-    double *context;           // (n, N) coefficients of earlier tasks' slots through w
-    const float *const *query; // (n) the embeddings as route got them, borrowed
+    int n, room;                    // samples, capacity
+    int max_slots;                  // capacity for slots and N
+    int slots;                      // slots of the adapter set that is active (method_adapters)
+    int N, M;                       // slots of the whole pool, selected per sample
+    float *coef;                    // (n, slots): what the model multiplies with
+    int32_t *selected;              // (n, M) pool slots by falling similarity; -1 where fewer
+    double *intrinsic;              // (n, N) coefficients of selected slots
+    double *context;                // (n, N) coefficients of earlier tasks' slots through w
+    const float *const *query;      // (n) the embeddings as route got them, borrowed
+    struct adapter_teacher teacher; // coef: teacher_coef, or NULL; for ROUTE_TRAIN of methods that teach
+    float *teacher_coef;            // (n, slots)
 };
 int routing_new(struct routing *r, int room, int max_slots, int M);
 void routing_free(struct routing *r);

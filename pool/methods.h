@@ -11,6 +11,7 @@
     X(joint)                                                                                                           \
     X(replay)                                                                                                          \
     X(taskwise_lora)                                                                                                   \
+    X(lwf)                                                                                                             \
     X(ewc)                                                                                                             \
     X(o_lora)                                                                                                          \
     X(moe_lora)

@@ -58,6 +58,8 @@ FIXTURE_FN struct config fixture_config(void)
     c.ewc.gamma = 0.9;
     c.ewc.samples = 4;
     c.o_lora.lambda = 0.5;
+    c.lwf.lambda = 1;
+    c.lwf.temperature = 2;
     c.moe_lora.experts = 4;
     c.moe_lora.rank = 2;
     c.moe_lora.router_lr = 1e-3;

@@ -16,7 +16,7 @@ alike() {
     diff -r $1/predictions $2/predictions
 }
 
-for method in sequential_lora replay joint taskwise_lora ewc o_lora moe_lora; do
+for method in sequential_lora replay joint taskwise_lora lwf ewc o_lora moe_lora; do
     rm -rf run again dump
     configuration b run "method: $method
 pool: {init: null}

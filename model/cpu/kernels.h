@@ -46,6 +46,9 @@
     X(void, softmax_grad,                                                                                              \
       (struct tensor logits, const struct softmax_part *whole, const int32_t *target, int64_t first,                   \
        float grad_scale))                                                                                              \
+    X(void, soft_part, (struct soft_part * part, struct tensor logits, struct tensor other, float temperature))        \
+    X(void, soft_grad,                                                                                                 \
+      (struct tensor other, struct tensor logits, const struct soft_part *whole, float temperature, float factor))     \
     /* id[i] = -1: no column allowed; -2: row i holds NaN; top may be NULL */                                          \
     X(void, argmax, (int32_t * id, float *top, struct tensor logits, const uint8_t *allowed))                          \
     /* dst (cols, n) := columns [first, first + n) of the transpose of src (rows, cols), both packed (product.h) */    \
