@@ -22,7 +22,7 @@
     X(NAME,   "stream.name",           stream.name,           "stream", 0, 0,   NULL, PLACE, \
       "name of the stream of tasks") \
     X(TEXT,   "method",                method,                "continual_llava", 0, 0, NULL, RESULT, \
-      "what is learned and how: continual_llava, or a baseline such as zero_shot, sequential_lora, joint, replay") \
+      "what is learned and how: continual_llava, or a baseline (`cllava --help` lists them)") \
     X(TEXT,   "prompt.template",       prompt.template_,      "vicuna_v1", 0, 0, NULL, RESULT, \
       "vicuna_v1, llava_hf, plain, or a text with {question}, used for every turn") \
     X(TEXT,   "prompt.system",         prompt.system,         NULL,    0, 0,    NULL, RESULT, \
@@ -92,7 +92,7 @@
     X(INT64,  "stage2.max_length",     stage2.max_length,     "2048",  8, 1e7,  NULL, RESULT, \
       "tokens of the longest sample that is taken, picture positions included") \
     X(INT,    "lora.rank",             lora.rank,             "32",    1, 4096, NULL, RESULT, \
-      "rank of the one increment that sequential_lora, joint and replay tune") \
+      "rank of a plain LoRA: of every method but continual_llava and moe_lora") \
     X(DOUBLE, "lora.alpha",            lora.alpha,            "0.0",   0, 1e6,  NULL, RESULT, \
       "its scale is alpha / rank; 0: scale 1") \
     X(WORD,   "lora.a_init",           lora.a_init,           "kaiming", 0, 0,  "kaiming, normal", RESULT, \
