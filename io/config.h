@@ -74,6 +74,20 @@ struct config {
         double ratio;
     } replay; // samples kept per task; replayed per own sample of a step
     struct {
+        double lambda, gamma;
+        int64_t samples;
+    } ewc; // of the penalty; decay of earlier Fisher sums; records per task, 0: all
+    struct {
+        double lambda;
+    } o_lora; // of the penalty
+    struct {
+        int experts, rank, top_k;
+        double router_lr;
+    } moe_lora; // top_k 0: all experts; highest learning rate of the router
+    struct {
+        double lambda, temperature;
+    } lwf;
+    struct {
         bool after_each_task, zero_shot, next_task, share_prefix;
         int max_new_tokens, batch;
         char *routing;

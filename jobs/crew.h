@@ -10,6 +10,7 @@
  *     crew_open      the layout, the settings   their model is opened
  *     crew_load      A and B that changed       lvlm_load
  *     crew_step      micro-batches              forward, backward -> losses, gradients
+ *     crew_squares   micro-batches              the same          -> losses, squared gradients
  *     crew_score     single samples             forward           -> losses
  *     crew_generate  prompts, a few ahead       tokens            -> answers
  *     crew_embed     texts                      sentence encoder  -> embeddings
@@ -34,10 +35,12 @@ struct crew;
 /* A micro-batch: samples that go through the model together. */
 struct crew_micro {
     struct packed_batch *pack;
-    const char **picture; // (pack->pictures) paths
-    const float *coef;    // (samples, slots)
-    double nll;           // out: sum over its answer rows
-    double *dcoef;        // (samples, slots) out, of crew_step: d loss / d coef
+    const char **picture;           // (pack->pictures) paths
+    const float *coef;              // (samples, slots)
+    struct adapter_teacher teacher; // of crew_step; coef NULL: none
+    double nll;                     // out: sum over its answer rows
+    double kl;                      // out: the same of how far they are from the teacher's, unweighted; 0 without one
+    double *dcoef;                  // (samples, slots) out, of crew_step: d loss / d coef
 };
 
 /* Lays the ranks out as j->cfg says and tells them to open their share of j->cfg's model. parts: enum job_part. One process:
@@ -66,6 +69,9 @@ int crew_reserve(struct crew *c, const struct lvlm_limits *limits);
  * CL_ENUM: a loss is not finite; *odd is the number of that micro-batch and err_text where it came up. */
 int crew_step(struct crew *c, struct crew_micro *m, int n, const struct adapters *set, float grad_scale, float *dA,
               float *dB, int (*meanwhile)(void *context), void *context, int *odd);
+/* The same without anything meanwhile, but A and B := the sums over the micro-batches of each one's gradients, squared. */
+int crew_squares(struct crew *c, struct crew_micro *m, int n, const struct adapters *set, float grad_scale, float *A,
+                 float *B, int *odd);
 /* Forward only: m[k].nll, dealt out alike. set NULL or without slots: the base alone. */
 int crew_score(struct crew *c, struct crew_micro *m, int n, const struct adapters *set, int *odd);
 /* " in tp_reduce of rank 3 (node7)": where numbers first were none since the last call; "" when nowhere, or alone. */

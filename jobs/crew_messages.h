@@ -3,8 +3,9 @@
  *     coordinator -> leader
  *     RESERVE     limits
  *     LOAD        set: slots, learned, rank, list of (place, version); then A and B of each by broadcast over the crew
- *     RUN         where, grad_scale, micro-batches                         answer: RESULTS, or ODD
- *     GRADIENTS                                                            then two sums over the crew
+ *     RUN         where, grad_scale, set?, squares?, micro-batches         answer: RESULTS, or ODD
+ *     GRADIENTS                                                            then two sums over the crew: of gradients, or of
+ *                                                                          their squares where RUN said so
  *     GENERATE    where, set or base alone, limits, number of prompts      answers: ANSWERS ..
  *     PROMPTS     prompts, until all are there
  *     ABANDON     no more prompts come                                     answer: ABANDONED

@@ -28,8 +28,9 @@ struct leader {
     struct lvlm_limits limits; // of one
     struct crew_micro *micro;  // (micros)
     int micros;
-    float *dA, *dB; // (gradients numbers of each) what goes into the sums
+    float *dA, *dB; // (dA_n), (dB_n) what goes into the sums
     int64_t dA_n, dB_n;
+    bool squares; // dA and dB hold squared gradients of the last run
 };
 
 static int64_t a_numbers(const struct leader *l, int slots, int rank)
@@ -193,34 +194,6 @@ done:
     return rc;
 }
 
-static int run(struct leader *l)
-{
-    int rc, odd = -1;
-    const char *at = message_text(&l->in);
-    float scale = (float)message_double(&l->in);
-    const struct adapters *set = set_of(l, message_int(&l->in) != 0);
-    int64_t n = message_int(&l->in);
-
-    TRY(message_check(&l->in, "with micro-batches"));
-    watch_at("%s", at ? at : "");
-    TRY(reserve_micros(l, n));
-    for (int k = 0; k < n; k++) TRY(crew_take_micro(&l->in, &l->micro[k], set ? set->slots : 0));
-    rc = hand_run(&l->hand, l->micro, (int)n, 0, 1, set, scale, &odd);
-    if (rc == CL_ENUM && odd >= 0) return say_odd(l, odd);
-    if (rc) goto done;
-    crew_begin_message(&l->out, CREW_RESULTS);
-    for (int k = 0; k < n; k++) {
-        struct crew_micro *b = &l->micro[k];
-        message_put_double(&l->out, b->nll);
-        if (scale != 0)
-            message_put_bytes(&l->out, b->dcoef,
-                              (size_t)b->pack->samples * (size_t)(set ? set->slots : 0) * sizeof *b->dcoef);
-    }
-    TRY(answer(l));
-done:
-    return rc;
-}
-
 static int grow(float **x, int64_t *room, int64_t n)
 {
     if (n <= *room) return CL_OK;
@@ -230,16 +203,55 @@ static int grow(float **x, int64_t *room, int64_t n)
     return CL_OK;
 }
 
+static int reserve_gradients(struct leader *l)
+{
+    int rc = grow(&l->dA, &l->dA_n, a_numbers(l, l->set.learned, l->set.rank));
+
+    return rc ? rc : grow(&l->dB, &l->dB_n, b_numbers(l, l->set.learned, l->set.rank));
+}
+
+static int run(struct leader *l)
+{
+    int rc, odd = -1;
+    const char *at = message_text(&l->in);
+    float scale = (float)message_double(&l->in);
+    const struct adapters *set = set_of(l, message_int(&l->in) != 0);
+    bool squares = message_int(&l->in) != 0;
+    int64_t n = message_int(&l->in);
+
+    TRY(message_check(&l->in, "with micro-batches"));
+    watch_at("%s", at ? at : "");
+    TRY(reserve_micros(l, n));
+    for (int k = 0; k < n; k++) TRY(crew_take_micro(&l->in, &l->micro[k], set ? set->slots : 0));
+    if (squares) TRY(reserve_gradients(l));
+    l->squares = squares;
+    rc = squares ? hand_squares(&l->hand, l->micro, (int)n, 0, 1, set, scale, l->dA, l->dB, &odd)
+                 : hand_run(&l->hand, l->micro, (int)n, 0, 1, set, scale, &odd);
+    if (rc == CL_ENUM && odd >= 0) return say_odd(l, odd);
+    if (rc) goto done;
+    crew_begin_message(&l->out, CREW_RESULTS);
+    for (int k = 0; k < n; k++) {
+        struct crew_micro *b = &l->micro[k];
+        message_put_double(&l->out, b->nll), message_put_double(&l->out, b->kl);
+        if (scale != 0)
+            message_put_bytes(&l->out, b->dcoef,
+                              (size_t)b->pack->samples * (size_t)(set ? set->slots : 0) * sizeof *b->dcoef);
+    }
+    TRY(answer(l));
+done:
+    return rc;
+}
+
 static int gradients(struct leader *l)
 {
     int rc;
-    int64_t a = a_numbers(l, l->set.learned, l->set.rank), b = b_numbers(l, l->set.learned, l->set.rank);
 
-    TRY(grow(&l->dA, &l->dA_n, a));
-    TRY(grow(&l->dB, &l->dB_n, b));
-    TRY(lvlm_grads_read(l->j.lvlm, l->dA, l->dB, l->set.learned, l->set.rank));
-    TRY(comm_sum_to_root(l->comm, l->dA, a, ranks_now()->dedicated));
-    TRY(comm_sum_to_root(l->comm, l->dB, b, ranks_now()->dedicated));
+    if (!l->squares) {
+        TRY(reserve_gradients(l));
+        TRY(lvlm_grads_read(l->j.lvlm, l->dA, l->dB, l->set.learned, l->set.rank));
+    }
+    TRY(comm_sum_to_root(l->comm, l->dA, a_numbers(l, l->set.learned, l->set.rank), ranks_now()->dedicated));
+    TRY(comm_sum_to_root(l->comm, l->dB, b_numbers(l, l->set.learned, l->set.rank), ranks_now()->dedicated));
 done:
     return rc;
 }

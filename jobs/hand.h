@@ -6,10 +6,12 @@
 
 struct hand {
     struct job *j;
-    float *nll; // (rows) of one micro-batch
+    float *nll, *kl; // (rows) of one micro-batch
     int64_t rows;
     double *dcoef; // (dcoefs) of all micro-batches of a step
     int64_t dcoefs;
+    float *dA, *dB; // (dA_n), (dB_n) gradients of one micro-batch
+    int64_t dA_n, dB_n;
 };
 
 int hand_reserve(struct hand *h, const struct lvlm_limits *l); // the model's memory too
@@ -19,6 +21,10 @@ void hand_free(struct hand *h);
  * gradient sums on. set NULL: the base alone. CL_ENUM with *odd set: the loss of that one is not finite. */
 int hand_run(struct hand *h, struct crew_micro *m, int n, int first, int stride, const struct adapters *set,
              float grad_scale, int *odd);
+
+/* The same micro-batches, and A (learned, L, R, H), B (learned, L, D, R) := the sums over them of each one's gradients, squared. */
+int hand_squares(struct hand *h, struct crew_micro *m, int n, int first, int stride, const struct adapters *set,
+                 float grad_scale, float *A, float *B, int *odd);
 
 /* Adds to the text of a CL_ENUM where among the ranks of the group numbers first were none, if they can tell. */
 void hand_name_place(struct lvlm *m);

@@ -232,9 +232,12 @@ const char *job_base_hash(struct job *j)
     return j->base_hash;
 }
 
-int job_max_slots(const struct job *j)
+int job_routing_new(const struct job *j, struct routing *r, int n)
 {
-    return j->cfg.stream.tasks * j->cfg.pool.slots_per_task;
+    struct method_size size = {0};
+
+    if (j->method) j->method->ops->size(&j->cfg, j->cfg.stream.tasks, &size);
+    return routing_new(r, n, size.slots, size.selected);
 }
 
 bool job_is_end(const struct job *j, int32_t id)

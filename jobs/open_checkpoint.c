@@ -94,7 +94,7 @@ int job_inference_set(struct job *j, struct adapters *set, struct routing *one)
 
     *set = (struct adapters){0};
     if (j->method) TRY(j->method->ops->adapters(j->method, ROUTE_FREE, -1, set));
-    TRY(routing_new(one, 1, job_max_slots(j), j->cfg.pool.top_m));
+    TRY(job_routing_new(j, one, 1));
 done:
     return rc;
 }

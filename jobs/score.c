@@ -159,7 +159,7 @@ static int open_window(struct scorer *s)
     s->of = mem_new((size_t)s->window, sizeof *s->of);
     s->micro = mem_new((size_t)s->window, sizeof *s->micro);
     if (!s->of || !s->micro) FAIL(CL_ENOMEM, "no memory for %d samples", s->window);
-    for (int k = 0; k < s->window; k++) TRY(routing_new(&s->of[k].one, 1, job_max_slots(s->j), s->j->cfg.pool.top_m));
+    for (int k = 0; k < s->window; k++) TRY(job_routing_new(s->j, &s->of[k].one, 1));
 done:
     return rc;
 }

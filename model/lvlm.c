@@ -99,7 +99,7 @@ void lvlm_close(struct lvlm *m)
     if (m->opened) follow_done(m, follow_close(m));
     weights_free(m);
     bank_free(m);
-    head_free(m);
+    head_free(m), head_free_teacher(m);
     span_free(m);
     if (m->vision) vision_close(m->vision);
     safetensors_close(m->st);

@@ -88,6 +88,10 @@ int lvlm_load(struct lvlm *m, const struct adapters *ad);
 /* nll (batch rows) host: negative log-likelihood of each answer row. grad_scale: 0 for evaluation, else d loss / d nll of
  * every row (1 / answer tokens of the whole optimizer step). ad NULL: the base alone. Collective over tp. */
 int lvlm_forward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, float *nll, float grad_scale);
+/* The same with a teacher (NULL, or coef NULL: without), whose pass comes first. kl (batch rows) host: T^2 KL of each answer row,
+ * unweighted. The first such pass takes memory for the teacher's hidden states and a chunk of logits. */
+int lvlm_forward_taught(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad,
+                        const struct adapter_teacher *teacher, float *nll, float *kl, float grad_scale);
 /* Copies the logits of the last lvlm_forward that had grad_scale 0: (rows, vocab) f32 host. */
 int lvlm_logits(struct lvlm *m, float *logits, int64_t rows);
 
