@@ -5,6 +5,7 @@
  */
 #include "jobs/commands.h"
 
+#include "demo/generate.h"
 #include "io/judge.h"
 
 static const struct cli_option train_options[] = {
@@ -59,6 +60,9 @@ static const struct cli_option export_options[] = {
 };
 static const struct cli_option demo_options[] = {
     OPTION_SET,
+    OPTION_WORD("stream", GENERATE_STREAMS,
+                "what is learned: four kinds of pictures (domain, default), three ways of "
+                "answering, or eight data sets"),
     OPTION_FILE("base", "DIR", "another base than the embedded one"),
     OPTION_INT("train", 1, 99999, "training records per task; default 1000"),
     OPTION_INT("test", 1, 99999, "test records per task; default 200"),
@@ -178,9 +182,8 @@ const struct command commands[] = {
      "coast-capability,\n"
      "coast-dataset, coin, ucit. Parquet copies: tools/parquet.py unpacks them first.",
      convert_options, command_convert},
-    {"demo", "DIR", "writes the embedded stream and base, trains three methods on them and compares",
-     "Sequential LoRA, a small replay and Continual LLaVA on four small tasks like COAST-domain; a few minutes on two "
-     "cores.",
+    {"demo", "DIR", "writes an embedded stream and base, trains three methods on them and compares",
+     "Sequential LoRA, a small replay and Continual LLaVA on small tasks like COAST's; a few minutes on two cores.",
      demo_options, command_demo},
     {"plan", "CONFIG", "what a run would take on so many ranks: memory, operations, bytes on the wire, time",
      "Nothing is run: config.json of the base is enough. The model's own code is asked what it would hold and compute, "
