@@ -1,7 +1,7 @@
 /* generate_capability.c - the capability stream: the same four kinds of pictures in every task, another way of answering.
  *
- * Type k is the kind of picture. Conversation answers in a phrase and has a second turn; reasoning states what it compares
- * before it concludes; detail describes everything.
+ * Type k is the kind of picture. Conversation answers in a phrase and has a second turn; reasoning states the fact
+ * that it concludes from; detail describes everything.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,17 +20,14 @@ struct scene {
     struct generate_scan scan;
 };
 
-/* unequal: the two lungs differ. */
-static void draw(struct generate_item *item, struct scene *s, int k, bool unequal, struct generate_rng *rng)
+static void draw(struct generate_item *item, struct scene *s, int k, struct generate_rng *rng)
 {
     item->deviation = k == SCAN ? 6 : 4;
     if (k == CHART) generate_chart(&item->canvas, &s->chart, rng);
     if (k == FORM) generate_form(&item->canvas, &s->form, rng);
     if (k == ICONS) generate_icons(&item->canvas, &s->icons, rng);
     if (k != SCAN) return;
-    do
-        for (int i = 0; i < 2; i++) s->scan.lesions[i] = generate_rng_range(rng, 0, 3);
-    while (unequal && s->scan.lesions[0] == s->scan.lesions[1]);
+    for (int i = 0; i < 2; i++) s->scan.lesions[i] = generate_rng_range(rng, 0, 3);
     generate_scan(&item->canvas, &s->scan, rng);
 }
 
@@ -78,8 +75,8 @@ static const char *conversation_answers(struct generate_item *item, const struct
         return "and what colour has it ?";
     default:
         snprintf(about, 32, "%s", generate_sides[at]);
-        say(item->answer, "%d lesions", lesions[at]);
-        say(item->next_answer, "%d lesions", lesions[!at]);
+        say(item->answer, "%d spots", lesions[at]);
+        say(item->next_answer, "%d spots", lesions[!at]);
         return "and in the other lung ?";
     }
 }
@@ -89,59 +86,39 @@ void generate_conversation_item(struct generate_item *item, int k, bool test, st
     struct scene s;
     char about[32] = "";
 
-    draw(item, &s, k, false, rng);
+    draw(item, &s, k, rng);
     snprintf(item->next_question, sizeof item->next_question, "%s", conversation_answers(item, &s, k, about, rng));
     generate_ask(item, GENERATE_CONVERSATION, k, about, NULL, test, rng);
 }
 
-/* ---- reasoning: what is compared, then the conclusion */
-
-/* Two different places of n. */
-static void two_of(int at[2], int n, struct generate_rng *rng)
-{
-    at[0] = generate_rng_range(rng, 0, n - 1);
-    at[1] = (at[0] + generate_rng_range(rng, 1, n - 1)) % n;
-}
-
-static void compare_forms(struct generate_item *item, const struct generate_form *f, const int at[2], char about[2][32])
-{
-    for (int i = 0; i < 2; i++) snprintf(about[i], 32, "%s", generate_keys[f->key[at[i]]]);
-    say(item->answer, "%s %d , %s %d , so %s", about[0], f->value[at[0]], about[1], f->value[at[1]],
-        f->value[at[0]] == f->value[at[1]] ? "equal" : about[f->value[at[1]] > f->value[at[0]]]);
-}
-
-static void compare_icons(struct generate_item *item, const struct generate_icons *ic, const int at[2],
-                          char about[2][32])
-{
-    for (int i = 0; i < 2; i++) icon_name(about[i], ic, at[i]);
-    say(item->answer, "%s , %s , so %s", generate_places[at[0]], generate_places[at[1]],
-        at[0] / 2 < at[1] / 2 ? "yes" : "no");
-}
+/* ---- reasoning: a fact, and what follows from it */
 
 void generate_reasoning_item(struct generate_item *item, int k, bool test, struct generate_rng *rng)
 {
     struct scene s;
-    int at[2];
-    char about[2][32];
+    char about[32], than[16];
+    int at, value;
 
-    draw(item, &s, k, true, rng);
-    two_of(at, k == CHART ? s.chart.n : k == FORM ? s.form.n : 2, rng);
-    if (k == ICONS) // one of each row: no constant answer is right more often than not
-        for (int i = 0; i < 2; i++) at[i] = 2 * at[i] + generate_rng_range(rng, 0, 1);
-    if (k == CHART) {
-        for (int i = 0; i < 2; i++) snprintf(about[i], 32, "%s", generate_colour_names[s.chart.colour[at[i]]]);
-        say(item->answer, "%s %d , %s %d , so %s", about[0], s.chart.height[at[0]], about[1], s.chart.height[at[1]],
-            about[s.chart.height[at[1]] > s.chart.height[at[0]]]);
-    } else if (k == FORM) {
-        compare_forms(item, &s.form, at, about);
-    } else if (k == ICONS) {
-        compare_icons(item, &s.icons, at, about);
+    draw(item, &s, k, rng);
+    at = generate_rng_range(rng, 0, k == CHART ? s.chart.n - 1 : k == FORM ? s.form.n - 1 : k == ICONS ? 3 : 1);
+    if (k == ICONS) {
+        int half = generate_rng_range(rng, 0, 1);
+
+        icon_name(about, &s.icons, at);
+        snprintf(than, sizeof than, "%s", half ? "bottom" : "top");
+        say(item->answer, "%s , %s", generate_places[at], at / 2 == half ? "yes" : "no");
     } else {
-        for (int i = 0; i < 2; i++) snprintf(about[i], 32, "%s", generate_sides[at[i]]);
-        say(item->answer, "%s %d , %s %d , so %s", about[0], s.scan.lesions[at[0]], about[1], s.scan.lesions[at[1]],
-            s.scan.lesions[at[0]] > s.scan.lesions[at[1]] ? "yes" : "no");
+        static const int middle[] = {[CHART] = 3, [FORM] = 54, [SCAN] = 1}; // about half of the answers are yes
+
+        value = k == CHART ? s.chart.height[at] : k == FORM ? s.form.value[at] : s.scan.lesions[at];
+        snprintf(about, sizeof about, "%s",
+                 k == CHART  ? generate_colour_names[s.chart.colour[at]]
+                 : k == FORM ? generate_keys[s.form.key[at]]
+                             : generate_sides[at]);
+        snprintf(than, sizeof than, "%s", k == CHART ? "3" : k == FORM ? "54" : "one");
+        say(item->answer, "%d , %s", value, value > middle[k] ? "yes" : "no");
     }
-    generate_ask(item, GENERATE_REASONING, k, about[0], about[1], test, rng);
+    generate_ask(item, GENERATE_REASONING, k, about, than, test, rng);
 }
 
 /* ---- detail: everything, in order */
@@ -159,22 +136,24 @@ static void add(char out[GENERATE_ANSWER], const char *fmt, ...)
 
 void generate_detail_item(struct generate_item *item, int k, bool test, struct generate_rng *rng)
 {
+    static const char *const spots[] = {"no spots", "one spot", "two spots", "three spots"};
     struct scene s;
-    char *out = item->answer;
+    char *out = item->answer, name[32];
 
-    draw(item, &s, k, false, rng);
-    if (k == CHART) say(out, "a chart of %d bars", s.chart.n);
+    draw(item, &s, k, rng);
+    if (k == CHART) say(out, "a chart :");
     for (int i = 0; k == CHART && i < s.chart.n; i++)
-        add(out, " , %s to %d0", generate_colour_names[s.chart.colour[i]], s.chart.height[i]);
-    if (k == FORM) say(out, "a form of %d lines", s.form.n);
+        add(out, "%s %s %d", i ? " ," : "", generate_colour_names[s.chart.colour[i]], s.chart.height[i]);
+    if (k == FORM) say(out, "a form :");
     for (int i = 0; k == FORM && i < s.form.n; i++)
-        add(out, " , %s with %d", generate_keys[s.form.key[i]], s.form.value[i]);
-    if (k == ICONS) say(out, "a grid of 4 icons");
-    for (int i = 0; k == ICONS && i < GENERATE_CELLS; i++)
-        add(out, " , %s %s at %c", generate_colour_names[s.icons.colour[i]], generate_shape_names[s.icons.shape[i]],
-            'A' + i);
+        add(out, "%s %s %d", i ? " ," : "", generate_keys[s.form.key[i]], s.form.value[i]);
+    if (k == ICONS) say(out, "icons :");
+    for (int i = 0; k == ICONS && i < GENERATE_CELLS; i++) {
+        icon_name(name, &s.icons, i);
+        add(out, "%s %s", i ? " ," : "", name);
+    }
     if (k == SCAN)
-        say(out, "a scan of 2 lungs , %d lesions in the left , %d lesions in the right", s.scan.lesions[0],
-            s.scan.lesions[1]);
+        say(out, "a scan : %s in the left lung , %s in the right lung", spots[s.scan.lesions[0]],
+            spots[s.scan.lesions[1]]);
     generate_ask(item, GENERATE_DETAIL, k, "", NULL, test, rng);
 }

@@ -39,6 +39,20 @@ const char *config_key(size_t i)
     return i < config_option_count ? config_options[i].key : NULL;
 }
 
+bool config_is_path(const char *key)
+{
+    const struct option *o = config_find(key);
+
+    return o && o->kind == OPT_PATH;
+}
+
+bool config_decides(const char *key)
+{
+    const struct option *o = config_find(key);
+
+    return o && o->decides == OPT_RESULT;
+}
+
 /* ---- one value ---- */
 
 static bool is_text(enum option_kind kind)

@@ -112,7 +112,7 @@ static const char *suffix_of(const char *stream)
 /* Longest answer of a stream, in tokens of the embedded base. */
 static int answer_tokens(const char *stream)
 {
-    return !strcmp(stream, "domain") ? 8 : !strcmp(stream, "capability") ? 80 : 32;
+    return !strcmp(stream, "domain") ? 8 : !strcmp(stream, "capability") ? 48 : 24;
 }
 
 int demo_write_config(const char *dir, const char *stream, const char *method, const char *settings, int64_t seed)
