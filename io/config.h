@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "io/text.h"
+
 struct task_config {
     char *name;          // plain: letters, digits, - _ . ; used in file names
     char *train, *test;  // task files; train may be NULL for eval-only streams
@@ -140,6 +142,12 @@ int config_yaml(const struct config *c, char **text);
 int config_json(const struct config *c, char **text);
 /* Hash over the keys that decide results (not output, threads, checkpoint, eval paths ..): same hash, same numbers. */
 uint64_t config_hash(const struct config *c);
+
+/* Appends one key's value as it stands in the resolved YAML; false: there is no such key. */
+bool config_value(struct text *t, const struct config *c, const char *key);
+/* Whether a key's value is a path (relative ones are resolved), and whether it decides results (config_hash). */
+bool config_is_path(const char *key);
+bool config_decides(const char *key);
 
 /* Help of all keys from the table: key, type, range, default, meaning. */
 void config_help(FILE *to);
