@@ -31,7 +31,8 @@ struct config {
     struct {
         char *template_, *system;
         bool legacy;
-    } prompt; // system NULL: the template's own
+        char *instruction; // as_is, before, after
+    } prompt;              // system NULL: the template's own
     struct {
         char *aspect;
         bool exif;
@@ -39,12 +40,17 @@ struct config {
     } image; // aspect NULL: what the base says
     struct {
         int slots_per_task, rank, top_m, key_groups;
-        double scale;
-        char *a_init, *init;
+        double scale, temperature;
+        char *a_init, *init, *mix; // mix: cosine, softmax, uniform
     } pool;
     struct {
         bool enabled;
+        char *weights; // learned, uniform, fixed
+        double value;
     } context;
+    struct {
+        double first, last;
+    } lines;
     struct {
         int epochs, batch;
         double lr, weight_decay, lr_decay, clip;

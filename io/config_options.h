@@ -29,6 +29,8 @@
       "text before the first turn; null: the template's own") \
     X(BOOL,   "prompt.legacy",         prompt.legacy,         "true",  0, 0,    NULL, RESULT, \
       "later turns of a conversation are tokenised as SentencePiece's `legacy: true` does") \
+    X(WORD,   "prompt.instruction",    prompt.instruction,    "as_is", 0, 0,    "as_is, before, after", RESULT, \
+      "where the first question stands: as the file has it, or before or after the picture") \
     X(WORD,   "image.aspect",          image.aspect,          NULL,    0, 0,    "pad, crop", RESULT, \
       "pad to a square or crop the centre; null: what preprocessor_config.json says, else pad") \
     X(BOOL,   "image.exif",            image.exif,            "false", 0, 0,    NULL, RESULT, \
@@ -49,8 +51,20 @@
       "initial A of a slot: Kaiming's uniform distribution, or N(0,1)") \
     X(PATH,   "pool.init",             pool.init,             NULL,    0, 0,    NULL, RESULT, \
       "checkpoint whose keys, A, B and w are taken as initial values") \
+    X(WORD,   "pool.mix",              pool.mix,              "cosine", 0, 0,   "cosine, softmax, uniform", RESULT, \
+      "weights of the selected slots: cosines over their sum, their softmax, or all alike") \
+    X(DOUBLE, "pool.temperature",      pool.temperature,      "0.1",   1e-6, 1e6, NULL, RESULT, \
+      "cosines are divided by it for the softmax") \
     X(BOOL,   "context.enabled",       context.enabled,       "true",  0, 0,    NULL, RESULT, \
       "contextual increments of earlier tasks") \
+    X(WORD,   "context.weights",       context.weights,       "learned", 0, 0,  "learned, uniform, fixed", RESULT, \
+      "w[t,l] of task l in task t: learned from 1/t, 1/t for good, or context.value") \
+    X(DOUBLE, "context.value",         context.value,         "0.5",   0, 1,    NULL, RESULT, \
+      "every w where context.weights is fixed") \
+    X(DOUBLE, "lines.first",           lines.first,           "1.0",   0, 100,  NULL, RESULT, \
+      "LiNeS: factor on the first layer's increments once a task is learned; those between lie on a line") \
+    X(DOUBLE, "lines.last",            lines.last,            "1.0",   0, 100,  NULL, RESULT, \
+      "LiNeS: factor on the last layer's increments") \
     X(INT,    "stage1.epochs",         stage1.epochs,         "3",     0, 1e6,  NULL, RESULT, \
       "passes of stage 1 (keys) over a task's questions") \
     X(INT,    "stage1.batch",          stage1.batch,          "128",   1, 1e6,  NULL, RESULT, \
@@ -111,8 +125,8 @@
       "longest answer in tokens") \
     X(INT,    "eval.batch",            eval.batch,            "16",    1, 65536, NULL, PLACE, \
       "answers that are generated side by side") \
-    X(WORD,   "eval.routing",          eval.routing,          "free",  0, 0,    "free, oracle, random", RESULT, \
-      "slots that compete: all of them, only the task's own, or a random choice") \
+    X(WORD,   "eval.routing",          eval.routing,          "free",  0, 0,    "free, oracle, random, mean_key", RESULT, \
+      "slots that compete: all of them, only the task's own, a random choice, or those of the task whose mean key is nearest") \
     X(INT64,  "eval.limit",            eval.limit,            "0",     0, 1e15, NULL, RESULT, \
       "test records per task; 0: all") \
     X(INT,    "parallel.tensor",       parallel.tensor,       "1",     1, 1024, NULL, PLACE, \

@@ -17,7 +17,8 @@ static const struct cli_option train_options[] = {
 };
 static const struct cli_option eval_options[] = {
     OPTION_SET,
-    OPTION_WORD("routing", "free, oracle, random", "which slots compete: all, the task's own, or chance"),
+    OPTION_WORD("routing", "free, oracle, random, mean_key",
+                "which slots compete: all, the task's own, chance, or those of the task whose mean key is nearest"),
     OPTION_TEXT("tasks", "a,b", "only these tasks"),
     OPTION_FILE("output", "DIR", "where predictions go; default: beside the checkpoint"),
     OPTION_QUIET,

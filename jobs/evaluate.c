@@ -180,7 +180,14 @@ static void sum_up(struct cell_result *out, const struct cell *c)
 
 enum route_mode evaluate_mode(const char *word)
 {
-    return !strcmp(word, "oracle") ? ROUTE_ORACLE : !strcmp(word, "random") ? ROUTE_RANDOM : ROUTE_FREE;
+    static const struct {
+        const char *word;
+        enum route_mode mode;
+    } modes[] = {{"oracle", ROUTE_ORACLE}, {"random", ROUTE_RANDOM}, {"mean_key", ROUTE_MEAN_KEY}};
+
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+        if (!strcmp(word, modes[i].word)) return modes[i].mode;
+    return ROUTE_FREE;
 }
 
 int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, enum route_mode mode, bool adapters,

@@ -40,7 +40,11 @@ FIXTURE_FN struct config fixture_config(void)
     c.pool.key_groups = 2;
     c.pool.scale = 1;
     c.pool.a_init = "kaiming";
+    c.pool.mix = "cosine";
+    c.pool.temperature = 0.1;
     c.context.enabled = true;
+    c.context.weights = "learned";
+    c.lines.first = c.lines.last = 1;
     c.stage1.weight_decay = 0.01;
     c.stage1.clip = 0.1;
     c.stage2.batch = 8;
