@@ -241,7 +241,10 @@ static int layout(struct work *w, int tensor)
                generate = (several || w->b->n_sets) && groups & (BENCH_PREFILL | BENCH_DECODE);
 
     w->tensor = tensor;
-    if (several) snprintf(w->layout, sizeof w->layout, ", tensor %d of %d", tensor, ranks_size());
+    if (several)
+        snprintf(w->layout, sizeof w->layout, ", tensor %d of %d", tensor, ranks_size());
+    else if (w->b->n_sets)
+        snprintf(w->layout, sizeof w->layout, ", as set");
     if (several && groups & (BENCH_TRAINING | BENCH_FORWARD)) TRY(train_and_score(w));
     if (generate || groups & BENCH_EVALUATION) TRY(answer(w, generate));
 done:

@@ -46,7 +46,7 @@ grep -qE '^ +[0-9.]+% +linear_back +64 +128 +[0-9]+ ' out || fail 'a row of the 
 grep -q '^"decode",tiny,f32,2,.*,GB/s,[0-9.]*,' decode.csv || fail 'share of the decode row'
 "$CLLAVA" bench --shape tiny --base kept --precision f32 --rows decode --batch 1 --seconds 0 --set eval.batch=2 --csv set.csv >out 2>err ||
     fail 'a row with settings'
-[[ $(grep -c '^"decode, one sequence",tiny,f32,1,.*,tokens/s,' set.csv) == 2 ]] || fail 'a row with and one without the settings'
+[[ $(grep -cE '^"decode, one sequence(, as set)?",tiny,f32,1,.*,tokens/s,' set.csv) == 2 ]] || fail 'a row with and one without the settings'
 
 # Growth: counts that are the same everywhere.
 for i in 1 2; do
@@ -67,6 +67,31 @@ grep -q '^"training",tiny,f32,4,.*; 1 threads; .*; processor time"$' one.csv || 
     fail 'files of a base'
 echo 'base: a/base' >base.yaml
 "$CLLAVA" generate --base-only base.yaml 'What is it?' --set eval.max_new_tokens=2 >out 2>err || fail 'a base that answers'
+
+# Beside others: without them what is missing is said, our side is measured, and a second run goes on where the first ended.
+if command -v python3 >/dev/null; then
+    export MODELS=$work/models SHAPE=tiny THREADS=1 PEERS=$work/none CLLAVA
+    peers() { env -u PY -u LLAMA_BENCH bash "$SOURCE_DIR/bench/peers.sh" --csv peers.csv --rows forward,load "$@" >out 2>err; }
+    peers || fail 'beside others'
+    grep -q '^skipped: Hugging Face: PY does not name a Python$' out || fail 'what is missing'
+    grep -q '^skipped: llama.cpp: LLAMA_BENCH ' out || fail 'what else is missing'
+    [[ $(grep -c ',ours,one process,1,[0-9.e+-]*,' peers.csv) == 2 ]] || fail 'figures of our side'
+    grep -qE '^\| forward, m, bf16, batch 1, tokens/s \|  \|  \| [0-9.]+ \|' out || fail 'a row of the table'
+    cp peers.csv before.csv
+    peers || fail 'beside others, again'
+    [[ $(grep -c 'ours one process: there$' out) == 2 ]] || fail 'figures that are there'
+    cmp peers.csv before.csv || fail 'figures that were measured twice'
+    sed -i 's/^\(forward-bf16-1\),ours,one process\(.*\)/&\n\1,peer,somebody\2/' peers.csv
+    printf 'a\n<!-- peers -->\nold\n<!-- /peers -->\nb\n' >page.md
+    peers --table --write page.md || fail 'a table in a page'
+    [[ $(head -2 page.md | tail -1) == '<!-- peers -->' && $(tail -1 page.md) == b ]] || fail 'what stands around the table'
+    grep -qE '^\| forward, .* \| somebody \| [0-9.]+ \| [0-9.]+ \| 1\.00 \|' page.md || fail 'a ratio'
+    if peers --rows nothing; then fail 'a unit that is none'; fi
+    grep -q 'unknown unit nothing (expected' err || fail 'what units there are'
+    unset SHAPE MODELS PEERS THREADS
+else
+    echo 'skipped: beside others: no python3'
+fi
 
 # What plans need: a node's rates, then collectives beside them, each read back by plan.
 "$CLLAVA" bench --machine machine.json --precision f32 --seconds 0 --csv rates.csv >out 2>err || fail 'rates for plans'
