@@ -93,7 +93,15 @@ static const struct cli_option bench_options[] = {
         "shape", "s,m",
         "sizes of base: s (width 512), m (width 2048, a real ViT-L/14-336), l (LLaVA-1.5-7B), tiny; default s,m"),
     OPTION_TEXT("precision", "f32,bf16", "default both"),
+    OPTION_TEXT(
+        "rows", "GROUPS",
+        "what is measured, some of device, training, forward, prefill, decode, evaluation, routing; default all"),
+    OPTION_TEXT("batch", "1,4", "samples in a step, sequences decoded at once; default 1,4"),
     OPTION_INT("seconds", 0, 3600, "for that long a measurement is repeated; 0: once more; default 2"),
+    OPTION_INT("samples", 1, 64, "questions of an evaluation; default 64"),
+    OPTION_FILE("base", "DIR", "a base of the one --shape (--write-base), in place of one made for the time being"),
+    OPTION_FLAG("growth", "measures instead what a step costs where one size grows"),
+    OPTION_SET,
     OPTION_FILE("machine", "FILE", "measures only what `cllava plan` needs to know of a node, and writes it there"),
     OPTION_FLAG("collectives", "measures sums, gathers and broadcasts over all ranks (mpirun -n P cllava bench ..)"),
     OPTION_FLAG("cpu-time", "counts the processors' time, not elapsed time: for one thread where others work too"),
@@ -224,7 +232,9 @@ const struct command commands[] = {
      sweep_options, command_sweep},
     {"bench", "", "measures this machine: products, memory, training steps, generation on bases of random weights",
      "A base is written below TMPDIR for as long as it takes (shape m: 2.1 GB,\nl: 14.1 GB). Close other programs "
-     "first.",
+     "first. Over several ranks (mpirun -n 2 cllava bench) it measures\nsteps, generation and evaluation of the ranks "
+     "as "
+     "one group, then as groups of one; --set gives\nkeys of the configuration for evaluation and generation.",
      bench_options, command_bench},
     {.name = NULL},
 };
