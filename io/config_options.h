@@ -22,13 +22,15 @@
     X(NAME,   "stream.name",           stream.name,           "stream", 0, 0,   NULL, PLACE, \
       "name of the stream of tasks") \
     X(TEXT,   "method",                method,                "continual_llava", 0, 0, NULL, RESULT, \
-      "what is learned and how: continual_llava, or a baseline such as zero_shot, sequential_lora, joint, replay") \
+      "what is learned and how: continual_llava, or a baseline (`cllava --help` lists them)") \
     X(TEXT,   "prompt.template",       prompt.template_,      "vicuna_v1", 0, 0, NULL, RESULT, \
       "vicuna_v1, llava_hf, plain, or a text with {question}, used for every turn") \
     X(TEXT,   "prompt.system",         prompt.system,         NULL,    0, 0,    NULL, RESULT, \
       "text before the first turn; null: the template's own") \
     X(BOOL,   "prompt.legacy",         prompt.legacy,         "true",  0, 0,    NULL, RESULT, \
       "later turns of a conversation are tokenised as SentencePiece's `legacy: true` does") \
+    X(WORD,   "prompt.instruction",    prompt.instruction,    "as_is", 0, 0,    "as_is, before, after", RESULT, \
+      "where the first question stands: as the file has it, or before or after the picture") \
     X(WORD,   "image.aspect",          image.aspect,          NULL,    0, 0,    "pad, crop", RESULT, \
       "pad to a square or crop the centre; null: what preprocessor_config.json says, else pad") \
     X(BOOL,   "image.exif",            image.exif,            "false", 0, 0,    NULL, RESULT, \
@@ -43,14 +45,28 @@
       "slots selected for a sample; at most slots_per_task") \
     X(INT,    "pool.key_groups",       pool.key_groups,       "1",     1, 4096, NULL, RESULT, \
       "equal parts of a key whose cosines are averaged; divides the width of the embeddings") \
+    X(WORD,   "pool.query",            pool.query,            "question", 0, 0, "question, picture, both", RESULT, \
+      "what keys are compared with: the question's embedding, the picture's mean feature, or both side by side") \
     X(DOUBLE, "pool.scale",            pool.scale,            "1.0",   0, 1e6,  NULL, RESULT, \
       "factor on every increment") \
     X(WORD,   "pool.a_init",           pool.a_init,           "kaiming", 0, 0,  "kaiming, normal", RESULT, \
       "initial A of a slot: Kaiming's uniform distribution, or N(0,1)") \
     X(PATH,   "pool.init",             pool.init,             NULL,    0, 0,    NULL, RESULT, \
       "checkpoint whose keys, A, B and w are taken as initial values") \
+    X(WORD,   "pool.mix",              pool.mix,              "cosine", 0, 0,   "cosine, softmax, uniform", RESULT, \
+      "weights of the selected slots: cosines over their sum, their softmax, or all alike") \
+    X(DOUBLE, "pool.temperature",      pool.temperature,      "0.1",   1e-6, 1e6, NULL, RESULT, \
+      "cosines are divided by it for the softmax") \
     X(BOOL,   "context.enabled",       context.enabled,       "true",  0, 0,    NULL, RESULT, \
       "contextual increments of earlier tasks") \
+    X(WORD,   "context.weights",       context.weights,       "learned", 0, 0,  "learned, uniform, fixed", RESULT, \
+      "w[t,l] of task l in task t: learned from 1/t, 1/t for good, or context.value") \
+    X(DOUBLE, "context.value",         context.value,         "0.5",   0, 1,    NULL, RESULT, \
+      "every w where context.weights is fixed") \
+    X(DOUBLE, "lines.first",           lines.first,           "1.0",   0, 100,  NULL, RESULT, \
+      "LiNeS: factor on the first layer's increments once a task is learned; those between lie on a line") \
+    X(DOUBLE, "lines.last",            lines.last,            "1.0",   0, 100,  NULL, RESULT, \
+      "LiNeS: factor on the last layer's increments") \
     X(INT,    "stage1.epochs",         stage1.epochs,         "3",     0, 1e6,  NULL, RESULT, \
       "passes of stage 1 (keys) over a task's questions") \
     X(INT,    "stage1.batch",          stage1.batch,          "128",   1, 1e6,  NULL, RESULT, \
@@ -92,7 +108,7 @@
     X(INT64,  "stage2.max_length",     stage2.max_length,     "2048",  8, 1e7,  NULL, RESULT, \
       "tokens of the longest sample that is taken, picture positions included") \
     X(INT,    "lora.rank",             lora.rank,             "32",    1, 4096, NULL, RESULT, \
-      "rank of the one increment that sequential_lora, joint and replay tune") \
+      "rank of a plain LoRA: of every method but continual_llava and moe_lora") \
     X(DOUBLE, "lora.alpha",            lora.alpha,            "0.0",   0, 1e6,  NULL, RESULT, \
       "its scale is alpha / rank; 0: scale 1") \
     X(WORD,   "lora.a_init",           lora.a_init,           "kaiming", 0, 0,  "kaiming, normal", RESULT, \
@@ -101,6 +117,26 @@
       "samples of each finished task that replay keeps") \
     X(DOUBLE, "replay.ratio",          replay.ratio,          "0.25",  0, 100,  NULL, RESULT, \
       "kept samples that join a step per sample of its own") \
+    X(DOUBLE, "ewc.lambda",            ewc.lambda,            "1.0",   0, 1e15, NULL, RESULT, \
+      "weight of ewc's penalty: lambda / 2 times the sum of Fisher x (distance from the last task's values) squared") \
+    X(DOUBLE, "ewc.gamma",             ewc.gamma,             "0.9",   0, 1,    NULL, RESULT, \
+      "what ewc keeps of the earlier tasks' Fisher information when a task ends; 1: their plain sum") \
+    X(INT64,  "ewc.samples",           ewc.samples,           "200",   0, 1e15, NULL, RESULT, \
+      "records of a learned task that ewc takes its Fisher information from, one by one; 0: all") \
+    X(DOUBLE, "o_lora.lambda",         o_lora.lambda,         "0.5",   0, 1e15, NULL, RESULT, \
+      "weight of o_lora's penalty: lambda times the sum of squared entries of A_earlier A_new^T, over layers and tasks") \
+    X(INT,    "moe_lora.experts",      moe_lora.experts,      "8",     1, 4096, NULL, RESULT, \
+      "increments that moe_lora mixes; all tasks share them") \
+    X(INT,    "moe_lora.rank",         moe_lora.rank,         "4",     1, 4096, NULL, RESULT, \
+      "rank of an expert") \
+    X(INT,    "moe_lora.top_k",        moe_lora.top_k,        "0",     0, 4096, NULL, RESULT, \
+      "experts that a question gets, those its router weighs most; 0: all") \
+    X(DOUBLE, "moe_lora.router_lr",    moe_lora.router_lr,    "1e-3",  0, 1e3,  NULL, RESULT, \
+      "highest learning rate of moe_lora's router, which rises and falls as that of stage 2 does") \
+    X(DOUBLE, "lwf.lambda",            lwf.lambda,            "1.0",   0, 1e9,  NULL, RESULT, \
+      "weight of lwf's penalty: how far answers are from those that the LoRA gave when the task began") \
+    X(DOUBLE, "lwf.temperature",       lwf.temperature,       "2.0",   0.01, 100, NULL, RESULT, \
+      "logits are divided by it before lwf compares them; the penalty is multiplied by its square") \
     X(BOOL,   "eval.after_each_task",  eval.after_each_task,  "true",  0, 0,    NULL, PLACE, \
       "evaluate every task seen after each task; false: only at the end") \
     X(BOOL,   "eval.zero_shot",        eval.zero_shot,        "true",  0, 0,    NULL, PLACE, \
@@ -111,8 +147,10 @@
       "longest answer in tokens") \
     X(INT,    "eval.batch",            eval.batch,            "16",    1, 65536, NULL, PLACE, \
       "answers that are generated side by side") \
-    X(WORD,   "eval.routing",          eval.routing,          "free",  0, 0,    "free, oracle, random", RESULT, \
-      "slots that compete: all of them, only the task's own, or a random choice") \
+    X(BOOL,   "eval.share_prefix",     eval.share_prefix,     "true",  0, 0,    NULL, PLACE, \
+      "prompts that begin alike (system prompt, picture) under the same coefficients share that work") \
+    X(WORD,   "eval.routing",          eval.routing,          "free",  0, 0,    "free, oracle, random, mean_key", RESULT, \
+      "slots that compete: all of them, only the task's own, a random choice, or those of the task whose mean key is nearest") \
     X(INT64,  "eval.limit",            eval.limit,            "0",     0, 1e15, NULL, RESULT, \
       "test records per task; 0: all") \
     X(INT,    "parallel.tensor",       parallel.tensor,       "1",     1, 1024, NULL, PLACE, \

@@ -97,6 +97,7 @@ static int say_prompts_come(struct dealing *d, int g, const struct generator_lim
     message_put_int(m, d->slots > 0), message_put_int(m, d->ends->token != NULL);
     message_put_int(m, s->n), message_put_int(m, s->batch), message_put_int(m, lim->prompt_n);
     message_put_int(m, lim->max_new_tokens), message_put_int(m, d->slots), message_put_int(m, lim->rank);
+    message_put_int(m, lim->share);
     return crew_tell(d->c, g);
 }
 

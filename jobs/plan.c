@@ -21,14 +21,14 @@ int plan_method(struct plan *p, bool evaluation)
     const struct text_config *t = &p->base.text;
     const struct method_ops *ops = method_find(c->method);
     struct plan_method *m = &p->method;
+    struct method_size size;
 
     if (!ops) return err_set(CL_ECONFIG, "method: %s (expected one of: %s)", c->method, method_names());
     *m = (struct plan_method){.routes = ops->routes, .trains = ops->trains};
     if (!m->trains) return CL_OK;
     m->trains = !evaluation;
-    m->learned = m->routes ? c->pool.slots_per_task : 1;
-    m->slots = m->routes ? p->data.tasks * c->pool.slots_per_task : 1;
-    m->rank = m->routes ? c->pool.rank : c->lora.rank;
+    ops->size(c, p->data.tasks, &size);
+    m->learned = size.learned, m->slots = size.slots, m->rank = size.rank;
     m->parameters = (int64_t)m->slots * t->layers * m->rank * (t->hidden + (int64_t)t->heads * t->head_dim);
     return CL_OK;
 }

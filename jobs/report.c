@@ -72,7 +72,7 @@ void report_settings(struct job *j, const struct plan_row *plan, const struct ta
         row("pictures", "%d x %d, %d tokens, %d of %d blocks of width %d", c->vision.image_size, c->vision.image_size,
             c->vision.tokens, c->vision.feature_layers, c->vision.layers, c->vision.hidden);
     row("method", "%s%s%s", f->method, j->encoder ? ", routed by " : "", j->encoder ? last_part(f->encoder) : "");
-    if (j->method->ops->routes)
+    if (j->method->ops->align)
         row("pool", "%d slots per task of rank %d, %d chosen per question, context %s", f->pool.slots_per_task,
             f->pool.rank, f->pool.top_m, f->context.enabled ? "on" : "off");
     if (j->method->ops->align)

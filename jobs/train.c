@@ -83,6 +83,7 @@ static int log_step(struct run *r, int stage, int64_t step, double lr, const str
     if (stage == 2) {
         log_int(l, "tokens", r->trainer.tokens);
         log_num(l, "tokens_per_s", seconds > 0 ? (double)r->trainer.tokens / seconds : 0);
+        if (r->job.method->ops->penalises) log_num(l, "penalty", out->penalty);
     }
     return log_end(l);
 }
@@ -141,6 +142,24 @@ done:
     progress_end(r->job.log);
     if (rc == CL_ENUM) err_prefix(rc, "%s, step %lld", what, (long long)s->step);
     return say_last(r, rc);
+}
+
+/* What single records tell about the learned task. A run that is killed meanwhile begins with it again. */
+static int look_back(struct run *r)
+{
+    int rc;
+    struct run_state *s = &r->state;
+    double begun = clock_seconds();
+    char what[300];
+
+    if (!r->job.method->ops->sense) return CL_OK;
+    snprintf(what, sizeof what, "task %d/%d %s, looking back", s->task + 1, s->tasks, task_name(r, s->task));
+    crew_at(r->job.crew, "%s", what);
+    progress_begin(r->job.log, what, s->history[s->task].samples, "records");
+    rc = trainer_sense(&r->trainer);
+    progress_end(r->job.log);
+    s->history[s->task].seconds += clock_seconds() - begun;
+    return rc == CL_ENUM ? say_last(r, err_prefix(rc, "%s", what)) : rc;
 }
 
 /* A task begins with the number of its records; when it goes on, they must be as many. */
@@ -209,6 +228,7 @@ static int train_task(struct run *r)
     }
     TRY(trainer_order(&r->trainer, 2, s->step));
     TRY(run_stage(r, 2));
+    TRY(look_back(r));
     TRY(end_task(r));
 done:
     trainer_close(&r->trainer);

@@ -245,7 +245,7 @@ int attention_begin(struct lvlm *m, const struct span *s, int l)
 
     TRY(project_qkv(m, s, l));
     if (p->kv) TRY(kv_store(p->kv, l, p, k, v));
-    if (p->kv && kv_decoding(p->kv)) {
+    if (p->kv && kv_is_read(p->kv)) {
         k = kv_keys(p->kv, l), v = kv_values(p->kv, l);
         kv_attention(p->kv, p, &shape);
     }
@@ -366,7 +366,7 @@ int decoder_measure(struct lvlm *m, const struct pass *p)
     some.rows = rows < chunk ? rows : chunk;
     TRY(decoder_layout(m, p->b->n, p->b->rows, p));
     TRY(decoder_run(m, p));
-    TRY(head_loss(m, &some, NULL, p->save ? 1.0f : 0.0f));
+    TRY(head_loss(m, &some, NULL, NULL, p->save ? 1.0f : 0.0f));
     if (p->save) TRY(decoder_backward(m, p, NULL));
     rc = CL_OK;
 done:
@@ -385,22 +385,60 @@ static int check_targets(const struct lvlm *m, const struct packed_batch *b)
     return CL_OK;
 }
 
-int lvlm_forward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, float *nll, float grad_scale)
+/* Embedding to final_h, from an empty arena. */
+static int run_pass(struct lvlm *m, const struct pass *p)
+{
+    int rc;
+
+    arena_back(&m->arena, 0);
+    TRY(decoder_layout(m, p->b->n, p->b->rows, p));
+    TRY(decoder_run(m, p));
+done:
+    return rc;
+}
+
+/* The teacher's pass: its last hidden states are kept beside the arena, where the pass that it teaches needs all room. */
+static int run_teacher(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad,
+                       const struct adapter_teacher *t)
+{
+    int rc;
+    struct adapters theirs = *ad;
+    const struct pass p = {.b = b, .ad = &theirs, .rows_only = true};
+
+    theirs.coef = t->coef;
+    TRY(run_pass(m, &p));
+    TRY(m->be->copy(tensor_rows(m->teacher.h, 0, b->rows), m->final_h));
+    m->teacher.weight = t->weight, m->teacher.temperature = t->temperature;
+    m->teacher.on = true;
+done:
+    return rc;
+}
+
+int lvlm_forward_taught(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad,
+                        const struct adapter_teacher *t, float *nll, float *kl, float grad_scale)
 {
     int rc;
     struct pass p = {.b = b, .ad = ad, .save = grad_scale != 0, .again = m->train_limits.again, .rows_only = true};
 
+    if (t && !t->coef) t = NULL;
+    if (t && (!p.save || !ad)) FAIL(CL_EINTERNAL, "a teacher of a pass that does not learn");
     TRY(check_batch(m, b, ad, p.save));
     TRY(check_targets(m, b));
-    TRY(follow_forward(m, b, ad, grad_scale));
+    TRY(follow_forward(m, b, ad, t, grad_scale));
     TRY(bank_load(m, ad));
+    if (t) TRY(head_reserve_teacher(m));
     mem_guard_begin();
-    arena_back(&m->arena, 0);
-    rc = decoder_layout(m, b->n, b->rows, &p);
-    if (!rc) rc = decoder_run(m, &p);
-    if (!rc) rc = head_loss(m, b, nll, grad_scale);
+    rc = t ? run_teacher(m, b, ad, t) : CL_OK;
+    if (!rc) rc = run_pass(m, &p);
+    if (!rc) rc = head_loss(m, b, nll, kl, grad_scale);
+    m->teacher.on = false;
     mem_guard_end();
     if (!rc) rc = group_check_alike(m, m->final_h, "the last hidden states");
 done:
     return follow_done(m, rc);
+}
+
+int lvlm_forward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, float *nll, float grad_scale)
+{
+    return lvlm_forward_taught(m, b, ad, NULL, nll, NULL, grad_scale);
 }

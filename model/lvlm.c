@@ -99,7 +99,7 @@ void lvlm_close(struct lvlm *m)
     if (m->opened) follow_done(m, follow_close(m));
     weights_free(m);
     bank_free(m);
-    head_free(m);
+    head_free(m), head_free_teacher(m);
     span_free(m);
     if (m->vision) vision_close(m->vision);
     safetensors_close(m->st);
@@ -377,6 +377,26 @@ void lvlm_feature_free(struct lvlm *m, struct feature *f)
     if (!f) return;
     follow_done(m, follow_feature_free(m, f->id));
     feature_drop(m, f);
+}
+
+int lvlm_feature_mean(struct lvlm *m, float *out, const struct feature *f)
+{
+    int rc;
+    const int n = m->c.vision.tokens, K = m->c.vision.hidden;
+    void *host = mem_new(lvlm_feature_bytes(m), 1);
+    float *row = mem_new((size_t)K, sizeof *row);
+    double *sum = mem_new((size_t)K, sizeof *sum);
+
+    if (!host || !row || !sum) FAIL(CL_ENOMEM, "no memory for the features of a picture");
+    TRY(m->be->download(host, f->data, lvlm_feature_bytes(m)));
+    for (int i = 0; i < n; i++) {
+        convert_to_f32(row, (const char *)host + (size_t)i * (size_t)K * dtype_size(m->be->act), m->be->act, K);
+        for (int k = 0; k < K; k++) sum[k] += (double)row[k];
+    }
+    for (int k = 0; k < K; k++) out[k] = (float)(sum[k] / n);
+done:
+    mem_free(host), mem_free(row), mem_free(sum);
+    return rc;
 }
 
 int lvlm_load(struct lvlm *m, const struct adapters *ad)
