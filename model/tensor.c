@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
-enum { ALIGN = 64 }; // a cache line, and the width of an AVX-512 register
+enum { ALIGN = 64 };                                      // a cache line, and the width of an AVX-512 register
 enum { HUGE_PAGE = 2 << 20, HUGE_LEAST = 2 * HUGE_PAGE }; // bytes
 
 size_t dtype_size(enum dtype t)
@@ -134,6 +135,17 @@ static void *new_block(size_t bytes)
     return p;
 }
 
+/* The system clears a page when it is first written, which takes longer than writing it: the threads of a product share that,
+ * and on a machine with several memories each gets pages of the nearest. A thread beside the main one has no such helpers. */
+static void *clear_block(char *p, size_t bytes)
+{
+    const size_t part = HUGE_PAGE, parts = (bytes + part - 1) / part;
+
+#pragma omp parallel for schedule(static) if (bytes >= HUGE_LEAST && gettid() == getpid())
+    for (size_t i = 0; i < parts; i++) memset(p + i * part, 0, i + 1 < parts ? part : bytes - i * part);
+    return p;
+}
+
 void *mem_new(size_t count, size_t size)
 {
     size_t bytes;
@@ -144,7 +156,7 @@ void *mem_new(size_t count, size_t size)
     bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
     if (!bytes) bytes = ALIGN;
     p = new_block(bytes);
-    return p ? memset(p, 0, bytes) : NULL;
+    return p ? clear_block(p, bytes) : NULL;
 }
 
 void *mem_grow(void *p, size_t old_count, size_t new_count, size_t size)
