@@ -172,7 +172,7 @@ static int project_qkv(struct lvlm *m, const struct span *s, int l)
 {
     int rc;
     const struct backend *be = m->be;
-    const struct layer_weights *w = &m->layer[l];
+    const struct layer_weights *w = pass_layer(m, s->p, l);
     const struct layer_acts a = span_acts(m, s, l);
     const struct attention_shape shape = span_shape(m, s, l);
     size_t mark = arena_mark(&m->arena);
@@ -205,6 +205,7 @@ static int attention_begin(struct lvlm *m, const struct span *s, int l)
     const struct backend *be = m->be;
     const struct layer_acts a = span_acts(m, s, l);
     const struct pass *p = s->p;
+    const struct layer_weights *w = pass_layer(m, p, l);
     struct attention_shape shape = span_shape(m, s, l);
     struct tensor k = a.k, v = a.v;
 
@@ -215,7 +216,7 @@ static int attention_begin(struct lvlm *m, const struct span *s, int l)
         kv_attention(p->kv, p, &shape);
     }
     OP(be->attention(a.o, p->save ? a.lse : NULL, a.q, k, v, &shape));
-    OP(be->linear(a.x2, a.o, m->layer[l].o, m->layer[l].o_bias, false));
+    OP(be->linear(a.x2, a.o, w->o, w->o_bias, false));
     TRY(adapter_forward(m, l, a.x2, a.u, a.o, &s->ad, shape.cu_q, shape.samples, p->save));
     TRY(group_begin(m, s->i, a.x2, SUM_ATTENTION, l));
 done:
@@ -247,7 +248,7 @@ static int mlp_begin(struct lvlm *m, const struct span *s, int l)
 {
     int rc;
     const struct backend *be = m->be;
-    const struct layer_weights *w = &m->layer[l];
+    const struct layer_weights *w = pass_layer(m, s->p, l);
     const struct layer_acts a = span_acts(m, s, l);
     const struct tensor out = span_queries(m, s, l, m->act[l + 1].x);
     size_t mark = arena_mark(&m->arena);
@@ -283,6 +284,7 @@ int decoder_run(struct lvlm *m, const struct pass *p)
     int L = m->c.text.layers, spans;
     struct span s[SPANS];
 
+    m->head = p->decode && m->decode_head ? m->decode_head : m->lm_head;
     if (p->rows_only)
         for (int64_t i = 0; i < p->b->rows; i++) m->row_pos[i] = p->b->pos[p->b->row[i]];
     TRY(embed_batch(m, p));

@@ -1,6 +1,6 @@
 /* lvlm_internal.h - what the files of the model share: weights of this rank, saved activations, the bank of increments.
  *
- *     weights.c   which tensors there are, how they are split, loading
+ *     weights.c   which tensors there are, how they are split, loading    decode_weights.c   the same as bytes
  *     lvlm.c      life of a model, its memory
  *     adapter.c   increments on o_proj: bank, forward, backward
  *     decoder.c   forward            decoder_back.c   backward          generate.c   KV cache
@@ -112,13 +112,16 @@ struct lvlm {
     uint64_t hash_sum; // of what was hashed on the way while loading: this rank's part, then that of all ranks
     bool *hashed;      // (arrays of the files) its hash is part of hash_sum
 
-    struct share own;               // of this rank
-    int64_t D;                      // width of the residual stream, whole on every rank
-    int64_t read;                   // bytes of the files that loading took here
-    int64_t *read_by;               // (ranks) the same of every rank of the group
-    struct layer_weights *layer;    // (L)
-    struct weight *embed, *lm_head; // lm_head == embed when tied
-    float *final_norm;              // (D)
+    struct share own;                   // of this rank
+    int64_t D;                          // width of the residual stream, whole on every rank
+    int64_t read;                       // bytes of the files that loading took here
+    int64_t *read_by;                   // (ranks) the same of every rank of the group
+    struct layer_weights *layer;        // (L)
+    struct weight *embed, *lm_head;     // lm_head == embed when tied
+    float *final_norm;                  // (D)
+    struct layer_weights *decode_layer; // (L) of decoding: rounded matrices, the same biases and norms; NULL: layer
+    struct weight *decode_head;         // NULL: lm_head
+    const struct weight *head;          // of the pass at hand
 
     struct lvlm_limits limits;       // of passes that keep nothing: never below those of training
     struct lvlm_limits train_limits; // of passes that are followed by a backward pass
@@ -173,6 +176,7 @@ struct pass {
     const int *seq;            // (samples) places in the cache
     bool save;                 // keep activations of every layer
     bool rows_only;            // last layer for answer rows only
+    bool decode;               // one token of each sequence: rounded weights, where there are
 };
 
 /* Samples of a pass that go through a layer together: all of them, or one half while the other's sum travels. */
@@ -202,6 +206,15 @@ struct span {
 int weights_load(struct lvlm *m);
 void weights_free(struct lvlm *m);
 size_t weights_bytes(const struct lvlm *m);
+/* The layer's weights for this pass. */
+static inline const struct layer_weights *pass_layer(const struct lvlm *m, const struct pass *p, int l)
+{
+    return p->decode && m->decode_layer ? &m->decode_layer[l] : &m->layer[l];
+}
+
+/* decode_weights.c */
+void decode_weights_free(struct lvlm *m);
+size_t decode_weights_bytes(const struct lvlm *m);
 
 /* adapter.c: bank_load brings the set's slots to the device where their version changed. */
 int bank_reserve(struct lvlm *m, int slots, int rank);
@@ -300,6 +313,7 @@ int follow_prefill(struct lvlm *m, const struct kv_cache *kv, const int *seq, co
 int follow_decode(struct lvlm *m, const struct kv_cache *kv, int n, const int *seq, const int32_t *token,
                   const struct adapters *ad, const uint8_t *allowed);
 int follow_nonfinite(struct lvlm *m);
+int follow_decode_int8(struct lvlm *m);
 /* Ends what a follow_.. began when it went well (rc 0); returns rc. With an error in between the ranks are out of step: the
  * leader tells nothing more, and the job must end hard (ranks_busy). */
 int follow_done(struct lvlm *m, int rc);

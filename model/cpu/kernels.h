@@ -13,6 +13,19 @@
 
 #include "model/backend.h"
 
+/* y (n, out) (+)= x W^T + bias for a weight of bytes, of at most GEMV_ROWS rows. */
+struct gemv_bytes {
+    struct tensor y;
+    const float *x;         // (n, in)
+    const int8_t *w;        // blocks of PACKED_COLS outputs, in each quads of inputs: (in / 4, PACKED_COLS, 4)
+    int64_t in;             // filled up to a multiple of 4
+    const float *scale;     // (out) what a byte stands for
+    const int32_t *total;   // (out, filled up) sum of the bytes
+    const float *bias;      // or NULL
+    bool accumulate, quads; // quads: the processor has AVX-512 VNNI
+    uint8_t *room;          // (2, n, in)
+};
+
 /* result, name, arguments. Tensors are f32 or bf16; what else a loop needs is said in model/backend.h */
 #define CPU_KERNELS(X)                                                                                                   \
     /* n numbers of one row, any two of f32, bf16, f16 (dst: not f16), any alignment */                                  \
@@ -55,14 +68,11 @@
     /* dst (cols, n) := columns [first, first + n) of the transpose of src (rows, cols), both packed (product.h) */      \
     X(void, turn, (uint16_t * dst, const uint16_t *src, int64_t rows, int64_t cols, int64_t first, int64_t n))           \
     /* y (n, out) (+)= x W^T + bias of at most GEMV_ROWS rows. packed: W as in product.h, x rows of `in` bf16 numbers, \
-     * filled up to a multiple of PACKED_ROWS; pairs: the processor has AVX-512 BF16. bytes: blocks of PACKED_COLS     \
-     * outputs, input by input, and a scale of each output. plain: rows of W ldw numbers apart. */ \
+     * filled up to a multiple of PACKED_ROWS; pairs: the processor has AVX-512 BF16. plain: rows of W ldw apart. */ \
     X(void, gemv_packed,                                                                                                 \
       (struct tensor y, const uint16_t *x, const uint16_t *w, int64_t in, const float *bias, bool accumulate,            \
        bool pairs))                                                                                                      \
-    X(void, gemv_bytes,                                                                                                  \
-      (struct tensor y, const float *x, const int8_t *w, const float *scale, int64_t in, const float *bias,              \
-       bool accumulate))                                                                                                 \
+    X(void, gemv_bytes, (const struct gemv_bytes *g))                                                                    \
     X(void, gemv_plain,                                                                                                  \
       (struct tensor y, const float *x, int64_t ldx, const float *w, int64_t in, int64_t ldw, const float *bias,         \
        bool accumulate))                                                                                                 \
