@@ -92,7 +92,7 @@ struct config {
     struct {
         bool after_each_task, zero_shot, next_task, share_prefix;
         int max_new_tokens, batch;
-        char *routing;
+        char *routing, *decode_weights;
         int64_t limit;
     } eval;
     struct {

@@ -149,6 +149,8 @@
       "answers that are generated side by side") \
     X(BOOL,   "eval.share_prefix",     eval.share_prefix,     "true",  0, 0,    NULL, PLACE, \
       "prompts that begin alike (system prompt, picture) under the same coefficients share that work") \
+    X(WORD,   "eval.decode_weights",   eval.decode_weights,   "same",  0, 0,    "same, int8", RESULT, \
+      "weights that an answer's tokens are decoded with; int8: rounded copies, half as many bytes to read as bf16") \
     X(WORD,   "eval.routing",          eval.routing,          "free",  0, 0,    "free, oracle, random, mean_key", RESULT, \
       "slots that compete: all of them, only the task's own, a random choice, or those of the task whose mean key is nearest") \
     X(INT64,  "eval.limit",            eval.limit,            "0",     0, 1e15, NULL, RESULT, \

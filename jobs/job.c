@@ -115,6 +115,7 @@ static int open_weights(struct job *j, bool train)
 
     if (r->group < 0) return safetensors_open(&j->st, j->cfg.base);
     TRY(lvlm_open(&j->lvlm, j->cfg.base, j->be, r->tp, train));
+    if (!strcmp(j->cfg.eval.decode_weights, "int8")) TRY(lvlm_decode_int8(j->lvlm));
     TRY(features_new(&j->features, j->lvlm, &j->image, (size_t)j->cfg.image.cache_mib << 20));
 done:
     return rc;

@@ -266,6 +266,7 @@ int plan_model(struct plan_model *out, const struct plan *p, const struct plan_l
     backend_measured_clear();
     backend_timing(&o.be, backend_measuring(p->act), CLOCK_MONOTONIC);
     TRY(lvlm_open_blank(&o.m, p->cfg.base, p->weights, o.be, o.group, p->method.trains));
+    if (!strcmp(p->cfg.eval.decode_weights, "int8")) TRY(lvlm_decode_int8(o.m));
     TRY(measure_memory(&o, out));
     TRY(make_set(&o));
     backend_timing_clear();

@@ -76,6 +76,11 @@ struct backend {
     size_t (*weight_bytes)(const struct weight *w); // memory of its own
     /* y (n, out) = x (n, in) W^T + bias, or += with accumulate. bias (out) f32 on the device, or NULL. */
     int (*linear)(struct tensor y, struct tensor x, const struct weight *w, const float *bias, bool accumulate);
+    /* top (out) host := largest |number| of each row. */
+    int (*weight_tops)(float *top, const struct weight *w);
+    /* *q := w rounded to int8 with a scale of top / 127 for each row, for linear alone: half the memory of bf16, which is what
+     * decoding's speed is about. w stays what it is. */
+    int (*weight_rounded)(struct weight **q, const struct weight *w, const float *top);
     /* dx (n, in) = dy (n, out) W, or += with accumulate. */
     int (*linear_back)(struct tensor dx, struct tensor dy, const struct weight *w, bool accumulate);
     /* rows of a weight as a table: out[i] (in) = W[id[i]]; id (n = out.rows) host, every id in range (checked). */

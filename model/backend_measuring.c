@@ -40,6 +40,7 @@ static int no_transfer(void *dst, const void *src, size_t bytes)
 
 struct weight {
     size_t own, mapped;
+    int64_t out, in;
 };
 
 static int weight_note(struct weight **w, enum dtype src_type, int64_t out, int64_t in, unsigned uses, bool keep,
@@ -48,7 +49,7 @@ static int weight_note(struct weight **w, enum dtype src_type, int64_t out, int6
     size_t own = gemm_weight_size(src_type, out, in, uses, keep, act);
 
     if (!(*w = malloc(sizeof **w))) return err_set(CL_ENOMEM, "out of memory");
-    **w = (struct weight){own, own ? 0 : (size_t)out * (size_t)in * dtype_size(src_type)};
+    **w = (struct weight){own, own ? 0 : (size_t)out * (size_t)in * dtype_size(src_type), out, in};
     sum.own += own;
     sum.mapped += (*w)->mapped;
     return CL_OK;
@@ -66,6 +67,21 @@ static int weight_new_bf16(struct weight **w, const void *src, enum dtype src_ty
 {
     (void)src, (void)ld;
     return weight_note(w, src_type, out, in, uses, keep, DT_BF16);
+}
+
+static int weight_tops(float *top, const struct weight *w)
+{
+    for (int64_t i = 0; i < w->out; i++) top[i] = 0;
+    return CL_OK;
+}
+
+static int weight_rounded(struct weight **q, const struct weight *w, const float *top)
+{
+    (void)top;
+    if (!(*q = malloc(sizeof **q))) return err_set(CL_ENOMEM, "out of memory");
+    **q = (struct weight){.own = gemm_rounded_size(w->out, w->in), .out = w->out, .in = w->in};
+    sum.own += (*q)->own;
+    return CL_OK;
 }
 
 static void weight_free(struct weight *w)
@@ -157,7 +173,8 @@ static int no_argmax(int32_t *id, float *top, struct tensor logits, const uint8_
     {                                                                                                                  \
         .name = "measuring", .act = type, .alloc = note_alloc, .free = note_free, .upload = no_transfer,               \
         .download = no_transfer, .weight_new = new_weight, .weight_free = weight_free, .weight_bytes = weight_bytes,   \
-        .attention_back = no_attention_back, .argmax = no_argmax, OPERATIONS(ROW)                                      \
+        .weight_tops = weight_tops, .weight_rounded = weight_rounded, .attention_back = no_attention_back,             \
+        .argmax = no_argmax, OPERATIONS(ROW)                                                                           \
     }
 static const struct backend f32 = TABLE(DT_F32, weight_new_f32), bf16 = TABLE(DT_BF16, weight_new_bf16);
 

@@ -208,7 +208,7 @@ static int project_qkv(struct lvlm *m, const struct span *s, int l)
 {
     int rc;
     const struct backend *be = m->be;
-    const struct layer_weights *w = &m->layer[l];
+    const struct layer_weights *w = pass_layer(m, s->p, l);
     const struct layer_acts a = span_acts(m, s, l);
     const struct attention_shape shape = span_shape(m, s, l);
     size_t mark = arena_mark(&m->arena);
@@ -240,6 +240,7 @@ int attention_begin(struct lvlm *m, const struct span *s, int l)
     const struct backend *be = m->be;
     const struct layer_acts a = span_acts(m, s, l);
     const struct pass *p = s->p;
+    const struct layer_weights *w = pass_layer(m, p, l);
     struct attention_shape shape = span_shape(m, s, l);
     struct tensor k = a.k, v = a.v;
 
@@ -250,7 +251,7 @@ int attention_begin(struct lvlm *m, const struct span *s, int l)
         kv_attention(p->kv, p, &shape);
     }
     OP(be->attention(a.o, p->save ? a.lse : NULL, a.q, k, v, &shape));
-    OP(be->linear(a.x2, a.o, m->layer[l].o, m->layer[l].o_bias, false));
+    OP(be->linear(a.x2, a.o, w->o, w->o_bias, false));
     TRY(adapter_forward(m, l, a.x2, a.u, a.o, &s->ad, shape.cu_q, shape.samples, p->save));
     TRY(group_begin(m, s->i, a.x2, SUM_ATTENTION, l));
 done:
@@ -276,11 +277,11 @@ done:
     return rc;
 }
 
-int mlp_gate_up(struct lvlm *m, const struct layer_acts *a, int l)
+int mlp_gate_up(struct lvlm *m, const struct pass *p, const struct layer_acts *a, int l)
 {
     int rc;
     const struct backend *be = m->be;
-    const struct layer_weights *w = &m->layer[l];
+    const struct layer_weights *w = pass_layer(m, p, l);
     size_t mark = arena_mark(&m->arena);
     struct tensor h = arena_tensor(&m->arena, be->act, a->x2.rows, m->D);
 
@@ -298,14 +299,14 @@ static int mlp_begin(struct lvlm *m, const struct span *s, int l)
 {
     int rc;
     const struct backend *be = m->be;
-    const struct layer_weights *w = &m->layer[l];
+    const struct layer_weights *w = pass_layer(m, s->p, l);
     struct layer_acts a = span_acts(m, s, l);
     const struct tensor out = span_queries(m, s, l, m->act[l + 1].x);
     size_t mark = arena_mark(&m->arena);
     struct tensor g;
 
     mlp_room(m, s->p, &a);
-    TRY(mlp_gate_up(m, &a, l));
+    TRY(mlp_gate_up(m, s->p, &a, l));
     g = a.gate;
     if (keeps_mlp(s->p)) g = arena_tensor(&m->arena, be->act, a.gate.rows, m->own.F); // it is gate itself that is kept
     OP(be->glu(g, a.gate, a.up, m->c.text.act));
@@ -334,6 +335,7 @@ int decoder_run(struct lvlm *m, const struct pass *p)
     int L = m->c.text.layers, spans;
     struct span s[SPANS];
 
+    m->head = p->decode && m->decode_head ? m->decode_head : m->lm_head;
     if (p->rows_only)
         for (int64_t i = 0; i < p->b->rows; i++) m->row_pos[i] = p->b->pos[p->b->row[i]];
     TRY(embed_batch(m, p));

@@ -45,7 +45,7 @@ static int mlp_back_begin(struct lvlm *m, const struct span *s, int l, const str
     struct tensor dy, dg;
 
     mlp_room(m, s->p, &a);
-    if (s->p->again) TRY(mlp_gate_up(m, &a, l));
+    if (s->p->again) TRY(mlp_gate_up(m, s->p, &a, l));
     dg = arena_tensor(&m->arena, be->act, dx.rows, m->own.F);
     OP(as_activation(m, &dy, dx));
     OP(be->linear_back(dg, dy, w->down, false));

@@ -625,6 +625,18 @@ static int member_nonfinite(struct member *s)
     return rc ? rc : lvlm_find_nonfinite(s->m, NULL, 0);
 }
 
+int follow_decode_int8(struct lvlm *m)
+{
+    return send_bare(m, ORDER_decode_int8);
+}
+
+static int member_decode_int8(struct member *s)
+{
+    int rc = need_model(s);
+
+    return rc ? rc : lvlm_decode_int8(s->m);
+}
+
 /* ---- a member's life */
 
 int lvlm_release(const struct tp *tp)

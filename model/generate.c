@@ -202,7 +202,7 @@ int lvlm_decode(struct lvlm *m, struct kv_cache *kv, int n, const int *seq, cons
 {
     int rc;
     struct packed_batch *b = &kv->b;
-    struct pass p = {.b = b, .ad = ad, .kv = kv, .seq = seq};
+    struct pass p = {.b = b, .ad = ad, .kv = kv, .seq = seq, .decode = true};
 
     if (n > kv->sequences || n > m->limits.samples || n > m->limits.tokens)
         FAIL(CL_EINTERNAL, "decoding %d sequences (cache %d, reserved %d)", n, kv->sequences, m->limits.samples);

@@ -68,7 +68,7 @@ void head_free_teacher(struct lvlm *m)
 /* t (n, V) := this rank's columns of the logits of rows [first, first + n) of final_h. */
 static int logits_of(struct lvlm *m, struct tensor t, int64_t first, int64_t n)
 {
-    return m->be->linear(t, tensor_rows(m->final_h, first, n), m->lm_head, NULL, false);
+    return m->be->linear(t, tensor_rows(m->final_h, first, n), m->head, NULL, false);
 }
 
 /* ---- loss */

@@ -92,7 +92,8 @@ int lvlm_forward(struct lvlm *m, const struct packed_batch *b, const struct adap
  * unweighted. The first such pass takes memory for the teacher's hidden states and a chunk of logits. */
 int lvlm_forward_taught(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad,
                         const struct adapter_teacher *teacher, float *nll, float *kl, float grad_scale);
-/* Copies the logits of the last lvlm_forward that had grad_scale 0: (rows, vocab) f32 host. */
+/* Copies the logits of the last lvlm_forward that had grad_scale 0, of lvlm_prefill or lvlm_decode (a row for each sequence):
+ * (rows, vocab) f32 host. */
 int lvlm_logits(struct lvlm *m, float *logits, int64_t rows);
 
 /* After lvlm_forward with grad_scale != 0, same b and ad: adds to the gradient sums of the learned slots;
@@ -111,6 +112,10 @@ int lvlm_coef_reduce(struct lvlm *m, double *dcoef, int64_t n);
 
 /* ---- generation */
 struct kv_cache;
+/* From now on lvlm_decode multiplies by matrices of the layers and an lm_head that are rounded to int8, with a scale for each
+ * output: decoding is bound by reading weights, and these are half of bf16. They are made here, beside the others (and count in
+ * lvlm_weight_bytes); all but lvlm_decode goes on with those. A second call does nothing. CL_ENOMEM. */
+int lvlm_decode_int8(struct lvlm *m);
 /* Room for `sequences` sequences of up to `length` tokens. */
 int lvlm_kv_new(struct kv_cache **kv, struct lvlm *m, int sequences, int64_t length);
 void lvlm_kv_free(struct kv_cache *kv);

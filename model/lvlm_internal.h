@@ -1,6 +1,6 @@
 /* lvlm_internal.h - what the files of the model share: weights of this rank, saved activations, the bank of increments.
  *
- *     weights.c   which tensors there are, how they are split, loading
+ *     weights.c   which tensors there are, how they are split, loading    decode_weights.c   the same as bytes
  *     lvlm.c      life of a model, its memory
  *     adapter.c   increments on o_proj: bank, forward, backward
  *     decoder.c   forward            decoder_back.c   backward          generate.c   KV cache
@@ -113,13 +113,16 @@ struct lvlm {
     uint64_t hash_sum; // of what was hashed on the way while loading: this rank's part, then that of all ranks
     bool *hashed;      // (arrays of the files) its hash is part of hash_sum
 
-    struct share own;               // of this rank
-    int64_t D;                      // width of the residual stream, whole on every rank
-    int64_t read;                   // bytes of the files that loading took here
-    int64_t *read_by;               // (ranks) the same of every rank of the group
-    struct layer_weights *layer;    // (L)
-    struct weight *embed, *lm_head; // lm_head == embed when tied
-    float *final_norm;              // (D)
+    struct share own;                   // of this rank
+    int64_t D;                          // width of the residual stream, whole on every rank
+    int64_t read;                       // bytes of the files that loading took here
+    int64_t *read_by;                   // (ranks) the same of every rank of the group
+    struct layer_weights *layer;        // (L)
+    struct weight *embed, *lm_head;     // lm_head == embed when tied
+    float *final_norm;                  // (D)
+    struct layer_weights *decode_layer; // (L) of decoding: rounded matrices, the same biases and norms; NULL: layer
+    struct weight *decode_head;         // NULL: lm_head
+    const struct weight *head;          // of the pass at hand
 
     struct lvlm_limits limits;       // of passes that keep nothing: never below those of training
     struct lvlm_limits train_limits; // of passes that are followed by a backward pass
@@ -182,6 +185,7 @@ struct pass {
     bool save;                 // keep activations for the backward pass,
     enum recompute again;      // but for those
     bool rows_only;            // last layer for answer rows only
+    bool decode;               // one token of each sequence: rounded weights, where there are
 };
 
 /* Samples of a pass that go through a layer together: all of them, or one half while the other's sum travels. */
@@ -211,6 +215,15 @@ struct span {
 int weights_load(struct lvlm *m);
 void weights_free(struct lvlm *m);
 size_t weights_bytes(const struct lvlm *m);
+/* The layer's weights for this pass. */
+static inline const struct layer_weights *pass_layer(const struct lvlm *m, const struct pass *p, int l)
+{
+    return p->decode && m->decode_layer ? &m->decode_layer[l] : &m->layer[l];
+}
+
+/* decode_weights.c */
+void decode_weights_free(struct lvlm *m);
+size_t decode_weights_bytes(const struct lvlm *m);
 
 /* adapter.c: bank_load brings the set's slots to the device where their version changed. */
 int bank_reserve(struct lvlm *m, int slots, int rank);
@@ -251,7 +264,7 @@ struct attention_shape span_shape(const struct lvlm *m, const struct span *s, in
  * behind the sum x2 += x. gate, up := those of x2, norm included. */
 int attention_begin(struct lvlm *m, const struct span *s, int l);
 int attention_end(struct lvlm *m, const struct span *s, int l);
-int mlp_gate_up(struct lvlm *m, const struct layer_acts *a, int l);
+int mlp_gate_up(struct lvlm *m, const struct pass *p, const struct layer_acts *a, int l);
 /* gate and up of the layer from the arena, where they have no place of their own. */
 void mlp_room(struct lvlm *m, const struct pass *p, struct layer_acts *a);
 
@@ -322,6 +335,7 @@ int follow_prefill(struct lvlm *m, const struct kv_cache *kv, const int *seq, co
 int follow_decode(struct lvlm *m, const struct kv_cache *kv, int n, const int *seq, const int32_t *token,
                   const struct adapters *ad, const uint8_t *allowed);
 int follow_nonfinite(struct lvlm *m);
+int follow_decode_int8(struct lvlm *m);
 /* Ends what a follow_.. began when it went well (rc 0); returns rc. With an error in between the ranks are out of step: the
  * leader tells nothing more, and the job must end hard (ranks_busy). */
 int follow_done(struct lvlm *m, int rc);

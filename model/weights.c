@@ -147,6 +147,7 @@ void weights_free(struct lvlm *m)
     if (m->lm_head && m->lm_head != m->embed) m->be->weight_free(m->lm_head);
     if (m->embed) m->be->weight_free(m->embed);
     if (m->final_norm) m->be->free(m->final_norm);
+    decode_weights_free(m);
 }
 
 size_t weights_bytes(const struct lvlm *m)
@@ -160,5 +161,5 @@ size_t weights_bytes(const struct lvlm *m)
         LAYER_MATRICES(ADD)
 #undef ADD
     }
-    return sum;
+    return sum + decode_weights_bytes(m);
 }

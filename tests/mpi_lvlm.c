@@ -105,6 +105,54 @@ static void runs_are_equal(void)
     remove_base();
 }
 
+/* ---- rounded weights */
+
+/* Logits (STEPS, vocab) of given tokens behind a prompt, decoded on the ranks of tp. */
+static void decode_given(float *logits, const struct tiny *t, const struct tp *tp, bool int8)
+{
+    static const int seq[] = {0};
+    struct lvlm *m = open_model(tp);
+    struct packed_batch b = {0};
+    struct kv_cache *kv;
+    uint32_t seed = 3;
+    int32_t next;
+    const size_t bytes = lvlm_weight_bytes(m);
+
+    for (int i = 0; int8 && i < 2; i++) check_ok(lvlm_decode_int8(m)); // the second does nothing
+    check((lvlm_weight_bytes(m) > bytes) == int8);
+    check_ok(lvlm_kv_new(&kv, m, 1, 14 + STEPS));
+    check_ok(batch_new(&b, 1, TOKENS));
+    tiny_sample(&b, t, 14, 2, false, true, &seed);
+    check_ok(lvlm_prefill(m, kv, seq, &b, NULL, NULL, &next));
+    for (int s = 0; s < STEPS; s++) {
+        const int32_t token = (7 * s + 3) % t->vocab;
+        check_ok(lvlm_decode(m, kv, 1, seq, &token, NULL, NULL, &next));
+        check_ok(lvlm_logits(m, logits + (int64_t)s * t->vocab, 1));
+    }
+    lvlm_kv_free(kv);
+    batch_free(&b);
+    lvlm_close(m);
+}
+
+static void int8_against_one_rank(const struct tp *tp, void *context)
+{
+    const struct tiny *t = context;
+    const size_t n = (size_t)(STEPS * t->vocab);
+    float *shared = malloc(n * sizeof *shared), *alone = malloc(n * sizeof *alone), *whole = malloc(n * sizeof *whole);
+
+    decode_given(shared, t, tp, true);
+    decode_given(alone, t, NULL, true);
+    decode_given(whole, t, NULL, false);
+    check(distance(shared, alone, n) < 2e-4); // the same bytes; x is split in other units
+    check(distance(alone, whole, n) < 5e-2 && distance(alone, whole, n) > 1e-5);
+    free(shared), free(alone), free(whole);
+}
+
+static void decodes_int8(void)
+{
+    for (int i = 0; i < MODELS; i++) on_base(&models[i], NULL, int8_against_one_rank);
+}
+
 /* ---- the golden sets */
 
 struct set {
@@ -665,23 +713,15 @@ int main(int argc, char **argv)
 {
     static const struct mpi_case cases[] = {
 #define CASE(name) {#name, name}
-        CASE(equals_one_rank),
-        CASE(equals_one_rank_bf16),
-        CASE(bf16_on_the_wire),
-        CASE(golden_gradients),
-        CASE(golden_a),
-        CASE(golden_b),
-        CASE(runs_are_equal),
-        CASE(mixed_slots),
-        CASE(values_may_be_gone),
-        CASE(refused_alone),
-        CASE(more_ranks_than_heads),
-        CASE(where_nonfinite),
-        CASE(nan_logits),
-        CASE(equal_logits),
-        CASE(one_hash),
-        CASE(reads_its_share),
-        CASE(texts_are_spread),
+        CASE(equals_one_rank),  CASE(equals_one_rank_bf16),
+        CASE(bf16_on_the_wire), CASE(golden_gradients),
+        CASE(golden_a),         CASE(golden_b),
+        CASE(runs_are_equal),   CASE(decodes_int8),
+        CASE(mixed_slots),      CASE(values_may_be_gone),
+        CASE(refused_alone),    CASE(more_ranks_than_heads),
+        CASE(where_nonfinite),  CASE(nan_logits),
+        CASE(equal_logits),     CASE(one_hash),
+        CASE(reads_its_share),  CASE(texts_are_spread),
     };
     return mpi_cases(argc, argv, cases, sizeof cases / sizeof *cases);
 }

@@ -311,6 +311,71 @@ static void run_few(enum dtype act)
     }
 }
 
+/* What a weight's numbers become as bytes: each output in units of its largest / 127, in float as there, for ties are many. */
+static void ref_rounded(double *q, const double *x, int64_t out, int64_t in)
+{
+    for (int64_t r = 0; r < out; r++) {
+        float top = 0;
+        for (int64_t c = 0; c < in; c++) top = fmaxf(top, (float)fabs(x[r * in + c]));
+        for (int64_t c = 0; c < in; c++) {
+            const float v = top > 0 ? (float)x[r * in + c] * (127 / top) : 0;
+            q[r * in + c] = (int)(v + (v < 0 ? -0.5f : 0.5f)) * (double)top / 127;
+        }
+    }
+}
+
+/* A weight as bytes: the products of what its numbers were rounded to, bits that do not depend on other rows or threads. */
+static void run_rounded(enum dtype act)
+{
+    static const int64_t size[][2] = {{1, 1}, {64, 64}, {320, 530}, {129, 101}, {67, 1503}};
+    enum { MOST = 40 };
+    const int before = omp_get_max_threads();
+
+    for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
+        const int64_t out = size[i][0], in = size[i][1];
+        const enum dtype type = i % 2 ? DT_F32 : DT_F16;
+        struct source s = make_source(type, out, in, in + 2, false, act);
+        struct matrix x = make(act, MOST, in, 0, 1), alone = make(act, MOST, out, 0, 0);
+        double *rounded = doubles(out * in), *want = doubles(MOST * out);
+        float *top = floats(out, 0, 1), *bias = floats(out, 0, 1);
+        struct weight *w, *q;
+
+        if (out > 66) { // an output of zeros
+            memset(s.x + 66 * in, 0, (size_t)in * sizeof *s.x);
+            memset((char *)s.p + (size_t)(66 * (in + 2)) * dtype_size(type), 0, (size_t)in * dtype_size(type));
+        }
+        ref_rounded(rounded, s.x, out, in);
+        OK(be->weight_new(&w, s.p, type, out, in, in + 2, WEIGHT_FORWARD, true));
+        OK(be->weight_tops(top, w));
+        OK(be->weight_rounded(&q, w, top));
+        assert_int_equal(be->weight_bytes(q), gemm_rounded_size(out, in));
+        assert_int_equal(be->weight_tops(top, q), CL_EINTERNAL);
+        assert_int_equal(be->linear_back(x.t, alone.t, q, false), CL_EINTERNAL);
+        for (int64_t r = 0; r < MOST; r++)
+            OK(be->linear(tensor_rows(alone.t, r, 1), tensor_rows(x.t, r, 1), q, bias, false));
+        ref_product(want, x.x, in, 1, rounded, 1, in, MOST, out, in, bias, NULL);
+        CHECK(alone, want, 100); // x has 16 bits
+        for (int n = 1; n <= MOST; n += n < 9 ? 1 : 10) {
+            struct matrix y = make(act, n, out, 0, 0);
+            omp_set_num_threads(n % 3 + 1);
+            OK(be->linear(y.t, tensor_rows(x.t, 0, n), q, bias, false));
+            assert_memory_equal(y.t.data, alone.t.data, (size_t)(n * out) * dtype_size(act));
+            OK(be->linear(y.t, tensor_rows(x.t, 0, n), q, NULL, true));
+            for (int64_t j = 0; j < n * out; j++) want[j] = 2 * want[j] - bias[j % out];
+            CHECK(y, want, 100);
+            for (int64_t j = 0; j < n * out; j++) want[j] = (want[j] + bias[j % out]) / 2;
+            drop(&y);
+        }
+        set(x.t, 0, in - 1, NAN);
+        OK(be->linear(alone.t, x.t, q, NULL, false));
+        assert_true(isnan(get(alone.t, 0, 0)) && !isnan(get(alone.t, 1, 0)));
+        omp_set_num_threads(before);
+        be->weight_free(w), be->weight_free(q);
+        drop(&x), drop(&alone);
+        free(s.raw), free(s.x), free(rounded), free(want), free(top), free(bias);
+    }
+}
+
 /* A long sum over the rows of both, as in gradients of many tokens: the same bits for 1, 2, 3 threads. */
 static void run_long_sum(enum dtype act)
 {
@@ -359,7 +424,9 @@ static void run_bad_weights(enum dtype act)
         each_setting(run_##name);                                                                                      \
     }
 #define CASES(X)                                                                                                       \
-    X(gemm) X(gemm_empty) X(weights) X(many_shapes) X(large) X(picked_rows) X(few) X(threads) X(long_sum) X(bad_weights)
+    X(gemm)                                                                                                            \
+    X(gemm_empty)                                                                                                      \
+    X(weights) X(many_shapes) X(large) X(picked_rows) X(few) X(rounded) X(threads) X(long_sum) X(bad_weights)
 CASES(CASE)
 
 int main(void)

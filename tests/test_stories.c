@@ -160,6 +160,60 @@ static char *documented(void)
     return copy;
 }
 
+/* Sum of -log p of the given tokens behind BOS, and how many of them are the greedy choice. */
+static double likelihood(struct lvlm *m, const int32_t *token, int n, int *greedy)
+{
+    struct kv_cache *kv;
+    struct packed_batch b = {0};
+    struct sample bos = {.id = (int32_t[]){1}, .label = (int32_t[]){-100}, .n = 1, .prompt_n = 1, .picture = -1};
+    const int seq = 0, V = lvlm_get_config(m)->text.vocab;
+    int32_t next;
+    double nll = 0;
+    float *logits = malloc((size_t)V * sizeof *logits);
+
+    *greedy = 0;
+    OK(lvlm_kv_new(&kv, m, 1, n + 1));
+    OK(batch_new(&b, 1, 1));
+    OK(batch_add(&b, &bos, 1));
+    OK(lvlm_prefill(m, kv, &seq, &b, NULL, NULL, &next));
+    for (int i = 0; i < n; i++) {
+        double sum = 0;
+        if (i) OK(lvlm_decode(m, kv, 1, &seq, &token[i - 1], NULL, NULL, &next));
+        OK(lvlm_logits(m, logits, 1));
+        for (int v = 0; v < V; v++) sum += exp((double)logits[v] - (double)logits[token[i]]);
+        nll += log(sum);
+        *greedy += next == token[i];
+    }
+    free(logits);
+    lvlm_kv_free(kv);
+    batch_free(&b);
+    return nll;
+}
+
+/* Decoding by int8 weights finds the text about as likely, in either precision. */
+static void check_int8(const char *dir, const int32_t *token)
+{
+    const struct backend *be;
+    struct lvlm *m;
+
+    for (enum dtype type = DT_F32; type <= DT_BF16; type++) {
+        int greedy[2];
+        double nll[2];
+        if (backend_cpu(&be, type)) continue;
+        OK(lvlm_open(&m, dir, be, NULL, false));
+        OK(lvlm_reserve(m, &(struct lvlm_limits){.samples = 1, .tokens = 1, .rows = 1}));
+        nll[0] = likelihood(m, token, STEPS, &greedy[0]);
+        OK(lvlm_decode_int8(m));
+        nll[1] = likelihood(m, token, STEPS, &greedy[1]);
+        print_message("%s: nll %.4f, by int8 weights %.4f; greedy %d, %d of %d\n", dtype_name(type), nll[0], nll[1],
+                      greedy[0], greedy[1], STEPS);
+        assert_true(fabs(nll[1] - nll[0]) < 0.01 * nll[0]);
+        assert_true(greedy[1] >= greedy[0] - STEPS / 20);
+        assert_true(nll[0] != nll[1]);
+        lvlm_close(m);
+    }
+}
+
 static void greedy_text(void **state)
 {
     char dir[] = "/tmp/cllava-test-XXXXXX", text[8192] = "", command[64];
@@ -170,7 +224,7 @@ static void greedy_text(void **state)
     struct packed_batch b = {0};
     struct sample bos = {.id = (int32_t[]){1}, .label = (int32_t[]){-100}, .n = 1, .prompt_n = 1, .picture = -1};
     int seq = 0;
-    int32_t token;
+    int32_t token, told[STEPS];
     (void)state;
     FILE *f = fopen(STORIES "stories260K.bin", "rb");
     if (!f) {
@@ -188,7 +242,7 @@ static void greedy_text(void **state)
     OK(batch_add(&b, &bos, 1));
     OK(lvlm_prefill(m, kv, &seq, &b, NULL, NULL, &token));
     for (int i = 0; i < STEPS; i++) {
-        append_piece(text, sizeof text, token, i == 0);
+        append_piece(text, sizeof text, told[i] = token, i == 0);
         if (i + 1 < STEPS) OK(lvlm_decode(m, kv, 1, &seq, &token, NULL, NULL, &token));
     }
     char *want = documented();
@@ -198,6 +252,7 @@ static void greedy_text(void **state)
     lvlm_kv_free(kv);
     batch_free(&b);
     lvlm_close(m);
+    check_int8(dir, told);
     snprintf(command, sizeof command, "rm -rf %s", dir);
     assert_int_equal(system(command), 0);
 }

@@ -506,14 +506,14 @@ done:
         .name = "cpu", .act = type, .alloc = cpu_alloc, .free = mem_free, .upload = cpu_copy_bytes,                    \
         .download = cpu_copy_bytes, .zero = cpu_zero, .copy = cpu_copy, .add = cpu_add, .scale = cpu_scale,            \
         .weight_new = new_weight, .weight_free = gemm_weight_free, .weight_bytes = gemm_weight_bytes,                  \
-        .linear = cpu_linear, .linear_back = cpu_linear_back, .embed = cpu_embed, .gemm = cpu_gemm,                    \
-        .rmsnorm = cpu_rmsnorm, .rmsnorm_back = cpu_rmsnorm_back, .layernorm = cpu_layernorm,                          \
-        .activate = cpu_activate, .glu = cpu_glu, .glu_back = cpu_glu_back, .rope = cpu_rope,                          \
-        .attention = cpu_attention, .attention_back = cpu_attention_back, .gather = cpu_gather,                        \
-        .scatter = cpu_scatter, .scatter_add = cpu_scatter_add, .cross_entropy = cpu_cross_entropy,                    \
-        .softmax_part = cpu_softmax_part, .softmax_grad = cpu_softmax_grad, .soft_part = cpu_soft_part,                \
-        .soft_grad = cpu_soft_grad, .argmax = cpu_argmax, .adapter_scale = cpu_adapter_scale,                          \
-        .adapter_coef_back = cpu_adapter_coef_back                                                                     \
+        .weight_tops = gemm_weight_tops, .weight_rounded = gemm_weight_rounded, .linear = cpu_linear,                  \
+        .linear_back = cpu_linear_back, .embed = cpu_embed, .gemm = cpu_gemm, .rmsnorm = cpu_rmsnorm,                  \
+        .rmsnorm_back = cpu_rmsnorm_back, .layernorm = cpu_layernorm, .activate = cpu_activate, .glu = cpu_glu,        \
+        .glu_back = cpu_glu_back, .rope = cpu_rope, .attention = cpu_attention, .attention_back = cpu_attention_back,  \
+        .gather = cpu_gather, .scatter = cpu_scatter, .scatter_add = cpu_scatter_add,                                  \
+        .cross_entropy = cpu_cross_entropy, .softmax_part = cpu_softmax_part, .softmax_grad = cpu_softmax_grad,        \
+        .soft_part = cpu_soft_part, .soft_grad = cpu_soft_grad, .argmax = cpu_argmax,                                  \
+        .adapter_scale = cpu_adapter_scale, .adapter_coef_back = cpu_adapter_coef_back                                 \
     }
 
 int backend_cpu(const struct backend **be, enum dtype precision)

@@ -8,21 +8,11 @@
 #include "model/cpu/kernels.h"
 #include "model/cpu/product.h"
 #include "model/cpu/scratch.h"
+#include "model/cpu/weight.h"
 
 enum { PACK_LEAST = 64 * 64 };  // numbers of a weight below which the plain order does as well
 enum { FEW_ROWS = 12 };         // rows up to which the own loops are faster than oneDNN's
 enum { PANEL_BYTES = 2 << 20 }; // about a core's cache: turned, and gone through once for every few rows
-
-struct weight {
-    int64_t out, in;       // e.g. 11008 x 4096
-    enum dtype arithmetic; // type of products: f32 or bf16
-    unsigned uses;         // enum weight_use
-    const void *plain;     // rows of type plain_type, ld numbers apart; NULL when packed
-    enum dtype plain_type; // arithmetic, or any type of a mapped table
-    int64_t ld;
-    void *own;            // plain, when it is not the caller's
-    struct packed packed; // (in, out); data NULL when not packed
-};
 
 /* ---- products of tensors */
 
@@ -190,13 +180,14 @@ void gemm_weight_free(struct weight *w)
     if (!w) return;
     packed_free(&w->packed);
     mem_free(w->own);
+    mem_free(w->rounded), mem_free(w->scale), mem_free(w->total);
     mem_free(w);
 }
 
 size_t gemm_weight_bytes(const struct weight *w)
 {
     size_t own = w->own ? (size_t)w->out * (size_t)w->in * dtype_size(w->arithmetic) : 0;
-    return own + w->packed.bytes;
+    return own + w->packed.bytes + (w->rounded ? gemm_rounded_size(w->out, w->in) : 0);
 }
 
 size_t gemm_weight_size(enum dtype src_type, int64_t out, int64_t in, unsigned uses, bool keep, enum dtype arithmetic)
@@ -275,6 +266,33 @@ done:
     return rc;
 }
 
+/* The same of a rounded weight, for any number of rows. */
+static int multiply_rounded(const struct job *j, const struct weight *w)
+{
+    int rc;
+    const int64_t in = gemm_rounded_inputs(w->in), most = j->a.rows < GEMV_ROWS ? j->a.rows : GEMV_ROWS;
+    uint8_t *room = scratch_take(SCRATCH_B, (size_t)(2 * most * in));
+
+    for (int64_t r = 0; r < j->a.rows; r += GEMV_ROWS) {
+        const int64_t n = j->a.rows - r < GEMV_ROWS ? j->a.rows - r : GEMV_ROWS;
+        const float *x = filled_rows(tensor_rows(j->a, r, n), DT_F32, in);
+        if (!x || !room) FAIL(CL_ENOMEM, "cannot have memory for %lld rows", (long long)n);
+        cpu_kernels()->gemv_bytes(&(struct gemv_bytes){.y = tensor_rows(j->c, r, n),
+                                                       .x = x,
+                                                       .w = w->rounded,
+                                                       .in = in,
+                                                       .scale = w->scale,
+                                                       .total = w->total,
+                                                       .bias = j->bias,
+                                                       .accumulate = j->accumulate,
+                                                       .quads = cpu_has_quads(),
+                                                       .room = room});
+    }
+    rc = CL_OK;
+done:
+    return rc;
+}
+
 static bool is_few(const struct job *j, const struct weight *w)
 {
     return j->a.rows <= FEW_ROWS && (w->packed.data || w->plain_type == DT_F32);
@@ -303,7 +321,9 @@ static int times_weight(struct tensor y, struct tensor x, const struct weight *w
                     .bias = bias,
                     .arithmetic = w->arithmetic};
     scratch_lock();
-    if (forward && is_few(&j, w))
+    if (w->rounded)
+        rc = multiply_rounded(&j, w);
+    else if (forward && is_few(&j, w))
         rc = multiply_few(&j, w);
     else
         rc = j.stock && !forward ? multiply_turned(&j, w) : multiply(&j);

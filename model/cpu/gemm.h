@@ -4,7 +4,8 @@
  * so a mapped file is used in place. bf16: packed for the forward direction, in memory of its own; the backward one turns it
  * panel by panel just before use, which costs 2 to 4 % of the products of a training batch. Rows of a weight that is only a
  * table stay as they are. Tensors of another type, or with gaps between rows, which oneDNN has no fast loops for, go through
- * scratch copies. gemm of two types is computed in f32.
+ * scratch copies. gemm of two types is computed in f32. A few rows, as in decoding, are multiplied by own loops
+ * (model/cpu/kernels/gemv.h), and a weight may be rounded to bytes for these alone.
  *
  * The order of sums does not depend on the number of threads where oneDNN has its block products (f32: AVX-512, bf16:
  * AVX-512 BF16 and AMX). On lesser processors it may share one long sum among threads: the same bits need the same number
@@ -21,6 +22,11 @@ void gemm_weight_free(struct weight *w);
 size_t gemm_weight_bytes(const struct weight *w);
 /* What gemm_weight_bytes of such a weight would say where bf16 weights are packed, without making it. */
 size_t gemm_weight_size(enum dtype src_type, int64_t out, int64_t in, unsigned uses, bool keep, enum dtype arithmetic);
+/* Largest |number| of each output; the weight in bytes, for linear alone; the memory that it takes. */
+int gemm_weight_tops(float *top, const struct weight *w);
+int gemm_weight_rounded(struct weight **q, const struct weight *w, const float *top);
+size_t gemm_rounded_size(int64_t out, int64_t in);
+int64_t gemm_rounded_inputs(int64_t in); // filled up
 int gemm_linear(struct tensor y, struct tensor x, const struct weight *w, const float *bias, bool accumulate);
 int gemm_linear_back(struct tensor dx, struct tensor dy, const struct weight *w, bool accumulate);
 int gemm_embed(struct tensor out, const struct weight *w, const int32_t *id);

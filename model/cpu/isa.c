@@ -19,7 +19,7 @@ static bool has(const struct cpu_kernels *k)
 }
 
 static const struct cpu_kernels *chosen = &cpu_kernels_v2;
-static bool pairs;
+static bool pairs, quads;
 
 void cpu_choose(void)
 {
@@ -33,7 +33,9 @@ void cpu_choose(void)
             if (asked && !strcmp(asked, best->level)) break;
         }
     chosen = best;
-    pairs = best == &cpu_kernels_v4 && __builtin_cpu_supports("avx512bf16") && !(asked && !strcmp(asked, "v4"));
+    const bool more = best == &cpu_kernels_v4 && !(asked && !strcmp(asked, "v4"));
+    pairs = more && __builtin_cpu_supports("avx512bf16");
+    quads = more && __builtin_cpu_supports("avx512vnni");
 }
 
 const struct cpu_kernels *cpu_kernels(void)
@@ -51,6 +53,11 @@ bool cpu_has_bf16(void)
 bool cpu_has_pairs(void)
 {
     return pairs;
+}
+
+bool cpu_has_quads(void)
+{
+    return quads;
 }
 
 const char *backend_cpu_isa(void)

@@ -13,64 +13,74 @@
 
 #include "model/backend.h"
 
+/* y (n, out) (+)= x W^T + bias for a weight of bytes, of at most GEMV_ROWS rows. */
+struct gemv_bytes {
+    struct tensor y;
+    const float *x;         // (n, in)
+    const int8_t *w;        // blocks of PACKED_COLS outputs, in each quads of inputs: (in / 4, PACKED_COLS, 4)
+    int64_t in;             // filled up to a multiple of 4
+    const float *scale;     // (out) what a byte stands for
+    const int32_t *total;   // (out, filled up) sum of the bytes
+    const float *bias;      // or NULL
+    bool accumulate, quads; // quads: the processor has AVX-512 VNNI
+    uint8_t *room;          // (2, n, in)
+};
+
 /* result, name, arguments. Tensors are f32 or bf16; what else a loop needs is said in model/backend.h */
-#define CPU_KERNELS(X)                                                                                                 \
-    /* n numbers of one row, any two of f32, bf16, f16 (dst: not f16), any alignment */                                \
-    X(void, convert, (void *dst, enum dtype dst_type, const void *src, enum dtype src_type, int64_t n))                \
-    X(void, zero, (struct tensor t))                                                                                   \
-    X(void, copy, (struct tensor dst, struct tensor src))                                                              \
-    X(void, add, (struct tensor dst, struct tensor src))                                                               \
-    X(void, scale, (struct tensor t, float factor))                                                                    \
-    X(void, gather, (struct tensor out, struct tensor in, const int64_t *row))                                         \
-    X(void, scatter, (struct tensor out, struct tensor in, const int64_t *row))                                        \
-    X(void, scatter_add, (struct tensor out, struct tensor in, const int64_t *row))                                    \
-    X(void, rmsnorm, (struct tensor out, float *rstd, struct tensor x, const float *gain, float eps))                  \
-    X(void, rmsnorm_back, (struct tensor dx, struct tensor dy, struct tensor x, const float *gain, const float *rstd)) \
-    X(void, layernorm, (struct tensor out, struct tensor x, const float *gain, const float *bias, float eps))          \
-    X(void, activate, (struct tensor x, enum activation kind))                                                         \
-    X(void, glu, (struct tensor out, struct tensor gate, struct tensor up, enum activation kind))                      \
-    X(void, glu_back, (struct tensor gate, struct tensor up, struct tensor dout, enum activation kind))                \
-    X(void, rope,                                                                                                      \
-      (struct tensor x, int heads, int head_dim, const int32_t *pos, const float *table_cos, const float *table_sin,   \
-       bool inverse))                                                                                                  \
-    X(void, attention,                                                                                                 \
-      (struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,                                 \
-       const struct attention_shape *s))                                                                               \
-    /* the same where every sample has one query row, and at most 64 heads share one of the keys */                    \
-    X(void, attention_token,                                                                                           \
-      (struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,                                 \
-       const struct attention_shape *s))                                                                               \
-    /* scratch: attention_back_bytes for each thread */                                                                \
-    X(size_t, attention_back_bytes, (const struct attention_shape *s))                                                 \
-    X(void, attention_back,                                                                                            \
-      (struct tensor dq, struct tensor dk, struct tensor dv, struct tensor d_o, struct tensor o, struct tensor q,      \
-       struct tensor k, struct tensor v, const float *lse, const struct attention_shape *s, void *scratch))            \
-    X(void, cross_entropy, (float *nll, struct tensor logits, const int32_t *target, float grad_scale))                \
-    X(void, softmax_part, (struct softmax_part * part, struct tensor logits, const int32_t *target, int64_t first))    \
-    X(void, softmax_grad,                                                                                              \
-      (struct tensor logits, const struct softmax_part *whole, const int32_t *target, int64_t first,                   \
-       float grad_scale))                                                                                              \
-    X(void, soft_part, (struct soft_part * part, struct tensor logits, struct tensor other, float temperature))        \
-    X(void, soft_grad,                                                                                                 \
-      (struct tensor other, struct tensor logits, const struct soft_part *whole, float temperature, float factor))     \
-    /* id[i] = -1: no column allowed; -2: row i holds NaN; top may be NULL */                                          \
-    X(void, argmax, (int32_t * id, float *top, struct tensor logits, const uint8_t *allowed))                          \
-    /* dst (cols, n) := columns [first, first + n) of the transpose of src (rows, cols), both packed (product.h) */    \
-    X(void, turn, (uint16_t * dst, const uint16_t *src, int64_t rows, int64_t cols, int64_t first, int64_t n))         \
-    /* y (n, out) (+)= x W^T + bias of at most GEMV_ROWS rows. packed: W as in product.h, x rows of `in` bf16 \
-     * numbers, filled up to a multiple of PACKED_ROWS; pairs: the processor has AVX-512 BF16. bytes: blocks of \
-     * PACKED_COLS outputs, input by input, and a scale of each output. plain: rows of W ldw numbers apart. */        \
-    X(void, gemv_packed,                                                                                               \
-      (struct tensor y, const uint16_t *x, const uint16_t *w, int64_t in, const float *bias, bool accumulate,          \
-       bool pairs))                                                                                                    \
-    X(void, gemv_bytes,                                                                                                \
-      (struct tensor y, const float *x, const int8_t *w, const float *scale, int64_t in, const float *bias,            \
-       bool accumulate))                                                                                               \
-    X(void, gemv_plain,                                                                                                \
-      (struct tensor y, const float *x, int64_t ldx, const float *w, int64_t in, int64_t ldw, const float *bias,       \
-       bool accumulate))                                                                                               \
-    X(void, adapter_scale, (struct tensor u, const float *coef, const int64_t *cu, int samples, int slots, int rank))  \
-    X(void, adapter_coef_back,                                                                                         \
+#define CPU_KERNELS(X)                                                                                                   \
+    /* n numbers of one row, any two of f32, bf16, f16 (dst: not f16), any alignment */                                  \
+    X(void, convert, (void *dst, enum dtype dst_type, const void *src, enum dtype src_type, int64_t n))                  \
+    X(void, zero, (struct tensor t))                                                                                     \
+    X(void, copy, (struct tensor dst, struct tensor src))                                                                \
+    X(void, add, (struct tensor dst, struct tensor src))                                                                 \
+    X(void, scale, (struct tensor t, float factor))                                                                      \
+    X(void, gather, (struct tensor out, struct tensor in, const int64_t *row))                                           \
+    X(void, scatter, (struct tensor out, struct tensor in, const int64_t *row))                                          \
+    X(void, scatter_add, (struct tensor out, struct tensor in, const int64_t *row))                                      \
+    X(void, rmsnorm, (struct tensor out, float *rstd, struct tensor x, const float *gain, float eps))                    \
+    X(void, rmsnorm_back, (struct tensor dx, struct tensor dy, struct tensor x, const float *gain, const float *rstd))   \
+    X(void, layernorm, (struct tensor out, struct tensor x, const float *gain, const float *bias, float eps))            \
+    X(void, activate, (struct tensor x, enum activation kind))                                                           \
+    X(void, glu, (struct tensor out, struct tensor gate, struct tensor up, enum activation kind))                        \
+    X(void, glu_back, (struct tensor gate, struct tensor up, struct tensor dout, enum activation kind))                  \
+    X(void, rope,                                                                                                        \
+      (struct tensor x, int heads, int head_dim, const int32_t *pos, const float *table_cos, const float *table_sin,     \
+       bool inverse))                                                                                                    \
+    X(void, attention,                                                                                                   \
+      (struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,                                   \
+       const struct attention_shape *s))                                                                                 \
+    /* the same where every sample has one query row, and at most 64 heads share one of the keys */                      \
+    X(void, attention_token,                                                                                             \
+      (struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,                                   \
+       const struct attention_shape *s))                                                                                 \
+    /* scratch: attention_back_bytes for each thread */                                                                  \
+    X(size_t, attention_back_bytes, (const struct attention_shape *s))                                                   \
+    X(void, attention_back,                                                                                              \
+      (struct tensor dq, struct tensor dk, struct tensor dv, struct tensor d_o, struct tensor o, struct tensor q,        \
+       struct tensor k, struct tensor v, const float *lse, const struct attention_shape *s, void *scratch))              \
+    X(void, cross_entropy, (float *nll, struct tensor logits, const int32_t *target, float grad_scale))                  \
+    X(void, softmax_part, (struct softmax_part * part, struct tensor logits, const int32_t *target, int64_t first))      \
+    X(void, softmax_grad,                                                                                                \
+      (struct tensor logits, const struct softmax_part *whole, const int32_t *target, int64_t first,                     \
+       float grad_scale))                                                                                                \
+    X(void, soft_part, (struct soft_part * part, struct tensor logits, struct tensor other, float temperature))          \
+    X(void, soft_grad,                                                                                                   \
+      (struct tensor other, struct tensor logits, const struct soft_part *whole, float temperature, float factor))       \
+    /* id[i] = -1: no column allowed; -2: row i holds NaN; top may be NULL */                                            \
+    X(void, argmax, (int32_t * id, float *top, struct tensor logits, const uint8_t *allowed))                            \
+    /* dst (cols, n) := columns [first, first + n) of the transpose of src (rows, cols), both packed (product.h) */      \
+    X(void, turn, (uint16_t * dst, const uint16_t *src, int64_t rows, int64_t cols, int64_t first, int64_t n))           \
+    /* y (n, out) (+)= x W^T + bias of at most GEMV_ROWS rows. packed: W as in product.h, x rows of `in` bf16 numbers, \
+     * filled up to a multiple of PACKED_ROWS; pairs: the processor has AVX-512 BF16. plain: rows of W ldw apart. */ \
+    X(void, gemv_packed,                                                                                                 \
+      (struct tensor y, const uint16_t *x, const uint16_t *w, int64_t in, const float *bias, bool accumulate,            \
+       bool pairs))                                                                                                      \
+    X(void, gemv_bytes, (const struct gemv_bytes *g))                                                                    \
+    X(void, gemv_plain,                                                                                                  \
+      (struct tensor y, const float *x, int64_t ldx, const float *w, int64_t in, int64_t ldw, const float *bias,         \
+       bool accumulate))                                                                                                 \
+    X(void, adapter_scale, (struct tensor u, const float *coef, const int64_t *cu, int samples, int slots, int rank))    \
+    X(void, adapter_coef_back,                                                                                           \
       (double *dcoef, struct tensor u, struct tensor v, const int64_t *cu, int samples, int slots, int rank))
 
 struct cpu_kernels {

@@ -33,10 +33,10 @@ INLINE void gemv_put(struct tensor y, int64_t row, int64_t col, int n, const flo
     }
 }
 
-/* Rows of the next group when `left` of them are left: groups of about the same size. */
-INLINE int gemv_rows(int left)
+/* Rows of the next group when `left` of them are left: groups of at most `most`, about the same size. */
+INLINE int gemv_rows(int left, int most)
 {
-    const int groups = (left + GEMV_GROUP - 1) / GEMV_GROUP;
+    const int groups = (left + most - 1) / most;
 
     return (left + groups - 1) / groups;
 }
@@ -44,7 +44,7 @@ INLINE int gemv_rows(int left)
 /* Calls tile(.., first row, rows) for n rows in groups, the number of rows known to the compiler. */
 #define GEMV_BY_GROUPS(n, tile, ...)                                                                                   \
     for (int gemv_at = 0, gemv_now; gemv_at < (n); gemv_at += gemv_now) {                                              \
-        gemv_now = gemv_rows((n)-gemv_at);                                                                             \
+        gemv_now = gemv_rows((n)-gemv_at, GEMV_GROUP);                                                                 \
         if (gemv_now == 1)                                                                                             \
             tile(__VA_ARGS__, gemv_at, 1);                                                                             \
         else if (gemv_now == 2)                                                                                        \

@@ -1,8 +1,8 @@
-/* gemv_packed.c - a few rows times a packed bf16 weight, or the bytes made of one.
+/* gemv_packed.c - a few rows times a packed bf16 weight.
  *
- * Both lie in blocks of 64 outputs, one block's inputs from first to last: bf16 in pairs of inputs (product.h), bytes one input
- * after another. An input of x meets the 64 numbers of its line in 4 registers of 16, so there are no sums across a register.
- * A pair of bf16 is one instruction where the processor has AVX-512 BF16, else two products of numbers widened by shifts.
+ * It lies in blocks of 64 outputs, a block's inputs from first to last in pairs (product.h). A pair of x meets the 64 outputs of
+ * its line in registers of their own, so there are no sums across a register. A pair is one instruction where the processor has
+ * AVX-512 BF16, else two products of numbers widened by shifts.
  */
 #include "model/cpu/kernels/gemv.h"
 
@@ -96,47 +96,6 @@ static void packed_part(const struct part *p, int n, bool pairs)
     for (int t = 0; t < GEMV_TILES; t++) GEMV_BY_GROUPS(n, packed_tile, p, t * 4 * VW)
 }
 
-/* ---- bytes */
-
-INLINE vf widen(const int8_t *p)
-{
-#ifdef __AVX512F__
-    return (vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
-#elif defined(__AVX2__)
-    return (vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
-#else
-    return (vf){p[0], p[1], p[2], p[3]};
-#endif
-}
-
-INLINE void bytes_tile(const struct part *p, int col, const int first, const int rows)
-{
-    vf sum[GEMV_GROUP * 4];
-    float *to = p->sum + first * PACKED_COLS + col;
-    const int8_t *w = (const int8_t *)p->w + col;
-    const float *x = (const float *)p->x + first * p->ld;
-    const int64_t ld = p->ld;
-
-    EACH for (int r = 0; r < rows; r++) EACH for (int j = 0; j < 4; j++) sum[r * 4 + j] =
-        vf_load(to + r * PACKED_COLS + j * VW);
-    for (int64_t k = 0; k < p->inputs; k++, w += PACKED_COLS) {
-        vf right[4];
-        EACH for (int j = 0; j < 4; j++) right[j] = widen(w + j * VW);
-        EACH for (int r = 0; r < rows; r++)
-        {
-            const vf left = vf_set(x[r * ld + k]);
-            EACH for (int j = 0; j < 4; j++) sum[r * 4 + j] += right[j] * left;
-        }
-    }
-    EACH for (int r = 0; r < rows; r++) EACH for (int j = 0; j < 4; j++)
-        vf_store(to + r * PACKED_COLS + j * VW, sum[r * 4 + j]);
-}
-
-static void bytes_part(const struct part *p, int n)
-{
-    for (int t = 0; t < GEMV_TILES; t++) GEMV_BY_GROUPS(n, bytes_tile, p, t * 4 * VW)
-}
-
 /* ---- blocks */
 
 /* Inputs at a time: all of them where the rows are one group. */
@@ -161,26 +120,6 @@ void KERNEL(gemv_packed)(struct tensor y, const uint16_t *x, const uint16_t *w, 
                         (int)y.rows, pairs);
         for (int64_t r = 0; r < y.rows; r++)
             gemv_put(y, r, b * PACKED_COLS, left < PACKED_COLS ? (int)left : PACKED_COLS, sum + r * PACKED_COLS, NULL,
-                     bias, accumulate);
-    }
-}
-
-void KERNEL(gemv_bytes)(struct tensor y, const float *x, const int8_t *w, const float *scale, int64_t in,
-                        const float *bias, bool accumulate)
-{
-    const int64_t blocks = (y.cols + PACKED_COLS - 1) / PACKED_COLS, step = inputs_at_once(y.rows, in);
-
-#pragma omp parallel for schedule(static) if (in * y.cols > PARALLEL_WORK)
-    for (int64_t b = 0; b < blocks; b++) {
-        const int8_t *block = w + b * PACKED_COLS * in;
-        const int64_t left = y.cols - b * PACKED_COLS;
-        float sum[GEMV_ROWS * PACKED_COLS] = {0};
-
-        for (int64_t k = 0; k < in; k += step)
-            bytes_part(&(struct part){sum, x + k, in, block + k * PACKED_COLS, in - k < step ? in - k : step},
-                       (int)y.rows);
-        for (int64_t r = 0; r < y.rows; r++)
-            gemv_put(y, r, b * PACKED_COLS, left < PACKED_COLS ? (int)left : PACKED_COLS, sum + r * PACKED_COLS, scale,
                      bias, accumulate);
     }
 }

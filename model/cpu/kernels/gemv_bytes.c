@@ -1,0 +1,212 @@
+/* gemv_bytes.c - a few rows times a weight of bytes (model/cpu/weight_int8.c).
+ *
+ * Blocks of 64 outputs, a block's inputs from first to last in quads: 64 x 4 bytes. Where the processor multiplies quads of bytes
+ * in one instruction (AVX-512 VNNI), a row of x is taken as 16-bit integers, in units of its largest number / 32767, whose halves
+ * are unsigned bytes: with x = s (256 h + l - 32768)
+ *
+ *     sum x w = s (256 (sum h w - 128 sum w) + sum l w)
+ *
+ * in exact integers. That is finer than bf16 is, but for what is below 2^-8 of a row's largest number. Elsewhere bytes are
+ * widened to floats, and x stays what it is.
+ */
+#include "model/cpu/kernels/gemv.h"
+
+enum {
+    QUAD = 4,
+    LINE = QUAD * PACKED_COLS,
+    QUADS_GROUP = 3
+}; // rows whose two sums of 4 registers fit into the registers
+
+#define EACH _Pragma("GCC unroll 32")
+
+/* A part of a block's inputs, in quads. */
+struct part {
+    const int8_t *w;
+    int64_t quads;
+    int64_t ld; // numbers, or bytes, from one row of x to the next
+    /* floats */
+    const float *x;
+    float *sum; // (rows, 64)
+    /* quads */
+    const uint8_t *high, *low;
+    int32_t *highs, *lows; // (rows, 64)
+};
+
+#ifdef __AVX512F__
+__attribute__((target("avx512vnni"), always_inline)) static inline void quads_tile(const struct part *p,
+                                                                                   const int first, const int rows)
+{
+    __m512i high[QUADS_GROUP * 4], low[QUADS_GROUP * 4];
+    const int8_t *w = p->w;
+    const int32_t *h = (const int32_t *)(const void *)(p->high + first * p->ld),
+                  *l = (const int32_t *)(const void *)(p->low + first * p->ld);
+    int32_t *highs = p->highs + first * PACKED_COLS, *lows = p->lows + first * PACKED_COLS;
+    const int64_t ld = p->ld / QUAD;
+
+    EACH for (int i = 0; i < 4 * rows; i++)
+    {
+        high[i] = _mm512_loadu_si512(highs + i * 16);
+        low[i] = _mm512_loadu_si512(lows + i * 16);
+    }
+    for (int64_t k = 0; k < p->quads; k++, w += LINE) {
+        __m512i right[4];
+        EACH for (int j = 0; j < 4; j++) right[j] = _mm512_loadu_si512(w + j * 64);
+        EACH for (int r = 0; r < rows; r++)
+        {
+            const __m512i x = _mm512_set1_epi32(h[r * ld + k]), y = _mm512_set1_epi32(l[r * ld + k]);
+            EACH for (int j = 0; j < 4; j++) high[r * 4 + j] = _mm512_dpbusd_epi32(high[r * 4 + j], x, right[j]);
+            EACH for (int j = 0; j < 4; j++) low[r * 4 + j] = _mm512_dpbusd_epi32(low[r * 4 + j], y, right[j]);
+        }
+    }
+    EACH for (int i = 0; i < 4 * rows; i++)
+    {
+        _mm512_storeu_si512(highs + i * 16, high[i]);
+        _mm512_storeu_si512(lows + i * 16, low[i]);
+    }
+}
+
+__attribute__((target("avx512vnni"))) static void quads_part(const struct part *p, int n)
+{
+    for (int r = 0, now; r < n; r += now) {
+        now = gemv_rows(n - r, QUADS_GROUP);
+        if (now == 1)
+            quads_tile(p, r, 1);
+        else if (now == 2)
+            quads_tile(p, r, 2);
+        else
+            quads_tile(p, r, QUADS_GROUP);
+    }
+}
+#else
+static void quads_part(const struct part *p, int n)
+{
+    (void)p, (void)n; // never called: see KERNEL(gemv_bytes)
+}
+#endif
+
+/* 4 registers of outputs, from `col` on, for rows [first, first + rows). */
+INLINE void floats_tile(const struct part *p, int col, const int first, const int rows)
+{
+    vf sum[GEMV_GROUP * 4];
+    float *to = p->sum + first * PACKED_COLS + col;
+    const int8_t *w = p->w + col * QUAD;
+    const float *x = p->x + first * p->ld;
+
+    EACH for (int r = 0; r < rows; r++) EACH for (int j = 0; j < 4; j++) sum[r * 4 + j] =
+        vf_load(to + r * PACKED_COLS + j * VW);
+    for (int64_t k = 0; k < p->quads; k++, w += LINE, x += QUAD) {
+        vi quad[4];
+        EACH for (int j = 0; j < 4; j++) quad[j] = (vi)vf_load((const float *)(const void *)(w + j * VW * QUAD));
+        EACH for (int i = 0; i < QUAD; i++)
+        {
+            vf right[4];
+            EACH for (int j = 0; j < 4; j++) right[j] = __builtin_convertvector(quad[j] << (24 - 8 * i) >> 24, vf);
+            EACH for (int r = 0; r < rows; r++)
+            {
+                const vf left = vf_set(x[r * p->ld + i]);
+                EACH for (int j = 0; j < 4; j++) sum[r * 4 + j] += right[j] * left;
+            }
+        }
+    }
+    EACH for (int r = 0; r < rows; r++) EACH for (int j = 0; j < 4; j++)
+        vf_store(to + r * PACKED_COLS + j * VW, sum[r * 4 + j]);
+}
+
+static void floats_part(const struct part *p, int n)
+{
+    for (int t = 0; t < GEMV_TILES; t++) GEMV_BY_GROUPS(n, floats_tile, p, t * 4 * VW)
+}
+
+/* ---- x as 16-bit integers */
+
+/* Halves of one row's numbers; the unit, NaN where one is not finite. */
+static float split_row(uint8_t *high, uint8_t *low, const float *x, int64_t in)
+{
+    float top = 0;
+    bool odd = false;
+
+    for (int64_t k = 0; k < in; k++) {
+        const float a = fabsf(x[k]);
+        top = a > top ? a : top;
+        odd |= !(a <= 3.4e38f);
+    }
+    const float factor = top > 0 && !odd ? 32767 / top : 0;
+    for (int64_t k = 0; k < in; k++) {
+        const float v = x[k] * factor;
+        const int32_t i = odd ? 0 : (int32_t)(v + (v < 0 ? -0.5f : 0.5f)) + 32768;
+        high[k] = (uint8_t)(i >> 8), low[k] = (uint8_t)i;
+    }
+    return odd ? NAN : top / 32767;
+}
+
+/* ---- blocks */
+
+INLINE void put_floats(const struct gemv_bytes *g, int64_t block, const float *sum)
+{
+    const int64_t left = g->y.cols - block * PACKED_COLS;
+
+    for (int64_t r = 0; r < g->y.rows; r++)
+        gemv_put(g->y, r, block * PACKED_COLS, left < PACKED_COLS ? (int)left : PACKED_COLS, sum + r * PACKED_COLS,
+                 g->scale, g->bias, g->accumulate);
+}
+
+static void float_block(const struct gemv_bytes *g, int64_t block, int64_t step)
+{
+    float sum[GEMV_ROWS * PACKED_COLS] = {0};
+
+    for (int64_t k = 0; k < g->in; k += step)
+        floats_part(&(struct part){.w = g->w + (block * g->in + k) * PACKED_COLS,
+                                   .quads = (g->in - k < step ? g->in - k : step) / QUAD,
+                                   .ld = g->in,
+                                   .x = g->x + k,
+                                   .sum = sum},
+                    (int)g->y.rows);
+    put_floats(g, block, sum);
+}
+
+static void quads_block(const struct gemv_bytes *g, int64_t block, int64_t step, const float *unit)
+{
+    float sum[GEMV_ROWS * PACKED_COLS];
+    int32_t highs[GEMV_ROWS * PACKED_COLS] = {0}, lows[GEMV_ROWS * PACKED_COLS] = {0};
+    const uint8_t *low = g->room + g->y.rows * g->in;
+
+    for (int64_t k = 0; k < g->in; k += step)
+        quads_part(&(struct part){.w = g->w + (block * g->in + k) * PACKED_COLS,
+                                  .quads = (g->in - k < step ? g->in - k : step) / QUAD,
+                                  .ld = g->in,
+                                  .high = g->room + k,
+                                  .low = low + k,
+                                  .highs = highs,
+                                  .lows = lows},
+                   (int)g->y.rows);
+    for (int64_t r = 0; r < g->y.rows; r++)
+        for (int c = 0; c < PACKED_COLS; c++) {
+            const int64_t i = r * PACKED_COLS + c;
+            sum[i] = unit[r] * (256.0f * (float)(highs[i] - 128 * g->total[block * PACKED_COLS + c]) + (float)lows[i]);
+        }
+    put_floats(g, block, sum);
+}
+
+void KERNEL(gemv_bytes)(const struct gemv_bytes *g)
+{
+    const int64_t blocks = (g->y.cols + PACKED_COLS - 1) / PACKED_COLS;
+    const bool quads = VW == 16 && g->quads;
+    const int64_t step = g->y.rows > (quads ? QUADS_GROUP : GEMV_GROUP) || VW < 16 ? GEMV_PART : g->in;
+    const bool wake = g->in * g->y.cols > PARALLEL_WORK;
+    float unit[GEMV_ROWS];
+
+#pragma omp parallel if (wake)
+    {
+        if (quads) {
+#pragma omp for schedule(static)
+            for (int64_t r = 0; r < g->y.rows; r++)
+                unit[r] = split_row(g->room + r * g->in, g->room + (g->y.rows + r) * g->in, g->x + r * g->in, g->in);
+        }
+#pragma omp for schedule(static)
+        for (int64_t b = 0; b < blocks; b++)
+            if (quads)
+                quads_block(g, b, step, unit);
+            else
+                float_block(g, b, step);
+    }
+}
