@@ -7,6 +7,7 @@
 #include "io/memory.h"
 #include "io/whole.h"
 #include "io/signal.h"
+#include "jobs/diagnostics.h"
 #include "jobs/evaluate.h"
 #include "jobs/report.h"
 #include "jobs/run_dir.h"
@@ -454,6 +455,7 @@ static int after_task(struct run *r, int task)
 
     TRY(evaluate_row(r, task));
     if (s->task < s->tasks && s->done[s->task] != TASK_WAITING) goto done; // the next task is under way
+    TRY(diagnostics_write(&r->job.cfg, task));
     TRY(run_dir_prune(r->job.cfg.output, 0));
     if (task == r->opt.stop_after_task && r->worked && s->task < s->tasks)
         FAIL(CL_ESTOP, "stopped after task %d %s by --stop-after-task; hint: the same command goes on from here", task,

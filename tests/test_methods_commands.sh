@@ -11,6 +11,9 @@ eval: {max_new_tokens: 4, zero_shot: false}" >$method.yaml
     train 0 $method.yaml
     grep -q "^| method  *| $method" err || fail "$method: not in the table of settings"
     "$CLLAVA" inspect $method/checkpoint-task1-shape.h5 >out 2>err || fail "inspect $method"
+    "$CLLAVA" inspect --json "$PWD/$method/checkpoint-task1-shape.h5" >out 2>err || fail "inspect --json $method"
+    cmp <(sed -z '$s/\n$//' out) $method/diagnostics.json || fail "$method: diagnostics.json is not what inspect says"
+    grep -q '"usage_entropy": ' out || fail "$method: no diagnostics"
     for routing in oracle random; do
         "$CLLAVA" eval $method/checkpoint-task1-shape.h5 --routing $routing --output answers --quiet >out 2>err || fail "eval $method"
     done
