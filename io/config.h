@@ -84,7 +84,7 @@ struct config {
         bool after_each_task, zero_shot, next_task;
         int max_new_tokens, batch;
         char *routing;
-        int64_t limit;
+        int64_t limit, loss_samples;
     } eval;
     struct {
         int tensor;

@@ -162,6 +162,8 @@ static json_t *drift_json(const struct learned *l, int learned)
         json_object_set_new(o, "task", json_integer(i));
         json_object_set_new(o, "score_learned", number(*accuracy_cell(&l->accuracy, i, i)));
         json_object_set_new(o, "score_now", number(*accuracy_cell(&l->accuracy, learned - 1, i)));
+        json_object_set_new(o, "loss_learned", number(l->loss ? l->loss[i * l->T + i] : NAN));
+        json_object_set_new(o, "loss_now", number(l->loss ? l->loss[(learned - 1) * l->T + i] : NAN));
         json_array_append_new(a, o);
     }
     return a;

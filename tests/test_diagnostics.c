@@ -93,11 +93,13 @@ static void test_figures(void **state)
 {
     struct learned l = two_tasks("continual_llava");
     double accuracy[(T + 1) * T] = {0, 0, 0, 90, 5, NAN, 60, 80, NAN, NAN, NAN, NAN};
+    double loss[T * T] = {0.5, NAN, NAN, 1.25, NAN, NAN, NAN, NAN, NAN};
     json_t *o, *cell, *drift;
 
     (void)state;
     cells();
     l.accuracy = (struct accuracy){.T = T, .a = accuracy};
+    l.loss = loss;
     o = json_of(&l);
     assert_int_equal(json_integer_value(json_object_get(o, "after")), 1);
     assert_int_equal(json_array_size(json_object_get(o, "selection")), 3);
@@ -122,6 +124,9 @@ static void test_figures(void **state)
     near(json_real_value(json_object_get(json_array_get(drift, 0), "score_learned")), 90);
     near(json_real_value(json_object_get(json_array_get(drift, 0), "score_now")), 60);
     near(json_real_value(json_object_get(json_array_get(drift, 1), "score_now")), 80);
+    near(json_real_value(json_object_get(json_array_get(drift, 0), "loss_learned")), 0.5);
+    near(json_real_value(json_object_get(json_array_get(drift, 0), "loss_now")), 1.25);
+    assert_true(json_is_null(json_object_get(json_array_get(drift, 1), "loss_now")));
     json_decref(o);
 }
 
