@@ -29,6 +29,8 @@
       "text before the first turn; null: the template's own") \
     X(BOOL,   "prompt.legacy",         prompt.legacy,         "true",  0, 0,    NULL, RESULT, \
       "later turns of a conversation are tokenised as SentencePiece's `legacy: true` does") \
+    X(WORD,   "prompt.instruction",    prompt.instruction,    "as_is", 0, 0,    "as_is, before, after", RESULT, \
+      "where the first question stands: as the file has it, or before or after the picture") \
     X(WORD,   "image.aspect",          image.aspect,          NULL,    0, 0,    "pad, crop", RESULT, \
       "pad to a square or crop the centre; null: what preprocessor_config.json says, else pad") \
     X(BOOL,   "image.exif",            image.exif,            "false", 0, 0,    NULL, RESULT, \
@@ -43,14 +45,28 @@
       "slots selected for a sample; at most slots_per_task") \
     X(INT,    "pool.key_groups",       pool.key_groups,       "1",     1, 4096, NULL, RESULT, \
       "equal parts of a key whose cosines are averaged; divides the width of the embeddings") \
+    X(WORD,   "pool.query",            pool.query,            "question", 0, 0, "question, picture, both", RESULT, \
+      "what keys are compared with: the question's embedding, the picture's mean feature, or both side by side") \
     X(DOUBLE, "pool.scale",            pool.scale,            "1.0",   0, 1e6,  NULL, RESULT, \
       "factor on every increment") \
     X(WORD,   "pool.a_init",           pool.a_init,           "kaiming", 0, 0,  "kaiming, normal", RESULT, \
       "initial A of a slot: Kaiming's uniform distribution, or N(0,1)") \
     X(PATH,   "pool.init",             pool.init,             NULL,    0, 0,    NULL, RESULT, \
       "checkpoint whose keys, A, B and w are taken as initial values") \
+    X(WORD,   "pool.mix",              pool.mix,              "cosine", 0, 0,   "cosine, softmax, uniform", RESULT, \
+      "weights of the selected slots: cosines over their sum, their softmax, or all alike") \
+    X(DOUBLE, "pool.temperature",      pool.temperature,      "0.1",   1e-6, 1e6, NULL, RESULT, \
+      "cosines are divided by it for the softmax") \
     X(BOOL,   "context.enabled",       context.enabled,       "true",  0, 0,    NULL, RESULT, \
       "contextual increments of earlier tasks") \
+    X(WORD,   "context.weights",       context.weights,       "learned", 0, 0,  "learned, uniform, fixed", RESULT, \
+      "w[t,l] of task l in task t: learned from 1/t, 1/t for good, or context.value") \
+    X(DOUBLE, "context.value",         context.value,         "0.5",   0, 1,    NULL, RESULT, \
+      "every w where context.weights is fixed") \
+    X(DOUBLE, "lines.first",           lines.first,           "1.0",   0, 100,  NULL, RESULT, \
+      "LiNeS: factor on the first layer's increments once a task is learned; those between lie on a line") \
+    X(DOUBLE, "lines.last",            lines.last,            "1.0",   0, 100,  NULL, RESULT, \
+      "LiNeS: factor on the last layer's increments") \
     X(INT,    "stage1.epochs",         stage1.epochs,         "3",     0, 1e6,  NULL, RESULT, \
       "passes of stage 1 (keys) over a task's questions") \
     X(INT,    "stage1.batch",          stage1.batch,          "128",   1, 1e6,  NULL, RESULT, \
@@ -131,8 +147,10 @@
       "longest answer in tokens") \
     X(INT,    "eval.batch",            eval.batch,            "16",    1, 65536, NULL, PLACE, \
       "answers that are generated side by side") \
-    X(WORD,   "eval.routing",          eval.routing,          "free",  0, 0,    "free, oracle, random", RESULT, \
-      "slots that compete: all of them, only the task's own, or a random choice") \
+    X(BOOL,   "eval.share_prefix",     eval.share_prefix,     "true",  0, 0,    NULL, PLACE, \
+      "prompts that begin alike (system prompt, picture) under the same coefficients share that work") \
+    X(WORD,   "eval.routing",          eval.routing,          "free",  0, 0,    "free, oracle, random, mean_key", RESULT, \
+      "slots that compete: all of them, only the task's own, a random choice, or those of the task whose mean key is nearest") \
     X(INT64,  "eval.limit",            eval.limit,            "0",     0, 1e15, NULL, RESULT, \
       "test records per task; 0: all") \
     X(INT64,  "eval.loss_samples",     eval.loss_samples,     "32",    0, 1e6,  NULL, PLACE, \
@@ -159,6 +177,10 @@
       "numbers of the frozen base; what is learned is always f32") \
     X(WORD,   "device",                device,                "auto",  0, 0,    "auto, cpu, cuda", PLACE, \
       "where the base computes") \
+    X(WORD,   "activations",           activations,           "auto",  0, 0,    "auto, keep, recompute_mlp, recompute_layer", PLACE, \
+      "what training passes keep for the way back; what they do not they compute again, to the same bits; auto: as much as fits") \
+    X(DOUBLE, "memory_limit",          memory_limit,          "0.0",   0, 1e6,  NULL, PLACE, \
+      "memory of a rank in GiB, which `activations: auto` keeps to; 0: its share of what the machine or its cgroup has") \
     X(INT,    "threads",               threads,               "0",     0, 4096, NULL, PLACE, \
       "threads of a rank; 0: all processors it may use") \
     X(INT64,  "seed",                  seed,                  "0",     0, 9e18, NULL, RESULT, \

@@ -61,6 +61,13 @@ void prompt_free(struct prompt *p)
     *p = (struct prompt){0};
 }
 
+enum instruction_place prompt_instruction(const char *word)
+{
+    return !strcmp(word, "before")  ? INSTRUCTION_BEFORE
+           : !strcmp(word, "after") ? INSTRUCTION_AFTER
+                                    : INSTRUCTION_AS_IS;
+}
+
 /* ---- a sample under construction */
 
 struct builder {
@@ -112,12 +119,35 @@ static char *write_turn(const struct prompt *p, const char *question, bool first
     return text;
 }
 
+/* The question with its picture marker on a line of its own before or behind it. malloc'ed; NULL: no memory. */
+static char *place_instruction(enum instruction_place place, const char *question)
+{
+    const char *at = strstr(question, marker), *text = question, *rest = at + MARKER;
+    size_t n = (size_t)(at - question), k = strlen(rest);
+    char *out;
+
+    while (n && strchr(" \n", text[n - 1])) n--;
+    while (k && strchr(" \n", *rest)) rest++, k--;
+    const char *between = n && k ? "\n" : "", *line = n + k ? "\n" : "";
+    const bool before = place == INSTRUCTION_BEFORE;
+    return asprintf(&out, "%s%s%.*s%s%s%s%s", before ? "" : marker, before ? "" : line, (int)n, text, between, rest,
+                    before ? line : "", before ? marker : "") < 0
+               ? NULL
+               : out;
+}
+
 static int add_question(struct builder *b, const char *question, bool first)
 {
     const struct tokenizer *tok = b->how->tok;
-    char *text = write_turn(b->how->prompt, question, first), *image;
+    const enum instruction_place place = b->how->prompt->instruction;
+    char *text = NULL, *image, *placed = NULL;
     int rc;
 
+    if (place != INSTRUCTION_AS_IS && strstr(question, marker)) {
+        if (!(placed = place_instruction(place, question))) FAIL(CL_ENOMEM, "out of memory for a question");
+        question = placed;
+    }
+    text = write_turn(b->how->prompt, question, first);
     if (!text) FAIL(CL_ENOMEM, "out of memory for a question");
     image = strstr(text, marker);
     if (image) {
@@ -133,6 +163,7 @@ static int add_question(struct builder *b, const char *question, bool first)
     TRY(label_new(b, false));
 done:
     free(text);
+    free(placed);
     return rc;
 }
 

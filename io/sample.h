@@ -20,13 +20,16 @@ struct prompt {
     char *turn;    // with {question}, e.g. "USER: {question} ASSISTANT:"
     bool legacy;   // later turns get SentencePiece's dummy prefix (ids of `legacy: true`)
     bool bos, eos; // both true for every template but special ones
+    enum instruction_place { INSTRUCTION_AS_IS, INSTRUCTION_BEFORE, INSTRUCTION_AFTER } instruction; // of the picture
 };
 
 /* template: vicuna_v1 (system prompt of Vicuna, "USER: {question} ASSISTANT:"), llava_hf ("USER: {question} ASSISTANT:"
  * without system), plain ("{question}"), or a string with {question}. system: NULL for the template's own.
- * CL_ECONFIG: unknown name without {question} in it (valid names in the text). */
+ * CL_ECONFIG: unknown name without {question} in it (valid names in the text). The instruction stands as the file has it. */
 int prompt_make(struct prompt *p, const char *template_, const char *system, bool legacy);
 void prompt_free(struct prompt *p);
+/* By prompt.instruction's word; an unknown one is as_is. */
+enum instruction_place prompt_instruction(const char *word);
 
 /* What samples are made with; all borrowed. */
 struct sampler {

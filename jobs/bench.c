@@ -13,7 +13,8 @@
 #include "io/err.h"
 #include "jobs/commands.h"
 #include "jobs/run_dir.h"
-#include "model/backend_timing.h"
+#include "jobs/bench_work.h"
+#include "mpi/ranks.h"
 
 double bench_now(const struct bench *b)
 {
@@ -63,29 +64,14 @@ int bench_add(struct bench *b, const char *what, int batch, double value, const 
     return CL_OK;
 }
 
-/* ---- profile */
-
-void bench_profile(const char *what)
+int bench_add_share(struct bench *b, const char *what, int batch, double value, const char *unit, double share)
 {
-    enum { LINES = 16 };
-    struct timing t[256];
-    size_t n = backend_timing_read(t, sizeof t / sizeof *t);
-    double all = 0;
+    int rc;
 
-    backend_timing_clear();
-    if (!what) return;
-    for (size_t i = 0; i < n; i++) all += t[i].seconds;
-    printf("\n%s: %.3f s in operations\n  share  operation         width  depth   calls   rows      ms  GFLOP/s\n",
-           what, all);
-    for (size_t i = 0; i < n && i < LINES; i++) {
-        const struct timing *e = &t[i];
-        printf("  %4.1f%%  %-15s %7lld %6lld %7lld %6lld %7.1f", 100 * e->seconds / all, e->op, (long long)e->cols,
-               (long long)e->depth, (long long)e->calls, (long long)(e->rows / e->calls), 1e3 * e->seconds);
-        if (e->flop > 0)
-            printf("  %7.1f\n", e->flop / e->seconds / 1e9);
-        else
-            putchar('\n');
-    }
+    TRY(bench_add(b, what, batch, value, unit, YARD_NONE));
+    b->row[b->rows - 1].share = share;
+done:
+    return rc;
 }
 
 /* ---- table and CSV */
@@ -99,7 +85,10 @@ static void settle(struct bench *b, size_t first)
         if (r->yard == YARD_PRODUCT) r->share = r->value / b->product;
         if (r->yard == YARD_READ) r->share = r->value / b->read;
         if (r->batch) snprintf(batch, sizeof batch, "%d", r->batch);
-        printf("%-30s %-5s %-9s %5s %10.*f %-8s", r->what, r->shape, r->precision, batch, r->value < 10 ? 3 : 1,
+        printf("%-39s %-5s %-9s %5s %10.*f %-8s", r->what, r->shape, r->precision, batch,
+               r->value < 0.01 ? 6
+               : r->value < 10 ? 3
+                               : 1,
                r->value, r->unit);
         if (isnan(r->share))
             putchar('\n');
@@ -112,7 +101,7 @@ static void settle(struct bench *b, size_t first)
 static void machine(const struct bench *b, char *out, size_t room)
 {
     FILE *f = fopen("/proc/cpuinfo", "r");
-    char line[256], model[128] = "unknown processor", *colon;
+    char line[256], model[128] = "unknown processor", ranks[32] = "", *colon;
 
     while (f && fgets(line, sizeof line, f))
         if (!strncmp(line, "model name", 10) && (colon = strchr(line, ':'))) {
@@ -121,7 +110,8 @@ static void machine(const struct bench *b, char *out, size_t room)
             break;
         }
     if (f) fclose(f);
-    snprintf(out, room, "%s; %d threads; %s%s", model, omp_get_max_threads(), backend_cpu_isa(),
+    if (ranks_size() > 1) snprintf(ranks, sizeof ranks, "%d ranks, each ", ranks_size());
+    snprintf(out, room, "%s; %s%d threads; %s%s", model, ranks, omp_get_max_threads(), backend_cpu_isa(),
              b->clock == CLOCK_MONOTONIC ? "" : "; processor time");
 }
 
@@ -156,7 +146,7 @@ static bool listed(const char *list, const char *word)
 
 static int check_list(const char *option, const char *list, const char *const *known, size_t n)
 {
-    char all[64] = "";
+    char all[128] = "";
 
     for (size_t i = 0; i < n; i++)
         snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", known[i]);
@@ -169,20 +159,50 @@ static int check_list(const char *option, const char *list, const char *const *k
     return *list ? CL_OK : err_set(CL_EUSAGE, "bench: --%s is empty", option);
 }
 
+/* The yardstick of several ranks on one machine is theirs together: rank 0 measures while they wait. */
+static int several(struct bench *b, enum dtype type, const char *dir)
+{
+    int rc;
+
+    TRY(bench_product_peak(b, type));
+    b->product *= ranks_size();
+    TRY(bench_jobs(b, dir));
+done:
+    return rc;
+}
+
+static int alone(struct bench *b, const struct backend *device, const char *dir)
+{
+    int rc;
+    const struct backend *be;
+
+    backend_timing(&be, device, b->clock);
+    if (b->growth) return bench_growth(b, be, dir);
+    TRY(bench_product_peak(b, be->act));
+    if (b->groups & BENCH_DEVICE) {
+        TRY(bench_products(b, be));
+        TRY(bench_loops(b, be));
+    }
+    if (b->groups & ~(unsigned)(BENCH_DEVICE | BENCH_EVALUATION)) TRY(bench_steps(b, be, dir));
+    if (b->groups & BENCH_EVALUATION || b->n_sets) TRY(bench_jobs(b, dir));
+done:
+    return rc;
+}
+
 static int bench_precision(struct bench *b, const char *precision, const char *dir)
 {
     int rc;
-    const struct backend *device, *be;
+    const struct backend *device;
     size_t first = b->rows;
 
     TRY(backend_cpu(&device, strcmp(precision, "bf16") ? DT_F32 : DT_BF16));
-    backend_timing(&be, device, b->clock);
     b->precision = precision;
     b->product = 0;
-    TRY(bench_products(b, be));
-    TRY(bench_loops(b, be));
-    TRY(bench_steps(b, be, dir));
-    TRY(bench_add(b, "product, oneDNN at its best", 0, b->product, "GFLOP/s", YARD_NONE));
+    if (ranks_size() > 1)
+        TRY(several(b, device->act, dir));
+    else
+        TRY(alone(b, device, dir));
+    if (!b->growth) TRY(bench_add(b, "product, oneDNN at its best", 0, b->product, "GFLOP/s", YARD_NONE));
     settle(b, first);
 done:
     return rc;
@@ -192,12 +212,12 @@ static int bench_shape(struct bench *b, const char *precisions)
 {
     static const char *const all[] = {"f32", "bf16"};
     int rc = CL_OK;
-    char *dir = NULL;
+    char *made = NULL;
 
-    TRY(bench_model_make(&dir, b->shape));
+    if (!b->base) TRY(bench_model_make(&made, b->shape));
     for (size_t i = 0; i < 2; i++) {
         if (!listed(precisions, all[i])) continue;
-        rc = bench_precision(b, all[i], dir);
+        rc = bench_precision(b, all[i], made ? made : b->base);
         if (rc == CL_EDEVICE) {
             printf("%s is left out: %s\n", all[i], err_text());
             rc = CL_OK;
@@ -205,7 +225,7 @@ static int bench_shape(struct bench *b, const char *precisions)
         if (rc) goto done;
     }
 done:
-    bench_model_remove(dir);
+    bench_model_remove(made);
     return rc;
 }
 
@@ -275,6 +295,54 @@ done:
     return rc;
 }
 
+static const char *const group_name[] = {"device", "training", "forward", "prefill", "decode", "evaluation", "routing"};
+enum { GROUPS = sizeof group_name / sizeof *group_name }; // bits of enum bench_group, in its order
+
+static int take_groups(struct bench *b, const char *list)
+{
+    int rc;
+
+    TRY(check_list("rows", list, group_name, GROUPS));
+    for (int i = 0; i < GROUPS; i++)
+        if (listed(list, group_name[i])) b->groups |= 1u << i;
+done:
+    return rc;
+}
+
+static int take_batches(struct bench *b, const char *list)
+{
+    for (const char *p = list; *p;) {
+        char *end;
+        const long n = strtol(p, &end, 10);
+        if (end == p || (*end && *end != ',') || n < 1 || n > BENCH_MOST_BATCH || b->batches == BENCH_BATCHES)
+            return err_set(CL_EUSAGE, "bench: --batch %s (expected up to %d numbers from 1 to %d, e.g. 1,4)", list,
+                           BENCH_BATCHES, BENCH_MOST_BATCH);
+        b->batch[b->batches++] = (int)n;
+        p = end + (*end == ',');
+    }
+    return b->batches ? CL_OK : err_set(CL_EUSAGE, "bench: --batch is empty");
+}
+
+static int take_base(struct bench *b, const char *dir, const char *shape)
+{
+    b->base = dir;
+    if (!dir || bench_shape_find(shape)) return CL_OK;
+    return err_set(CL_EUSAGE, "bench: --base needs one --shape (got %s)", shape);
+}
+
+/* Settings that no job could run with are known before anything is measured. */
+static int take_sets(struct bench *b, const struct command_args *a)
+{
+    int rc;
+    struct config cfg = {0};
+
+    b->sets = args_sets(a, &b->n_sets);
+    TRY(bench_config(&cfg, &bench_pool_default, "/none", "/none", "f32", b->sets, b->n_sets));
+done:
+    config_free(&cfg);
+    return rc;
+}
+
 int command_bench(const struct command_args *a)
 {
     static const char *const shapes[] = {"s", "m", "l", "tiny"}, *const precisions[] = {"f32", "bf16"};
@@ -283,20 +351,28 @@ int command_bench(const struct command_args *a)
                *csv = args_value(a, "csv", NULL), *base = args_value(a, "write-base", NULL);
     struct bench b = {.seconds = (double)args_int(a, "seconds", 2),
                       .clock = args_flag(a, "cpu-time") ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC,
-                      .profile = args_flag(a, "profile")};
+                      .profile = args_flag(a, "profile"),
+                      .growth = args_flag(a, "growth"),
+                      .samples = args_int(a, "samples", 64)};
     char where[256];
     FILE *f = NULL;
 
     TRY(check_list("shape", shape, shapes, sizeof shapes / sizeof *shapes));
     TRY(check_list("precision", precision, precisions, 2));
+    TRY(take_groups(&b, args_value(a, "rows", "device,training,forward,prefill,decode,evaluation,routing")));
+    TRY(take_batches(&b, args_value(a, "batch", "1,4")));
+    TRY(take_base(&b, args_value(a, "base", NULL), shape));
+    TRY(take_sets(&b, a));
     if (base) {
         TRY(write_base(base, shape));
         goto done;
     }
+    if (b.growth && ranks_size() > 1)
+        FAIL(CL_EUSAGE, "bench: --growth is for one process (got %d ranks)", ranks_size());
     if (csv && !(f = fopen(csv, "w"))) FAIL(CL_EIO, "cannot write %s: %s; hint: check --csv", csv, strerror(errno));
     machine(&b, where, sizeof where);
     printf("%s\nbest of each; shares are of oneDNN's best product in the same precision (GFLOP/s) or of reading memory "
-           "(GB/s)\n\n%-30s %-5s %-9s %5s %10s %-8s %6s\n",
+           "(GB/s)\n\n%-39s %-5s %-9s %5s %10s %-8s %6s\n",
            where, "what", "shape", "precision", "batch", "value", "unit", "share");
     fflush(stdout);
     if (args_value(a, "machine", NULL) || args_flag(a, "collectives")) {
@@ -304,7 +380,7 @@ int command_bench(const struct command_args *a)
         if (f) write_csv(&b, f);
         goto done;
     }
-    TRY(bench_memory(&b));
+    if (!b.growth) TRY(bench_memory(&b));
     settle(&b, 0);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         if (!listed(shape, shapes[i])) continue;

@@ -1,9 +1,13 @@
 /* bench_files.c - what stands beside the weights of a random base: its configuration and a tokenizer without merges, one id for
- * each byte. All that `train` and the others ask for is there, so that a base of any size can be rehearsed with. */
+ * each byte. All that `train` and the others ask for is there, so that a base of any size can be rehearsed with. And records to
+ * ask it about, with pictures. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "io/err.h"
+#include "io/image.h"
+#include "io/path.h"
 #include "io/whole.h"
 #include "jobs/bench.h"
 
@@ -98,6 +102,78 @@ int bench_files_write(const char *dir, const struct bench_shape *s)
     TRY(write_one(dir, "generation_config.json", put_generation, s));
     TRY(write_one(dir, "preprocessor_config.json", put_preprocessor, s));
     TRY(write_one(dir, "tokenizer.json", put_tokenizer, s));
+done:
+    return rc;
+}
+
+/* ---- records */
+
+/* A picture like no other of them: bands whose colour and slope its number decides. */
+static int write_picture(const char *path, int side, int number)
+{
+    int rc;
+    struct image im = {.width = side, .height = side};
+
+    if (!(im.rgb = mem_new(3 * (size_t)side * (size_t)side, 1))) FAIL(CL_ENOMEM, "no memory for a picture");
+    for (int y = 0; y < side; y++)
+        for (int x = 0; x < side; x++)
+            for (int c = 0; c < 3; c++)
+                im.rgb[3 * (y * side + x) + c] = (uint8_t)((x * (number % 7 + 1) + y * (number % 5 + 2) * (c + 1)) / 4);
+    TRY(image_write_png(path, &im));
+done:
+    mem_free(im.rgb);
+    return rc;
+}
+
+/* Text of so many bytes, which is as many tokens, told apart by its number. */
+static void put_words(FILE *f, int number, int n)
+{
+    static const char letters[] = "what is it that stands in the middle of this picture, and of which colour ";
+
+    fprintf(f, "%c%c", 'A' + number / 26 % 26, 'a' + number % 26);
+    for (int i = 2; i < n; i++) fputc(letters[(i - 2) % (int)(sizeof letters - 1)], f);
+}
+
+static void put_record(FILE *f, const struct bench_shape *s, int number, int picture)
+{
+    fprintf(f,
+            "{\"id\": \"%d\", \"image\": \"%d.png\", \"conversations\": [{\"from\": \"human\", \"value\": "
+            "\"<image>\\n",
+            number, picture);
+    put_words(f, number, s->prompt - 2); // beside the first token and the line's end
+    fprintf(f, "\"}, {\"from\": \"gpt\", \"value\": \"");
+    put_words(f, number, s->answer - 1); // beside the last one
+    fprintf(f, "\"}]}\n");
+}
+
+static int write_records(const char *dir, const char *name, const struct bench_shape *s, int records, int first,
+                         int sharing)
+{
+    int rc;
+    char *text = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&text, &n);
+
+    if (!f) return err_set(CL_ENOMEM, "no memory for %s", name);
+    for (int i = 0; i < records; i++) put_record(f, s, i, first + i / sharing);
+    rc = fclose(f) ? err_set(CL_ENOMEM, "no memory for %s", name) : whole_write(dir, name, text, n);
+    free(text);
+    return rc;
+}
+
+int bench_data_write(const char *dir, const struct bench_shape *s, int records, int sharing)
+{
+    int rc;
+    const int shared = (records + sharing - 1) / sharing;
+    char path[PATH_ROOM];
+
+    for (int i = 0; i < records + shared + 1; i++) {
+        TRY(path_print(path, "%s/%d.png", dir, i));
+        TRY(write_picture(path, s->image, i));
+    }
+    TRY(write_records(dir, "own.jsonl", s, records, 0, 1));
+    TRY(write_records(dir, "shared.jsonl", s, records, records, sharing));
+    TRY(write_records(dir, "first.jsonl", s, 1, records + shared, 1));
 done:
     return rc;
 }

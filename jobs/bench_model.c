@@ -1,4 +1,4 @@
-/* bench_model.c - a base of random weights, and what work on it amounts to.
+/* bench_model.c - a base of random weights.
  *
  * A number depends on its tensor's name and its place alone, so that bases are written as a stream, of any size, by all threads;
  * large ones in shards of 5 GB, as Hugging Face does.
@@ -30,48 +30,6 @@ const struct bench_shape *bench_shape_find(const char *name)
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         if (!strcmp(shapes[i].name, name)) return &shapes[i];
     return NULL;
-}
-
-/* ---- sizes and operations */
-
-int64_t bench_pictures_tokens(const struct bench_shape *s)
-{
-    int64_t side = s->image / s->patch;
-    return side * side;
-}
-
-int64_t bench_tokens(const struct bench_shape *s)
-{
-    return bench_pictures_tokens(s) + s->prompt + s->answer;
-}
-
-double bench_flop_tower(const struct bench_shape *s)
-{
-    double patches = (double)bench_pictures_tokens(s), rows = patches + 1, vd = s->vd;
-    double layer = 2 * (4 * vd * vd + 2 * vd * s->vff) * rows + 4 * rows * rows * vd;
-
-    return (s->vlayers - 1) * layer + 2 * 3 * s->patch * s->patch * vd * patches;
-}
-
-static double layer_flop(const struct bench_shape *s, double tokens)
-{
-    return 2 * (4.0 * s->d * s->d + 3.0 * s->d * s->ff) * tokens;
-}
-
-double bench_flop_forward(const struct bench_shape *s, int64_t tokens, int64_t head_rows)
-{
-    double n = (double)tokens, d = s->d;
-
-    return s->layers * (layer_flop(s, n) + 2 * n * n * d) + 2 * d * s->vocab * (double)head_rows +
-           2 * (s->vd * d + d * d) * (double)bench_pictures_tokens(s);
-}
-
-double bench_flop_backward(const struct bench_shape *s, int64_t tokens, int64_t head_rows)
-{
-    double n = (double)tokens, d = s->d;
-
-    return (s->layers - 1) * (layer_flop(s, n) + 4 * n * n * d) + 2 * 3 * d * s->ff * n +
-           2 * d * s->vocab * (double)head_rows;
 }
 
 /* ---- tensors */
@@ -309,28 +267,41 @@ int bench_model_check_room(const char *where, const struct bench_shape *s)
                    (double)v.f_bavail * (double)v.f_frsize / 1e9, need / 1e9, s->name);
 }
 
-int bench_model_make(char **dir, const struct bench_shape *s)
+static const char *folder_of_temporaries(void)
 {
-    int rc;
     const char *tmp = getenv("TMPDIR");
+
+    return tmp && *tmp ? tmp : "/tmp";
+}
+
+int bench_folder_make(char **dir)
+{
+    int rc = CL_OK;
     char *made = NULL;
 
     *dir = NULL;
-    if (!tmp || !*tmp) tmp = "/tmp";
-    if ((rc = bench_model_check_room(tmp, s))) FAIL(rc, "%s; hint: set TMPDIR", err_text());
-    if (asprintf(&made, "%s/cllava-bench-XXXXXX", tmp) < 0) {
+    if (asprintf(&made, "%s/cllava-bench-XXXXXX", folder_of_temporaries()) < 0) {
         made = NULL;
         FAIL(CL_ENOMEM, "no memory for a path");
     }
     if (!mkdtemp(made)) FAIL(CL_EIO, "cannot make %s: %s; hint: set TMPDIR", made, strerror(errno));
-    if ((rc = bench_model_write(made, s))) {
-        bench_model_remove(made);
-        made = NULL;
-        goto done;
-    }
     *dir = made, made = NULL;
 done:
     free(made);
+    return rc;
+}
+
+int bench_model_make(char **dir, const struct bench_shape *s)
+{
+    int rc;
+
+    *dir = NULL;
+    if ((rc = bench_model_check_room(folder_of_temporaries(), s))) FAIL(rc, "%s; hint: set TMPDIR", err_text());
+    TRY(bench_folder_make(dir));
+    if (!(rc = bench_model_write(*dir, s))) return CL_OK;
+    bench_model_remove(*dir);
+    *dir = NULL;
+done:
     return rc;
 }
 

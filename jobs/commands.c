@@ -5,6 +5,7 @@
  */
 #include "jobs/commands.h"
 
+#include "demo/generate.h"
 #include "io/judge.h"
 
 static const struct cli_option train_options[] = {
@@ -17,7 +18,8 @@ static const struct cli_option train_options[] = {
 };
 static const struct cli_option eval_options[] = {
     OPTION_SET,
-    OPTION_WORD("routing", "free, oracle, random", "which slots compete: all, the task's own, or chance"),
+    OPTION_WORD("routing", "free, oracle, random, mean_key",
+                "which slots compete: all, the task's own, chance, or those of the task whose mean key is nearest"),
     OPTION_TEXT("tasks", "a,b", "only these tasks"),
     OPTION_FILE("output", "DIR", "where predictions go; default: beside the checkpoint"),
     OPTION_QUIET,
@@ -59,6 +61,9 @@ static const struct cli_option export_options[] = {
 };
 static const struct cli_option demo_options[] = {
     OPTION_SET,
+    OPTION_WORD("stream", GENERATE_STREAMS,
+                "what is learned: four kinds of pictures (domain, default), three ways of "
+                "answering, or eight data sets"),
     OPTION_FILE("base", "DIR", "another base than the embedded one"),
     OPTION_INT("train", 1, 99999, "training records per task; default 1000"),
     OPTION_INT("test", 1, 99999, "test records per task; default 200"),
@@ -88,7 +93,15 @@ static const struct cli_option bench_options[] = {
         "shape", "s,m",
         "sizes of base: s (width 512), m (width 2048, a real ViT-L/14-336), l (LLaVA-1.5-7B), tiny; default s,m"),
     OPTION_TEXT("precision", "f32,bf16", "default both"),
+    OPTION_TEXT(
+        "rows", "GROUPS",
+        "what is measured, some of device, training, forward, prefill, decode, evaluation, routing; default all"),
+    OPTION_TEXT("batch", "1,4", "samples in a step, sequences decoded at once; default 1,4"),
     OPTION_INT("seconds", 0, 3600, "for that long a measurement is repeated; 0: once more; default 2"),
+    OPTION_INT("samples", 1, 64, "questions of an evaluation; default 64"),
+    OPTION_FILE("base", "DIR", "a base of the one --shape (--write-base), in place of one made for the time being"),
+    OPTION_FLAG("growth", "measures instead what a step costs where one size grows"),
+    OPTION_SET,
     OPTION_FILE("machine", "FILE", "measures only what `cllava plan` needs to know of a node, and writes it there"),
     OPTION_FLAG("collectives", "measures sums, gathers and broadcasts over all ranks (mpirun -n P cllava bench ..)"),
     OPTION_FLAG("cpu-time", "counts the processors' time, not elapsed time: for one thread where others work too"),
@@ -118,6 +131,17 @@ static const struct cli_option convert_options[] = {
     OPTION_FILE("encoder", "DIR", "stream: the encoder that the file names"),
     OPTION_FLAG("force", "stream: replaces a file that is there"),
     OPTION_QUIET,
+    OPTIONS_END,
+};
+static const struct cli_option sweep_options[] = {
+    OPTION_FLAG("local", "runs what is not done yet, on this machine"),
+    OPTION_FLAG("dry-run", "lists the runs, what each changes and its state; runs nothing"),
+    OPTION_INT("jobs", 1, 1024, "runs at a time, in place of the file's `jobs`"),
+    OPTION_TEXT("by", "key,key",
+                "table: a row for each value of these, `order` too; default: all that differs but seed"),
+    OPTION_FILE("csv", "FILE", "table: means and deviations as CSV"),
+    OPTION_FILE("latex", "FILE", "table: as LaTeX"),
+    OPTION_FILE("markdown", "FILE", "table: as Markdown"),
     OPTIONS_END,
 };
 static const struct cli_option config_options[] = {OPTION_SET, OPTION_JSON, OPTIONS_END};
@@ -178,9 +202,8 @@ const struct command commands[] = {
      "coast-capability,\n"
      "coast-dataset, coin, ucit. Parquet copies: tools/parquet.py unpacks them first.",
      convert_options, command_convert},
-    {"demo", "DIR", "writes the embedded stream and base, trains three methods on them and compares",
-     "Sequential LoRA, a small replay and Continual LLaVA on four small tasks like COAST-domain; a few minutes on two "
-     "cores.",
+    {"demo", "DIR", "writes an embedded stream and base, trains three methods on them and compares",
+     "Sequential LoRA, a small replay and Continual LLaVA on small tasks like COAST's; a few minutes on two cores.",
      demo_options, command_demo},
     {"plan", "CONFIG", "what a run would take on so many ranks: memory, operations, bytes on the wire, time",
      "Nothing is run: config.json of the base is enough. The model's own code is asked what it would hold and compute, "
@@ -196,9 +219,22 @@ const struct command commands[] = {
      "  mpirun -n 2 cllava bench --collectives --machine my.json     (once inside a node, once over two)\n"
      "  cllava plan CONFIG --machine my.json --ranks 8,16 --ranks-per-node 2",
      plan_options, command_plan},
+    {"sweep", "[ACTION] SPEC", "many runs over one configuration: a grid, a list, seeds, orders of the tasks",
+     "  cllava sweep SPEC --dry-run   lists the runs\n"
+     "  cllava sweep SPEC --local     runs them; what is done is skipped, what is unfinished goes on\n"
+     "  cllava sweep status SPEC      done, running, failed, unfinished, missing\n"
+     "  cllava sweep table SPEC       mean and deviation over seeds and orders\n"
+     "SPEC is YAML: base: CONFIG, output: DIR; grid: {key: [values]}, list: [{key: value}], seeds: [0, 1],\n"
+     "orders: [[task, ..], ..] (every combination of them is a run), set: {key: value} for all; jobs, ranks, threads.\n"
+     "Runs stand in DIR/runs, their output in DIR/logs. SIGTERM, SIGUSR1 and Ctrl-C let all of them write a checkpoint "
+     "and end with\n"
+     "status 75; the same command goes on.",
+     sweep_options, command_sweep},
     {"bench", "", "measures this machine: products, memory, training steps, generation on bases of random weights",
      "A base is written below TMPDIR for as long as it takes (shape m: 2.1 GB,\nl: 14.1 GB). Close other programs "
-     "first.",
+     "first. Over several ranks (mpirun -n 2 cllava bench) it measures\nsteps, generation and evaluation of the ranks "
+     "as "
+     "one group, then as groups of one; --set gives\nkeys of the configuration for evaluation and generation.",
      bench_options, command_bench},
     {.name = NULL},
 };

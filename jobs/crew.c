@@ -466,3 +466,46 @@ int crew_embed(struct crew *c, float *out, const char *const *text, size_t n)
 done:
     return crew_end(c, rc);
 }
+
+/* ---- pictures */
+
+enum { SEE_AT_ONCE = 64 }; // pictures of one group between two exchanges
+
+/* One exchange: `now` pictures over all groups. */
+static int see_some(struct crew *c, float *out, const char *const *picture, size_t now, size_t K)
+{
+    int rc = CL_OK;
+    enum crew_word w;
+    int64_t first, n;
+
+    for (int g = -1; crew_next(c, &g);) {
+        tp_shard(&first, &n, (int64_t)now, &(struct tp){.rank = g, .size = c->groups});
+        crew_begin_message(&c->out, CREW_SEE);
+        message_put_int(&c->out, n);
+        for (int64_t i = 0; i < n; i++) message_put_text(&c->out, picture[first + i]);
+        TRY(crew_tell(c, g));
+    }
+    tp_shard(&first, &n, (int64_t)now, &(struct tp){.rank = 0, .size = c->groups});
+    if (!c->first) TRY(hand_see(&c->hand, out, picture, (size_t)n));
+    for (int g = -1; crew_next(c, &g);) {
+        tp_shard(&first, &n, (int64_t)now, &(struct tp){.rank = g, .size = c->groups});
+        TRY(crew_hear_leader(c, g, &w));
+        if (w != CREW_SEEN) TRY(crew_unexpected(w, "from a leader that sees"));
+        message_copy(&c->in, out + (size_t)first * K, (size_t)n * K * sizeof *out);
+        TRY(message_check(&c->in, "with features"));
+    }
+done:
+    return rc;
+}
+
+int crew_see(struct crew *c, float *out, const char *const *picture, size_t n)
+{
+    int rc = CL_OK;
+    size_t K = (size_t)c->j->base.vision.hidden, each = (size_t)SEE_AT_ONCE * (size_t)c->groups;
+
+    crew_begin(c);
+    for (size_t at = 0; at < n; at += each)
+        TRY(see_some(c, out + at * K, picture + at, n - at < each ? n - at : each, K));
+done:
+    return crew_end(c, rc);
+}

@@ -14,6 +14,7 @@
  *     crew_score     single samples             forward           -> losses
  *     crew_generate  prompts, a few ahead       tokens            -> answers
  *     crew_embed     texts                      sentence encoder  -> embeddings
+ *     crew_see       pictures                   vision tower      -> mean features
  *     crew_close                                back to waiting for rank 0
  *
  * Members of a group, its ranks behind the leader, know nothing of this: they do what their leader's model does
@@ -85,6 +86,9 @@ int crew_generate(struct crew *c, int64_t n, const int32_t *length, const struct
 
 /* out (n, K) := embeddings of n texts; each rank of the crew takes equal parts. */
 int crew_embed(struct crew *c, float *out, const char *const *text, size_t n);
+/* out (n, d_vision) := each picture's features, averaged over its positions; each group takes equal parts. CL_EDATA, CL_EIO name
+ * the picture. */
+int crew_see(struct crew *c, float *out, const char *const *picture, size_t n);
 
 /* The life of every rank but 0: does what rank 0 tells until it ends. */
 int crew_serve(void);

@@ -10,6 +10,7 @@
  *     PROMPTS     prompts, until all are there
  *     ABANDON     no more prompts come                                     answer: ABANDONED
  *     EMBED       texts                                                    answer: EMBEDDED
+ *     SEE         paths of pictures                                        answer: SEEN, or FAILED
  *     CLOSE
  *
  * A leader that cannot go on ends the job by itself (watch_fail); FAILED is for what the coordinator can say better, since it
@@ -30,6 +31,7 @@ enum crew_word {
     CREW_PROMPTS,
     CREW_ABANDON,
     CREW_EMBED,
+    CREW_SEE,
     CREW_CLOSE,
     CREW_OPENED, // from here on: of leaders
     CREW_RESULTS,
@@ -37,6 +39,7 @@ enum crew_word {
     CREW_ANSWERS,
     CREW_ABANDONED,
     CREW_EMBEDDED,
+    CREW_SEEN,
     CREW_FAILED
 };
 

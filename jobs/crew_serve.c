@@ -442,7 +442,7 @@ static int generate(struct leader *l)
     a.n = message_int(&l->in);
     lim.batch = (int)message_int(&l->in), lim.prompt_n = message_int(&l->in);
     lim.max_new_tokens = (int)message_int(&l->in), lim.slots = (int)message_int(&l->in);
-    lim.rank = (int)message_int(&l->in);
+    lim.rank = (int)message_int(&l->in), lim.share = message_int(&l->in) != 0;
     TRY(message_check(&l->in, "about prompts"));
     watch_at("%s", at ? at : "");
     if (a.tokens) ends.token = tell_token;
@@ -486,6 +486,32 @@ done:
     return rc;
 }
 
+/* ---- pictures */
+
+static int see(struct leader *l)
+{
+    int rc;
+    int64_t n = message_int(&l->in);
+    size_t K = (size_t)l->j.base.vision.hidden, room = (size_t)(n > 0 ? n : 1);
+    const char **picture = mem_new(room, sizeof *picture);
+    float *out = mem_new(room * K, sizeof *out);
+
+    if (!picture || !out) FAIL(CL_ENOMEM, "no memory for the features of %lld pictures", (long long)n);
+    for (int64_t i = 0; i < n; i++)
+        if (!(picture[i] = message_text(&l->in))) l->in.failed = true;
+    TRY(message_check(&l->in, "with pictures"));
+    if ((rc = hand_see(&l->hand, out, picture, (size_t)n))) {
+        TRY(tell_failure(l, rc));
+        goto done;
+    }
+    crew_begin_message(&l->out, CREW_SEEN);
+    message_put_bytes(&l->out, out, (size_t)n * K * sizeof *out);
+    TRY(answer(l));
+done:
+    mem_free(picture), mem_free(out);
+    return rc;
+}
+
 /* ---- a job */
 
 static int serve_coordinator(struct leader *l)
@@ -502,6 +528,7 @@ static int serve_coordinator(struct leader *l)
         case CREW_GENERATE: TRY(generate(l)); break;
         case CREW_ABANDON: TRY(abandoned(l)); break; // all answers were out already
         case CREW_EMBED: TRY(embed(l)); break;
+        case CREW_SEE: TRY(see(l)); break;
         case CREW_CLOSE: break;
         default: TRY(crew_unexpected(w, "to a leader"));
         }

@@ -193,7 +193,14 @@ static void sum_up(struct cell_result *out, const struct cell *c)
 
 enum route_mode evaluate_mode(const char *word)
 {
-    return !strcmp(word, "oracle") ? ROUTE_ORACLE : !strcmp(word, "random") ? ROUTE_RANDOM : ROUTE_FREE;
+    static const struct {
+        const char *word;
+        enum route_mode mode;
+    } modes[] = {{"oracle", ROUTE_ORACLE}, {"random", ROUTE_RANDOM}, {"mean_key", ROUTE_MEAN_KEY}};
+
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+        if (!strcmp(word, modes[i].word)) return modes[i].mode;
+    return ROUTE_FREE;
 }
 
 int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, enum route_mode mode, bool adapters,
@@ -205,8 +212,10 @@ int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, e
     struct cell c = {
         .j = j, .d = d, .mode = mode, .metric = metric_find(d->conf->metric), .loose = metric_find("first_word")};
     struct generator_ends ends = {&c, ask, NULL, take, NULL};
-    struct generator_limits lim = {
-        .batch = j->cfg.eval.batch, .prompt_n = d->longest, .max_new_tokens = j->cfg.eval.max_new_tokens};
+    struct generator_limits lim = {.batch = j->cfg.eval.batch,
+                                   .prompt_n = d->longest,
+                                   .max_new_tokens = j->cfg.eval.max_new_tokens,
+                                   .share = j->cfg.eval.share_prefix};
     struct bootstrap_interval b;
     size_t n = (size_t)d->n;
 

@@ -14,10 +14,10 @@ struct cell_result {
     double seconds;
 };
 
-/* eval.routing's words: "free", "oracle", "random" (checked by the option table; anything else is free). */
+/* eval.routing's words: "free", "oracle", "random", "mean_key" (checked by the option table; anything else is free). */
 enum route_mode evaluate_mode(const char *word);
 
-/* Asks every question of d (a test side) and scores the answers. mode ROUTE_FREE, ROUTE_ORACLE, ROUTE_RANDOM; adapters
+/* Asks every question of d (a test side) and scores the answers. mode: any but ROUTE_TRAIN; adapters
  * false: the base alone (zero-shot). predictions: file to write ({id, question, prediction, tokens, answers, score,
  * selected, weights}, in record order; whole or not at all), NULL: none. Collective. */
 int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, enum route_mode mode, bool adapters,

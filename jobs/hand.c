@@ -151,3 +151,19 @@ int hand_embed(struct hand *h, float *out, const char *const *text, size_t n)
 
     return follow_embed(ranks_now()->tp, h->j->encoder, f->encoder, f->base, out, text, n);
 }
+
+int hand_see(struct hand *h, float *out, const char *const *picture, size_t n)
+{
+    enum { TOGETHER = 4 };
+    int rc = CL_OK;
+    const struct feature *f[TOGETHER];
+    const size_t K = (size_t)h->j->base.vision.hidden;
+
+    for (size_t i = 0; i < n; i += TOGETHER) {
+        const int now = (int)(n - i < TOGETHER ? n - i : TOGETHER);
+        TRY(features_get(h->j->features, picture + i, now, f));
+        for (int k = 0; k < now; k++) TRY(lvlm_feature_mean(h->j->lvlm, out + (i + (size_t)k) * K, f[k]));
+    }
+done:
+    return rc;
+}

@@ -29,6 +29,9 @@ int hand_squares(struct hand *h, struct crew_micro *m, int n, int first, int str
 /* Adds to the text of a CL_ENUM where among the ranks of the group numbers first were none, if they can tell. */
 void hand_name_place(struct lvlm *m);
 
+/* out (n, d_vision) := mean features of n pictures. */
+int hand_see(struct hand *h, float *out, const char *const *picture, size_t n);
+
 /* out (n, K) := embeddings of n texts, which the ranks of the group share out. */
 int hand_embed(struct hand *h, float *out, const char *const *text, size_t n);
 

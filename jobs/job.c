@@ -1,5 +1,7 @@
 /* job.c - opening what a command works with. */
 #include "jobs/job.h"
+#include "jobs/query.h"
+#include "pool/lines.h"
 
 #include "io/err.h"
 #include "io/safetensors.h"
@@ -81,6 +83,7 @@ static int open_rules(struct job *j)
 
     TRY(tokenizer_open(&j->tok, f->base));
     TRY(prompt_make(&j->prompt, f->prompt.template_, f->prompt.system, f->prompt.legacy));
+    j->prompt.instruction = prompt_instruction(f->prompt.instruction);
     if ((rc = lvlm_config_read(&j->base, f->base))) return err_prefix(rc, "base %s", f->base);
     TRY(check_tokenizer(j, c));
     TRY(open_allowed(j, c));
@@ -163,9 +166,11 @@ static int open_method(struct job *j)
                                  .D = c->text.hidden};
 
     if (!ops) FAIL(CL_ECONFIG, "method: %s (expected one of: %s)", j->cfg.method, method_names());
+    TRY(lines_check(&j->cfg, ops));
+    if (ops->routes) TRY(query_check(&j->cfg, &j->base));
     if (ops->routes) {
         TRY(text_encoder_open(&j->encoder, j->cfg.encoder, j->cfg.base, j->tok, j->f32));
-        shape.K = text_encoder_width(j->encoder);
+        shape.K = query_width(j);
     }
     TRY(ops->open(&j->method, &j->cfg, &shape));
     if (j->cfg.pool.init) TRY(init_method(j));

@@ -39,6 +39,7 @@ struct job {
     uint8_t *allowed;          // (vocab) ids that generation may emit
     struct text_encoder *encoder; // NULL where nothing routes
     struct method *method;
+    enum recompute again; // what training passes compute again (plan_job_row)
     struct log *log; // owned; a job without run directory only says things on stderr
 };
 

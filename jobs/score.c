@@ -111,7 +111,7 @@ static int prepare(struct scorer *s, struct scored *x, struct crew_micro *m)
     batch_clear(&x->pack);
     TRY(batch_add(&x->pack, &x->sample, 0));
     TRY(dataset_first_question(&x->r, &question));
-    TRY(job_route(s->j, question, &x->one));
+    TRY(job_route(s->j, question, x->r.image, &x->one));
     x->picture = x->r.image;
     *m = (struct crew_micro){.pack = &x->pack, .picture = &x->picture, .coef = x->one.coef};
 done:

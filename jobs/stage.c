@@ -62,7 +62,7 @@ static int reserve(struct trainer *t)
     const struct config *f = &t->j->cfg;
     const struct method_ops *ops = t->j->method->ops;
     struct adapters set = {0};
-    struct lvlm_limits lim = {.samples = f->stage2.micro_batch, .train = true};
+    struct lvlm_limits lim = {.samples = f->stage2.micro_batch, .train = true, .again = t->j->again};
     int64_t longest = 1, answers = 1;
 
     for (int i = 0; i < f->stream.tasks; i++) {

@@ -521,10 +521,23 @@ static void close_run(struct run *r)
     if (r->lock >= 0) close(r->lock); // lets the next one in, once everything is closed
 }
 
+/* What training passes keep: decided before the first of them. */
+static int plan_passes(struct run *r, struct plan_row *plan)
+{
+    int rc = CL_OK;
+
+    if (!r->job.method->ops->trains) return CL_OK;
+    TRY(plan_job_row(plan, &r->job, r->train, r->test));
+    r->job.again = plan->again;
+done:
+    return rc;
+}
+
 int train_run(struct config *cfg, const struct train_options *options, struct train_result *out)
 {
     int rc;
     struct run r = {.job.cfg = *cfg, .opt = *options, .lock = -1, .recalled = NO_ROW};
+    struct plan_row plan;
 
     memset(cfg, 0, sizeof *cfg);
     r.save = (struct saver){.j = &r.job, .s = &r.state, .t = &r.trainer};
@@ -532,7 +545,8 @@ int train_run(struct config *cfg, const struct train_options *options, struct tr
     TRY(job_open(&r.job, JOB_MODEL | JOB_TRAIN | JOB_METHOD));
     log_quiet(r.job.log, r.opt.quiet);
     TRY(open_data(&r));
-    if (!r.opt.quiet) report_settings(&r.job, r.train, r.test);
+    TRY(plan_passes(&r, &plan));
+    if (!r.opt.quiet) report_settings(&r.job, r.job.method->ops->trains ? &plan : NULL, r.train, r.test);
     TRY(open_run_dir(&r));
     TRY(train_stream(&r));
     TRY(finish(&r));

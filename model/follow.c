@@ -289,6 +289,7 @@ int follow_reserve(struct lvlm *m, const struct lvlm_limits *l)
     begin(m, ORDER_reserve);
     message_put_int(&m->say, l->samples), message_put_int(&m->say, l->tokens), message_put_int(&m->say, l->rows);
     message_put_int(&m->say, l->slots), message_put_int(&m->say, l->rank), message_put_int(&m->say, l->train);
+    message_put_int(&m->say, l->again);
     return send(m);
 }
 
@@ -300,6 +301,7 @@ static int member_reserve(struct member *s)
 
     l.samples = (int)message_int(in), l.tokens = message_int(in), l.rows = message_int(in);
     l.slots = (int)message_int(in), l.rank = (int)message_int(in), l.train = message_int(in);
+    l.again = (enum recompute)message_int(in);
     TRY(message_check(in, "to reserve memory"));
     TRY(need_model(s));
     TRY(follow_grow(&s->next, &s->next_room, l.samples, sizeof *s->next));
@@ -508,6 +510,30 @@ static int member_kv_free(struct member *s)
     TRY(need_model(s));
     TRY(find(&kv, &s->m->caches, message_int(&s->in), "cache"));
     lvlm_kv_free(kv);
+done:
+    return rc;
+}
+
+int follow_kv_copy(struct lvlm *m, const struct kv_cache *kv, int from, int to, int64_t tokens)
+{
+    if (!follow_leads(m->tp)) return CL_OK;
+    begin(m, ORDER_kv_copy);
+    message_put_int(&m->say, kv_number(kv));
+    message_put_int(&m->say, from), message_put_int(&m->say, to), message_put_int(&m->say, tokens);
+    return send(m);
+}
+
+static int member_kv_copy(struct member *s)
+{
+    int rc, from, to;
+    int64_t tokens;
+    void *kv;
+
+    TRY(need_model(s));
+    TRY(find(&kv, &s->m->caches, message_int(&s->in), "cache"));
+    from = (int)message_int(&s->in), to = (int)message_int(&s->in), tokens = message_int(&s->in);
+    TRY(message_check(&s->in, "to copy keys and values"));
+    TRY(lvlm_kv_copy(kv, from, to, tokens));
 done:
     return rc;
 }

@@ -41,7 +41,8 @@ struct layer_weights {
 };
 
 /* What one layer leaves behind for the backward pass. n: tokens of the batch; in the last layer q, o, u, x2, gate and up
- * exist for the answer rows only. */
+ * exist for the answer rows only. Where gate and up are computed again they have no place here but are scratch of the MLP; where
+ * the whole layer is, all layers share one set of everything but x. */
 struct layer_acts {
     struct tensor x;          // (n, D) f32, residual stream coming in
     float *rstd1;             // (n)
@@ -178,7 +179,8 @@ struct pass {
     const struct adapters *ad; // NULL: none
     struct kv_cache *kv;       // NULL: none
     const int *seq;            // (samples) places in the cache
-    bool save;                 // keep activations of every layer
+    bool save;                 // keep activations for the backward pass,
+    enum recompute again;      // but for those
     bool rows_only;            // last layer for answer rows only
 };
 
@@ -245,6 +247,14 @@ struct tensor span_queries(const struct lvlm *m, const struct span *s, int l, st
 struct layer_acts span_acts(const struct lvlm *m, const struct span *s, int l); // its rows of m->act[l]
 struct attention_shape span_shape(const struct lvlm *m, const struct span *s, int l);
 
+/* Two parts of a layer, which the backward pass runs again: x2 := this rank's part of the attention block, until its sum begins;
+ * behind the sum x2 += x. gate, up := those of x2, norm included. */
+int attention_begin(struct lvlm *m, const struct span *s, int l);
+int attention_end(struct lvlm *m, const struct span *s, int l);
+int mlp_gate_up(struct lvlm *m, const struct layer_acts *a, int l);
+/* gate and up of the layer from the arena, where they have no place of their own. */
+void mlp_room(struct lvlm *m, const struct pass *p, struct layer_acts *a);
+
 /* decoder_back.c: from dfinal down. */
 int decoder_backward(struct lvlm *m, const struct pass *p, double *dcoef);
 
@@ -286,7 +296,7 @@ int kv_store(struct kv_cache *kv, int layer, const struct pass *p, struct tensor
 struct tensor kv_keys(struct kv_cache *kv, int layer);
 struct tensor kv_values(struct kv_cache *kv, int layer);
 void kv_attention(const struct kv_cache *kv, const struct pass *p, struct attention_shape *s);
-bool kv_decoding(const struct kv_cache *kv);
+bool kv_is_read(const struct kv_cache *kv);
 int64_t kv_number(const struct kv_cache *kv);
 
 /* follow.c: the leader's side. Each tells the members what comes now and does nothing on a rank that is no leader; then all
@@ -306,6 +316,7 @@ int follow_coef_reduce(struct lvlm *m);
 int follow_logits(struct lvlm *m, int64_t rows);
 int follow_kv_new(struct lvlm *m, int sequences, int64_t length);
 int follow_kv_free(struct lvlm *m, int64_t id);
+int follow_kv_copy(struct lvlm *m, const struct kv_cache *kv, int from, int to, int64_t tokens);
 int follow_prefill(struct lvlm *m, const struct kv_cache *kv, const int *seq, const struct packed_batch *b,
                    const struct adapters *ad, const uint8_t *allowed);
 int follow_decode(struct lvlm *m, const struct kv_cache *kv, int n, const int *seq, const int32_t *token,

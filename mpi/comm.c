@@ -129,48 +129,29 @@ void comm_set_longest(struct comm *c, size_t bytes)
 
 /* ---- bytes */
 
-/* Block r of what all gather. */
-struct blocks {
-    char *all;
-    const size_t *offset, *bytes; // NULL: all are `each` long
-    size_t each;
-};
-
-static size_t block_bytes(const struct blocks *b, int r)
+/* Bytes of the next call, of those from `at` on. */
+static int next(const struct comm *c, size_t at, size_t bytes)
 {
-    return b->bytes ? b->bytes[r] : b->each;
+    return (int)(bytes - at < c->longest ? bytes - at : c->longest);
 }
 
-/* The piece of block r from byte `at` on that one call sends; NULL: there is none. */
-static char *piece(const struct comm *c, const struct blocks *b, int r, size_t at, int *bytes)
+/* Everybody sends its block of so many bytes to everybody. */
+static int exchange(struct comm *c, char *all, size_t bytes)
 {
-    size_t n = block_bytes(b, r), left = at < n ? n - at : 0;
+    int rc = CL_OK;
 
-    *bytes = (int)(left < c->longest ? left : c->longest);
-    return left ? b->all + (b->offset ? b->offset[r] : (size_t)r * b->each) + at : NULL;
-}
-
-/* Everybody sends its block to everybody. */
-static int exchange(struct comm *c, const struct blocks *b)
-{
-    int rc = CL_OK, n, k;
-    size_t longest_block = 0;
-
-    for (int r = 0; r < c->size; r++)
-        if (block_bytes(b, r) > longest_block) longest_block = block_bytes(b, r);
-    for (size_t at = 0; at < longest_block; at += c->longest) {
-        k = 0;
+    for (size_t at = 0; at < bytes; at += c->longest) {
+        int n = next(c, at, bytes), k = 0;
         for (int step = 1; step < c->size; step++) {
             int to = (c->rank + step) % c->size, from = (c->rank + c->size - step) % c->size;
-            char *in = piece(c, b, from, at, &n);
-            if (in) MPI_TRY(MPI_Irecv(in, n, MPI_BYTE, from, TAG_BLOCK, c->mpi, &c->request[k++]));
-            char *out = piece(c, b, c->rank, at, &n);
-            if (out) MPI_TRY(MPI_Isend(out, n, MPI_BYTE, to, TAG_BLOCK, c->mpi, &c->request[k++]));
+            char *in = all + (size_t)from * bytes + at, *out = all + (size_t)c->rank * bytes + at;
+            MPI_TRY(MPI_Irecv(in, n, MPI_BYTE, from, TAG_BLOCK, c->mpi, &c->request[k++]));
+            MPI_TRY(MPI_Isend(out, n, MPI_BYTE, to, TAG_BLOCK, c->mpi, &c->request[k++]));
         }
         MPI_TRY(MPI_Waitall(k, c->request, MPI_STATUSES_IGNORE));
     }
     c->counts.gathers++;
-    c->counts.gather_bytes += (int64_t)block_bytes(b, c->rank) * (c->size - 1);
+    c->counts.gather_bytes += (int64_t)bytes * (c->size - 1);
 done:
     return rc;
 }
@@ -186,29 +167,10 @@ int comm_gather(struct comm *c, void *all, const void *mine, size_t bytes)
     TRY(fault_meet("gather", NULL, 0));
     watch_collective("gather");
     if (mine) memcpy((char *)all + (size_t)c->rank * bytes, mine, bytes);
-    TRY(exchange(c, &(struct blocks){.all = all, .each = bytes}));
+    TRY(exchange(c, all, bytes));
 done:
     watch_collective(NULL);
     return rc;
-}
-
-int comm_gather_blocks(struct comm *c, const char *name, void *all, const size_t *offset, const size_t *bytes)
-{
-    int rc = CL_OK;
-
-    if (comm_alone(c)) return CL_OK;
-    TRY(fault_meet(name, NULL, 0));
-    watch_collective(name);
-    TRY(exchange(c, &(struct blocks){.all = all, .offset = offset, .bytes = bytes}));
-done:
-    watch_collective(NULL);
-    return rc;
-}
-
-/* Bytes of the next call, of those from `at` on. */
-static int next(const struct comm *c, size_t at, size_t bytes)
-{
-    return (int)(bytes - at < c->longest ? bytes - at : c->longest);
 }
 
 int comm_broadcast(struct comm *c, void *data, size_t bytes, int root)

@@ -66,8 +66,6 @@ int comm_progress(struct comm *c);                   // takes further whatever h
 
 /* all (ranks, bytes): every rank's `mine`, by rank. all may hold mine in place (mine NULL). */
 int comm_gather(struct comm *c, void *all, const void *mine, size_t bytes);
-/* Blocks of different sizes: rank r's block of bytes[r] stands at all + offset[r]; own block is there already. */
-int comm_gather_blocks(struct comm *c, const char *name, void *all, const size_t *offset, const size_t *bytes);
 int comm_broadcast(struct comm *c, void *data, size_t bytes, int root);
 int comm_barrier(struct comm *c);
 

@@ -46,18 +46,3 @@ int tp_copy_back(const struct tp *tp, struct tensor dt)
 
     return rc ? rc : comm_sum_end(sum);
 }
-
-int tp_gather_rows(const struct tp *tp, struct tensor t)
-{
-    enum { MOST = 1024 };
-    size_t offset[MOST], bytes[MOST], row = (size_t)t.cols * dtype_size(t.type);
-
-    if (!tp || tp->size == 1 || !tp->comm || !t.rows) return CL_OK;
-    if (t.ld != t.cols || tp->size > MOST) return err_set(CL_EINTERNAL, "tp_gather_rows of rows with gaps");
-    for (int r = 0; r < tp->size; r++) {
-        int64_t first, n;
-        tp_shard(&first, &n, t.rows, &(struct tp){.rank = r, .size = tp->size});
-        offset[r] = (size_t)first * row, bytes[r] = (size_t)n * row;
-    }
-    return comm_gather_blocks(tp->comm, "tp_gather_rows", t.data, offset, bytes);
-}

@@ -7,9 +7,9 @@
  *     tp_copy     forward: nothing            backward: sum over ranks     (in front of a column-split weight)
  *     tp_reduce   forward: sum over ranks     backward: nothing            (behind a row-split weight)
  *
- * Around the layers there are three more: the embedding table is split by vocabulary rows (tp_reduce of rows of which one
- * rank has each), rows that ranks computed for each other are shared (tp_gather_rows), and small things per row (the parts of a
- * softmax over a split vocabulary) are gathered (comm_gather). One process is a group of one: all do nothing then.
+ * Around the layers there are two more: the embedding table is split by vocabulary rows (tp_reduce of rows of which one rank
+ * has each), and small things per row (the parts of a softmax over a split vocabulary) are gathered (comm_gather). One process
+ * is a group of one: all do nothing then.
  */
 #ifndef CLLAVA_MPI_TP_H
 #define CLLAVA_MPI_TP_H
@@ -36,7 +36,5 @@ int tp_copy_back(const struct tp *tp, struct tensor dt);
 /* The same beside other work, to the same bits: ended by comm_sum_end (comm.h). *sum NULL: there is nothing to wait for. */
 int tp_reduce_begin(struct comm_sum **sum, const struct tp *tp, struct tensor t);
 int tp_copy_back_begin(struct comm_sum **sum, const struct tp *tp, struct tensor dt);
-/* Each rank has filled its tp_shard of t's rows: all get all. Collective over the group. */
-int tp_gather_rows(const struct tp *tp, struct tensor t);
 
 #endif

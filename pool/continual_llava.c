@@ -10,6 +10,7 @@
 #include "pool/context.h"
 #include "pool/history.h"
 #include "pool/learner.h"
+#include "pool/lines.h"
 #include "pool/methods.h"
 #include "pool/pool_file.h"
 #include "pool/select.h"
@@ -22,7 +23,12 @@ struct continual {
     struct pool pool;
     struct pool init; // initial values for all tasks; N 0: drawn
     int slots_per_task;
-    bool context; // context.enabled
+    bool context;   // context.enabled
+    bool learn_w;   // context.weights: learned
+    double w_value; // of every w when it is fixed; negative: not
+    enum { MIX_COSINE, MIX_SOFTMAX, MIX_UNIFORM } mix;
+    double temperature;
+    struct lines lines;
     uint64_t seed;
     const char *a_init;
     struct adamw adam; // stage 2
@@ -38,7 +44,8 @@ struct continual {
     struct history *history; // (tasks)
     int tasks;               // length of history, share and weight: pool.T
     double *share, *weight;  // (tasks) scratch of one sample
-    double *alpha, *s_norm;  // (top_m), (key_groups)
+    double *alpha, *s_norm;  // (top_m), (2 * key_groups)
+    float *mean;             // (K)
     float *sim;              // (top_m)
     int32_t *idx;            // (top_m)
 };
@@ -86,6 +93,7 @@ static void continual_close(struct method *m)
     mem_free(c->alpha);
     mem_free(c->s_norm);
     mem_free(c->sim);
+    mem_free(c->mean);
     mem_free(c->idx);
     mem_free(c);
 }
@@ -112,6 +120,32 @@ static int check_config(const struct config *cfg, const struct method_shape *sha
     return CL_OK;
 }
 
+static void take_options(struct continual *c, const struct config *cfg)
+{
+    c->slots_per_task = cfg->pool.slots_per_task;
+    c->context = cfg->context.enabled;
+    c->learn_w = c->context && !strcmp(cfg->context.weights, "learned");
+    c->w_value = !strcmp(cfg->context.weights, "fixed") ? cfg->context.value : -1;
+    c->mix = !strcmp(cfg->pool.mix, "softmax")   ? MIX_SOFTMAX
+             : !strcmp(cfg->pool.mix, "uniform") ? MIX_UNIFORM
+                                                 : MIX_COSINE;
+    c->temperature = cfg->pool.temperature;
+    c->lines = lines_of(cfg);
+    c->seed = (uint64_t)cfg->seed;
+    c->a_init = !strcmp(cfg->pool.a_init, "normal") ? "normal" : "kaiming";
+    c->adam = (struct adamw){cfg->stage2.beta1, cfg->stage2.beta2, cfg->stage2.eps, cfg->stage2.weight_decay};
+    c->clip = cfg->stage2.clip;
+    c->decay1 = cfg->stage1.weight_decay;
+    c->clip1 = cfg->stage1.clip;
+}
+
+/* A w that does not learn and is not 1/t. */
+static void fix_w(struct continual *c)
+{
+    for (int t = 1; c->context && c->w_value >= 0 && t < c->pool.T; t++)
+        for (int l = 0; l < t; l++) c->pool.w[(int64_t)t * c->pool.T + l] = (float)c->w_value;
+}
+
 static int continual_open(struct method **m, const struct config *cfg, const struct method_shape *shape)
 {
     const size_t M = (size_t)cfg->pool.top_m;
@@ -122,22 +156,17 @@ static int continual_open(struct method **m, const struct config *cfg, const str
     c = mem_new(1, sizeof *c);
     if (!c) FAIL(CL_ENOMEM, "no memory for the method");
     c->base.ops = &continual_llava_ops;
-    c->slots_per_task = cfg->pool.slots_per_task;
-    c->context = cfg->context.enabled;
-    c->seed = (uint64_t)cfg->seed;
-    c->a_init = !strcmp(cfg->pool.a_init, "normal") ? "normal" : "kaiming";
-    c->adam = (struct adamw){cfg->stage2.beta1, cfg->stage2.beta2, cfg->stage2.eps, cfg->stage2.weight_decay};
-    c->clip = cfg->stage2.clip;
-    c->decay1 = cfg->stage1.weight_decay;
-    c->clip1 = cfg->stage1.clip;
+    take_options(c, cfg);
     c->current = -1;
     TRY(pool_open(&c->pool, shape, cfg->pool.rank, cfg->pool.top_m, cfg->pool.key_groups, cfg->pool.scale));
     if (!c->context) memset(c->pool.w, 0, (size_t)c->pool.T * (size_t)c->pool.T * sizeof *c->pool.w);
+    fix_w(c);
     c->alpha = mem_new(M, sizeof *c->alpha);
     c->sim = mem_new(M, sizeof *c->sim);
     c->idx = mem_new(M, sizeof *c->idx);
-    c->s_norm = mem_new((size_t)cfg->pool.key_groups, sizeof *c->s_norm);
-    if (!c->alpha || !c->sim || !c->idx || !c->s_norm)
+    c->s_norm = mem_new(2 * (size_t)cfg->pool.key_groups, sizeof *c->s_norm);
+    c->mean = mem_new((size_t)shape->K, sizeof *c->mean);
+    if (!c->alpha || !c->sim || !c->idx || !c->s_norm || !c->mean)
         FAIL(CL_ENOMEM, "no memory for %d selected slots", cfg->pool.top_m);
     TRY(task_buffers_open(c));
 done:
@@ -155,7 +184,7 @@ static int learning_buffers(struct continual *c)
 
     if (c->learner.dA) return CL_OK;
     TRY(align_open(&c->align, &c->pool, c->slots_per_task, c->decay1, c->clip1));
-    TRY(learner_open(&c->learner, &c->pool, c->slots_per_task, c->context ? c->pool.T : 0, &c->adam, c->clip));
+    TRY(learner_open(&c->learner, &c->pool, c->slots_per_task, c->learn_w ? c->pool.T : 0, &c->adam, c->clip));
 done:
     return rc;
 }
@@ -195,7 +224,7 @@ static void take_initial_values(struct continual *c, int task)
            n * (size_t)p->K * sizeof *p->keys);
     memcpy(p->A + c->own.first * a, q->A + r.first * a, n * (size_t)a * sizeof *p->A);
     memcpy(p->B + c->own.first * b, q->B + r.first * b, n * (size_t)b * sizeof *p->B);
-    if (c->context) memcpy(p->w + (int64_t)task * p->T, q->w + (int64_t)task * q->T, (size_t)task * sizeof *p->w);
+    if (c->learn_w) memcpy(p->w + (int64_t)task * p->T, q->w + (int64_t)task * q->T, (size_t)task * sizeof *p->w);
     pool_keys_changed(p, c->own);
     pool_touch(p, c->own);
 }
@@ -244,6 +273,7 @@ static int continual_end_task(struct method *m, int task)
     int rc;
 
     TRY(check_current(c, task));
+    lines_scale(&c->lines, &c->pool, c->own);
     c->current = -1;
 done:
     return rc;
@@ -263,6 +293,17 @@ done:
     return rc;
 }
 
+/* c->alpha of the `have` slots that were selected. */
+static void weigh(struct continual *c, int have)
+{
+    if (c->mix == MIX_SOFTMAX)
+        select_softmax(c->alpha, c->sim, have, c->temperature);
+    else if (c->mix == MIX_UNIFORM)
+        for (int i = 0; i < have; i++) c->alpha[i] = 1.0 / have;
+    else
+        select_mix(c->alpha, c->sim, have);
+}
+
 static int continual_end_align(struct method *m, int task, const float *const *embedding, int64_t n)
 {
     struct continual *c = self(m);
@@ -280,7 +321,7 @@ static int continual_end_align(struct method *m, int task, const float *const *e
         if (have < 0)
             FAIL(CL_ENUM, "similarity of question %lld of task %d is not finite; hint: check the encoder", (long long)s,
                  task);
-        select_mix(c->alpha, c->sim, have);
+        weigh(c, have);
         for (int i = 0; i < have; i++) {
             h->selected[c->idx[i] - c->own.first]++;
             h->weight[c->idx[i] - c->own.first] += c->alpha[i];
@@ -318,7 +359,7 @@ static int pick(struct continual *c, enum route_mode mode, struct pool_range can
                    ? select_random(p, embedding, c->s_norm, candidates, p->top_m, c->seed, sample, c->idx, c->sim)
                    : select_top(p, embedding, c->s_norm, candidates, p->top_m, c->idx, c->sim);
 
-    if (have > 0) select_mix(c->alpha, c->sim, have);
+    if (have > 0) weigh(c, have);
     return have;
 }
 
@@ -361,6 +402,11 @@ static int continual_route(struct method *m, enum route_mode mode, int task, con
     out->slots = train ? c->train_slots : c->pool.N;
     for (int s = 0; s < n; s++) {
         if (!embedding[s]) FAIL(CL_EINTERNAL, "sample %d of a routing has no embedding", s);
+        if (mode == ROUTE_MEAN_KEY) {
+            int nearest = select_task(&c->pool, embedding[s], c->s_norm, c->mean);
+            candidates = pool_of_task(&c->pool, nearest); // none: the search for slots says what is wrong
+            if (nearest == -2) candidates = (struct pool_range){0, c->pool.N};
+        }
         int have = pick(c, mode, candidates, embedding[s], mode == ROUTE_RANDOM ? sample[s] : 0);
         if (have < 0) FAIL(CL_ENUM, "similarity of question %d of the batch is not finite; hint: check the encoder", s);
         fill_row(c, out, s, have, train);
@@ -381,7 +427,7 @@ static int continual_learn(struct method *m, int task, const struct routing *r, 
     if (r->slots != c->train_slots || r->N != c->pool.N)
         FAIL(CL_EINTERNAL, "gradients of %d of %d slots (expected %d of %d)", r->slots, r->N, c->train_slots,
              c->pool.N);
-    for (int s = 0; c->context && s < r->n; s++) {
+    for (int s = 0; c->learn_w && s < r->n; s++) {
         double share = 0; // of the task: all of it up to rounding, as only own slots were candidates
         for (int i = c->own.first; i < c->own.end; i++) share += r->intrinsic[(int64_t)s * r->N + i];
         context_w_gradient(&c->pool, task, share, c->train_index, dcoef + (int64_t)s * r->slots, r->slots,
@@ -403,7 +449,7 @@ static int continual_step(struct method *m, int task, double lr, struct step_rep
     int rc;
 
     TRY(check_current(c, task));
-    TRY(learner_step(&c->learner, &c->pool, c->own, c->context ? c->pool.w + (int64_t)task * c->pool.T : NULL, lr,
+    TRY(learner_step(&c->learner, &c->pool, c->own, c->learn_w ? c->pool.w + (int64_t)task * c->pool.T : NULL, lr,
                      out));
     view_train_slots(c);
 done:
@@ -458,6 +504,7 @@ static int continual_load(struct method *m, struct ckpt *f, bool resume)
     int rc;
 
     TRY(pool_file_load(&c->pool, f, c->base.ops->name, true, true));
+    fix_w(c); // rows of a longer stream
     align_close(&c->align);
     learner_close(&c->learner); // its vector is as long as the stream, which the file may have lengthened
     TRY(task_buffers_open(c));
@@ -498,7 +545,7 @@ static int64_t continual_parameters(const struct method *m)
     const struct continual *c = (const struct continual *)m;
     int64_t n = pool_parameters(&c->pool);
 
-    for (int t = 0; c->context && t < c->pool.T; t++) {
+    for (int t = 0; c->learn_w && t < c->pool.T; t++) {
         struct pool_range r = pool_of_task(&c->pool, t);
         if (r.first < r.end) n += t; // w[t,l], l < t
     }

@@ -37,10 +37,11 @@ struct method_size {
 };
 
 enum route_mode {
-    ROUTE_TRAIN,  // only the current task's slots are candidates
-    ROUTE_FREE,   // every slot of the tasks begun so far competes: inference
-    ROUTE_ORACLE, // only the slots of the task that is named
-    ROUTE_RANDOM  // M slots at random among all, by (seed, sample)
+    ROUTE_TRAIN,   // only the current task's slots are candidates
+    ROUTE_FREE,    // every slot of the tasks begun so far competes: inference
+    ROUTE_ORACLE,  // only the slots of the task that is named
+    ROUTE_RANDOM,  // M slots at random among all, by (seed, sample)
+    ROUTE_MEAN_KEY // only the slots of the task whose mean key is nearest
 };
 
 /* Which increments each of n samples gets. Buffers belong to the method's caller (routing_new). */

@@ -4,6 +4,7 @@
 #include "pool/rng.h"
 
 #include <math.h>
+#include <string.h>
 
 static double dot(const float *a, const float *b, int n)
 {
@@ -23,15 +24,18 @@ void select_norms(double *norm, const float *x, int K, int groups)
     }
 }
 
-float select_cosine(const struct pool *p, int n, const float *s, const double *s_norm)
+static float cosine(const float *key, const double *key_norm, const float *s, const double *s_norm, int K, int groups)
 {
-    const float *key = p->keys + (int64_t)n * p->K;
-    const double *key_norm = p->key_norm + (int64_t)n * p->groups;
-    const int part = p->K / p->groups;
+    const int part = K / groups;
     double sum = 0;
 
-    for (int g = 0; g < p->groups; g++) sum += dot(key + g * part, s + g * part, part) / (key_norm[g] * s_norm[g]);
-    return (float)(sum / p->groups);
+    for (int g = 0; g < groups; g++) sum += dot(key + g * part, s + g * part, part) / (key_norm[g] * s_norm[g]);
+    return (float)(sum / groups);
+}
+
+float select_cosine(const struct pool *p, int n, const float *s, const double *s_norm)
+{
+    return cosine(p->keys + (int64_t)n * p->K, p->key_norm + (int64_t)n * p->groups, s, s_norm, p->K, p->groups);
 }
 
 /* Puts slot n into the list of the best, which holds `have` of at most m. Slots must come in rising order for ties, or the
@@ -90,6 +94,44 @@ int select_random(const struct pool *p, const float *s, double *s_norm, struct p
         insert(idx, sim, i, take, n, c);
     }
     return take;
+}
+
+/* Sum of the keys of r, each part at unit length: as good as their mean for a cosine. */
+static void sum_keys(const struct pool *p, struct pool_range r, float *sum)
+{
+    const int part = p->K / p->groups;
+
+    memset(sum, 0, (size_t)p->K * sizeof *sum);
+    for (int n = r.first; n < r.end; n++)
+        for (int k = 0; k < p->K; k++)
+            sum[k] += (float)(p->keys[(int64_t)n * p->K + k] / p->key_norm[(int64_t)n * p->groups + k / part]);
+}
+
+int select_task(const struct pool *p, const float *s, double *s_norm, float *mean)
+{
+    double *norm = s_norm + p->groups;
+    float most = 0;
+    int best = -1;
+
+    select_norms(s_norm, s, p->K, p->groups);
+    for (int t = 0; t < p->T; t++) {
+        struct pool_range r = pool_of_task(p, t);
+        if (r.first == r.end) continue;
+        sum_keys(p, r, mean);
+        select_norms(norm, mean, p->K, p->groups);
+        float c = cosine(mean, norm, s, s_norm, p->K, p->groups);
+        if (!isfinite(c)) return -2;
+        if (best < 0 || c > most) best = t, most = c;
+    }
+    return best;
+}
+
+void select_softmax(double *alpha, const float *sim, int n, double temperature)
+{
+    double total = 0; // sim falls: the first is the largest
+
+    for (int i = 0; i < n; i++) total += alpha[i] = exp((sim[i] - sim[0]) / temperature);
+    for (int i = 0; i < n; i++) alpha[i] /= total;
 }
 
 void select_mix(double *alpha, const float *sim, int n)

@@ -2,7 +2,8 @@
  *
  * The cosine of a question embedding s and a key is taken per group of K/groups numbers and averaged over the groups. It
  * is summed in float64 and rounded to float32 once, so that mathematically equal cosines (a key and its multiple) are
- * equal here too; then the lower slot goes first. Weights alpha are the cosines over their sum: no softmax.
+ * equal here too; then the lower slot goes first. Weights alpha are the cosines over their sum: no softmax, except as an
+ * ablation.
  */
 #ifndef CLLAVA_POOL_SELECT_H
 #define CLLAVA_POOL_SELECT_H
@@ -22,7 +23,14 @@ int select_top(const struct pool *p, const float *s, double *s_norm, struct pool
 int select_random(const struct pool *p, const float *s, double *s_norm, struct pool_range r, int m, uint64_t seed,
                   uint64_t sample, int32_t *idx, float *sim);
 
+/* The task whose mean key is nearest to s: the mean of its slots' keys, each part brought to unit length first, so that the
+ * tasks compete and not their slots. The earlier task where two are equal; -1: no task has slots; -2: a cosine is not finite.
+ * s_norm (2 * groups), mean (K): scratch. */
+int select_task(const struct pool *p, const float *s, double *s_norm, float *mean);
+
 /* alpha (n) = cosines over their sum; negative ones count 0; uniform where nothing positive is left. */
 void select_mix(double *alpha, const float *sim, int n);
+/* alpha (n) = softmax of sim / temperature; sim falls. */
+void select_softmax(double *alpha, const float *sim, int n, double temperature);
 
 #endif

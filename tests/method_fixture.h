@@ -4,10 +4,10 @@
 #define CLLAVA_TESTS_METHOD_FIXTURE_H
 
 #include "golden_file.h"
-#include "io/err.h"
 #include "model/tensor.h"
 #include "pool/method.h"
 #include "pool/rng.h"
+#include "outcome.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -15,12 +15,6 @@
 
 #define FIXTURE_FN static inline __attribute__((unused))
 
-/* Fails the test with the error's text. */
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        int rc_ = (call);                                                                                              \
-        if (rc_) fail_msg("%s:%d: %s: %s: %s", __FILE__, __LINE__, #call, err_name(rc_), err_text());                  \
-    } while (0)
 /* The call fails with this code and its text contains this. */
 #define FAILS(code, part, call)                                                                                        \
     do {                                                                                                               \
@@ -40,7 +34,12 @@ FIXTURE_FN struct config fixture_config(void)
     c.pool.key_groups = 2;
     c.pool.scale = 1;
     c.pool.a_init = "kaiming";
+    c.pool.query = "question";
+    c.pool.mix = "cosine";
+    c.pool.temperature = 0.1;
     c.context.enabled = true;
+    c.context.weights = "learned";
+    c.lines.first = c.lines.last = 1;
     c.stage1.weight_decay = 0.01;
     c.stage1.clip = 0.1;
     c.stage2.batch = 8;

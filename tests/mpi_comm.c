@@ -257,31 +257,6 @@ static void gathers(void)
     comm_set_longest(world(), 0);
 }
 
-/* Blocks of very different sizes, some empty, with gaps that stay. */
-static void gathers_of_blocks(void)
-{
-    static char all[RANKS * 1000];
-    size_t offset[RANKS], bytes[RANKS], at = 3;
-
-    for (int round = 0; round < 12; round++) {
-        at = 3;
-        for (int r = 0; r < ranks_size(); r++) {
-            offset[r] = at, bytes[r] = (size_t)(((r + round) * 331) % 4 ? (r + round) * 331 % 900 : 0);
-            at += bytes[r] + 5;
-        }
-        comm_set_longest(world(), round % 2 ? 64 : 0);
-        memset(all, '.', sizeof all);
-        memset(all + offset[ranks_rank()], 'a' + ranks_rank(), bytes[ranks_rank()]);
-        check_ok(comm_gather_blocks(world(), "blocks", all, offset, bytes));
-        for (int r = 0; r < ranks_size(); r++) {
-            check_int(all[offset[r] - 1], '.');
-            for (size_t i = 0; i < bytes[r]; i++) check_int(all[offset[r] + i], 'a' + r);
-            check_int(all[offset[r] + bytes[r]], '.');
-        }
-    }
-    comm_set_longest(world(), 0);
-}
-
 static void broadcasts(void)
 {
     static char data[1001];
@@ -394,7 +369,6 @@ int main(int argc, char **argv)
         {"nothing_allocates", nothing_allocates},
         {"not_finite", not_finite},
         {"gathers", gathers},
-        {"gathers_of_blocks", gathers_of_blocks},
         {"broadcasts", broadcasts},
         {"point_to_point", point_to_point},
         {"counted", counted},

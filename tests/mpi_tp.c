@@ -47,21 +47,6 @@ static void reduces(void)
     }
 }
 
-static void gathers_rows(void)
-{
-    const struct tp *tp = ranks_now()->tp;
-
-    for (int64_t rows = 0; rows < 11; rows++) {
-        struct tensor t = numbers(rows, 5);
-        int64_t first, n;
-        tp_shard(&first, &n, rows, tp);
-        for (int64_t i = 0; i < n * 5; i++) ((float *)t.data)[first * 5 + i] = (float)(first * 5 + i);
-        if (tp) check_ok(tp_gather_rows(tp, t));
-        for (int64_t i = 0; i < rows * 5; i++) check(((float *)t.data)[i] == (float)i);
-        free(t.data);
-    }
-}
-
 static void refused(void)
 {
     struct tensor t = numbers(4, 6);
@@ -69,19 +54,17 @@ static void refused(void)
     if (ranks_now()->tp) {
         check_code(tp_reduce(ranks_now()->tp, tensor_block(t, 0, 2, 0, 3)), CL_EINTERNAL);
         check_text(err_text(), "tp_reduce of f32, rows 6 of 3 apart");
-        check_code(tp_gather_rows(ranks_now()->tp, tensor_block(t, 0, 2, 0, 3)), CL_EINTERNAL);
         t.type = DT_BF16;
         check_code(tp_copy_back(ranks_now()->tp, t), CL_EINTERNAL);
     }
     check_ok(tp_reduce(NULL, t));
-    check_ok(tp_gather_rows(&(struct tp){.size = 1}, t));
+    check_ok(tp_reduce(&(struct tp){.size = 1}, t));
     free(t.data);
 }
 
 int main(int argc, char **argv)
 {
-    static const struct mpi_case cases[] = {
-        {"shards", shards}, {"reduces", reduces}, {"gathers_rows", gathers_rows}, {"refused", refused}};
+    static const struct mpi_case cases[] = {{"shards", shards}, {"reduces", reduces}, {"refused", refused}};
 
     return mpi_cases(argc, argv, cases, sizeof cases / sizeof *cases);
 }

@@ -54,7 +54,7 @@ static void assert_near(double got, double expected, double share)
 
 static void agrees(const char *shape, enum dtype type, bool train)
 {
-    const struct lvlm_limits limits = {4, 4 * 40, 4 * 6, 16, 4, train};
+    const struct lvlm_limits limits = {4, 4 * 40, 4 * 6, 16, 4, train, RECOMPUTE_NOTHING};
     struct lvlm *m;
     struct kv_cache *kv;
     struct measured open, reserved, cached;
@@ -154,10 +154,10 @@ static void operations(void **state)
 {
     const struct bench_shape *s = bench_shape_find("s");
     const int64_t n = bench_tokens(s), rows = s->answer;
-    const struct lvlm_limits limits = {1, n, rows, 1, 1, true};
+    const struct lvlm_limits limits = {1, n, rows, 1, 1, true, RECOMPUTE_NOTHING};
     const struct backend *be;
     struct timing t[256];
-    double flop = 0, all_rows;
+    double flop = 0;
     struct lvlm *m;
     struct packed_batch b;
     struct feature *f;
@@ -185,10 +185,12 @@ static void operations(void **state)
     OK(lvlm_backward(m, &b, &set, dcoef));
     size_t entries = backend_timing_read(t, 256);
     for (size_t i = 0; i < entries; i++) flop += t[i].flop;
-    // the benchmark's formulas run every row through the last layer's q, o and MLP
+    assert_near(flop, bench_flop_forward(s, n, rows) + bench_flop_backward(s, n, rows), 0.005);
+    // .. and the others' count: every row through the last layer, a LoRA, the tower
     double d = s->d, left_out = (double)(n - rows), seen = 2 * d * left_out * (left_out + 1);
-    all_rows = bench_flop_forward(s, n, rows) + bench_flop_backward(s, n, rows);
-    assert_near(flop + 2 * (2 * d * d + 3 * d * s->ff) * left_out * 2 + 3 * seen, all_rows, 0.01);
+    double lora = 3 * 2.0 * s->layers * 2 * d * 32 * (double)n;
+    assert_near(flop + 2 * (2 * d * d + 3 * d * s->ff) * left_out * 2 + 3 * seen + lora + bench_flop_tower(s),
+                bench_flop_usual(s, n, rows, true), 0.01);
     lvlm_feature_free(m, f);
     mem_free(pixels);
     batch_free(&b);

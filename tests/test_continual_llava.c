@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "method_fixture.h"
+#include "pool/lines.h"
 
 /* ---- its own arithmetic, on made-up embeddings and gradients */
 
@@ -203,6 +204,133 @@ static void test_w_stays_between_0_and_1(void **state)
     fixture_embeddings_free(s);
 }
 
+/* ---- ablations */
+
+static void test_weights_of_selected_slots(void **state)
+{
+    static const char *const mixes[] = {"uniform", "softmax"};
+    float **s = fixture_embeddings(SAMPLES, K, 0);
+    struct routing r;
+
+    (void)state;
+    OK(routing_new(&r, SAMPLES, 9, 2));
+    for (int k = 0; k < 2; k++) {
+        struct config cfg = fixture_config();
+        cfg.pool.mix = (char *)mixes[k];
+        cfg.pool.temperature = 1e-6;
+        struct method *m = fixture_open("continual_llava", &cfg, &fixture_shape);
+        run_task(m, 0);
+        OK(m->ops->route(m, ROUTE_FREE, -1, FIXTURE_ROWS(s), NULL, SAMPLES, &r));
+        for (int i = 0; i < SAMPLES; i++) {
+            const double *c = r.intrinsic + i * r.N;
+            assert_true(c[r.selected[2 * i]] == (k ? 1 : 0.5) && c[r.selected[2 * i + 1]] == (k ? 0 : 0.5));
+        }
+        m->ops->close(m);
+    }
+    routing_free(&r);
+    fixture_embeddings_free(s);
+}
+
+/* w stays where the options put it, and only learned ones count. */
+static void test_w_that_does_not_learn(void **state)
+{
+    static const struct {
+        const char *weights;
+        double value, w10, w21;
+        int learned;
+    } cases[] = {{"uniform", 0.25, 1, 0.5, 0}, {"fixed", 0.25, 0.25, 0.25, 0}, {"learned", 0.25, -1, -1, 3}};
+
+    for (int k = 0; k < 3; k++) {
+        struct config cfg = fixture_config();
+        cfg.context.weights = (char *)cases[k].weights;
+        cfg.context.value = cases[k].value;
+        struct method *m = fixture_open("continual_llava", &cfg, &fixture_shape);
+        for (int t = 0; t < 3; t++) run_task(m, t);
+        assert_int_equal(m->ops->parameters(m), 9 * (8 + 2 * 2 * (7 + 5)) + cases[k].learned);
+        char *path = fixture_save(m, *state, "w.h5", false);
+        hid_t f = golden_open_file(path);
+        double *w = golden_read_f64(f, NULL, "context/w");
+        if (cases[k].learned)
+            assert_true(w[3] != 1 || w[7] != 0.5);
+        else
+            assert_true(w[3] == cases[k].w10 && w[6] == cases[k].w21 && w[7] == cases[k].w21 && w[1] == 0);
+        golden_close(f);
+        free(w), free(path);
+        m->ops->close(m);
+    }
+}
+
+/* All selected slots belong to one task, the same as that of the nearest mean key. */
+static void test_mean_key_routing(void **state)
+{
+    struct method *m = fresh();
+    float **s = fixture_embeddings(SAMPLES, K, 1);
+    struct routing r;
+
+    (void)state;
+    OK(routing_new(&r, SAMPLES, 9, 2));
+    OK(m->ops->route(m, ROUTE_MEAN_KEY, -1, FIXTURE_ROWS(s), NULL, SAMPLES, &r)); // no slots yet: the base
+    assert_int_equal(r.selected[0], -1);
+    for (int t = 0; t < 3; t++) run_task(m, t);
+    OK(m->ops->route(m, ROUTE_MEAN_KEY, -1, FIXTURE_ROWS(s), NULL, SAMPLES, &r));
+    for (int i = 0; i < SAMPLES; i++) {
+        int a = m->ops->slot_task(m, r.selected[2 * i]), b = m->ops->slot_task(m, r.selected[2 * i + 1]);
+        assert_true(a >= 0 && a == b);
+    }
+    s[2][0] = NAN;
+    FAILS(CL_ENUM, "question 2", m->ops->route(m, ROUTE_MEAN_KEY, -1, FIXTURE_ROWS(s), NULL, SAMPLES, &r));
+    m->ops->close(m);
+    routing_free(&r);
+    fixture_embeddings_free(s);
+}
+
+/* Two runs alike but for LiNeS: after the task B differs by a line of factors over the layers, A not at all. */
+static void test_lines(void **state)
+{
+    struct config cfg = fixture_config();
+    struct method *plain = fresh();
+    struct adapters without, with;
+    uint64_t version;
+
+    (void)state;
+    cfg.lines.first = 0.25;
+    cfg.lines.last = 0.75;
+    struct method *scaled = fixture_open("continual_llava", &cfg, &fixture_shape);
+    run_task(plain, 0);
+    OK(scaled->ops->begin_task(scaled, 0, SAMPLES));
+    run_stage1(scaled, 0, 4);
+    run_end_align(scaled, 0);
+    run_stage2(scaled, 0, 0, 3);
+    OK(scaled->ops->adapters(scaled, ROUTE_FREE, -1, &with));
+    version = with.slot[0].version;
+    OK(scaled->ops->end_task(scaled, 0));
+    OK(plain->ops->adapters(plain, ROUTE_FREE, -1, &without));
+    OK(scaled->ops->adapters(scaled, ROUTE_FREE, -1, &with));
+    assert_true(with.slot[0].version != version); // ranks fetch it anew
+    for (int n = 0; n < 3; n++) {
+        assert_memory_equal(with.slot[n].A, without.slot[n].A, 2 * 2 * 7 * sizeof(float));
+        for (int i = 0; i < 2 * 5 * 2; i++)
+            assert_true(with.slot[n].B[i] == (float)(without.slot[n].B[i] * (i < 5 * 2 ? 0.25 : 0.75)));
+    }
+    plain->ops->close(plain);
+    scaled->ops->close(scaled);
+}
+
+static void test_lines_need_slots_of_a_task(void **state)
+{
+    struct config cfg;
+
+    (void)state;
+    OK(config_load_text(&cfg, "{\"seed\": 1}", "a file", NULL, 0, 0));
+    OK(lines_check(&cfg, method_find("sequential_lora")));
+    config_free(&cfg);
+    OK(config_load_text(&cfg, "{\"lines\": {\"last\": 0.5}}", "a file", NULL, 0, 0));
+    OK(lines_check(&cfg, method_find("continual_llava")));
+    FAILS(CL_ECONFIG, "no slots for each task", lines_check(&cfg, method_find("sequential_lora")));
+    FAILS(CL_ECONFIG, "lines.last", lines_check(&cfg, method_find("sequential_lora")));
+    config_free(&cfg);
+}
+
 /* ---- checkpoints */
 
 static void test_save_and_load(void **state)
@@ -369,6 +497,11 @@ int main(void)
         cmocka_unit_test(test_modes),
         WITH_FOLDER(test_not_finite_gradient_changes_nothing),
         WITH_FOLDER(test_w_stays_between_0_and_1),
+        cmocka_unit_test(test_weights_of_selected_slots),
+        WITH_FOLDER(test_w_that_does_not_learn),
+        cmocka_unit_test(test_mean_key_routing),
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_lines_need_slots_of_a_task),
         WITH_FOLDER(test_save_and_load),
         WITH_FOLDER(test_resume_is_bit_equal),
         WITH_FOLDER(test_empty_pool_round_trip),

@@ -126,6 +126,43 @@ static void ids_and_labels(void **state)
     }
 }
 
+/* The picture is ##; blanks and line ends beside its marker go with it. */
+static void instruction_before_or_after(void **state)
+{
+    static const struct {
+        const char *question, *as_is, *before, *after;
+    } cases[] = {
+        {"<image>\nq", "^##\nq", "^q\n##", "^##\nq"},
+        {"q\n<image>", "^q\n##", "^q\n##", "^##\nq"},
+        {"q <image> r", "^q ## r", "^q\nr\n##", "^##\nq\nr"},
+        {"<image>", "^##", "^##", "^##"},
+    };
+    const struct tokenizer tok = {false};
+    struct prompt p;
+    struct sampler how = {&tok, &p, BOS, EOS, PICTURE, 2, 0};
+
+    (void)state;
+    assert_int_equal(prompt_make(&p, "plain", NULL, true), CL_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *const expected[] = {cases[i].as_is, cases[i].before, cases[i].after}, *const word[] = {"as_is",
+                                                                                                           "before",
+                                                                                                           "after"};
+        struct turn t[] = {{true, (char *)cases[i].question}};
+        struct record r = {.image = "p.png", .turns = 1, .turn = t};
+        for (int k = 0; k < 3; k++) {
+            char ids[128], labels[128];
+            struct sample s;
+            p.instruction = prompt_instruction(word[k]);
+            assert_int_equal(sample_make_prompt(&s, &how, &r), CL_OK);
+            spell(ids, labels, &s);
+            assert_string_equal(ids, expected[k]);
+            assert_int_equal(s.picture, strchr(ids, '#') - ids);
+            sample_free(&s);
+        }
+    }
+    prompt_free(&p);
+}
+
 static void later_turns_and_labels(void **state)
 {
     const struct tokenizer tok = {true};
@@ -226,6 +263,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_and_labels),
+        cmocka_unit_test(instruction_before_or_after),
         cmocka_unit_test(later_turns_and_labels),
         cmocka_unit_test(refuses),
         cmocka_unit_test(prompts),

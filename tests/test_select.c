@@ -28,7 +28,7 @@ static struct pool pool_of(const float *keys, int n, int K, int groups, int top_
 
     assert_int_equal(pool_open(&p, &shape, 1, top_m, groups, 1), 0);
     for (int i = 0; i < n; i += each) assert_int_equal(pool_grow(&p, i / each, n - i < each ? n - i : each), 0);
-    memcpy(p.keys, keys, (size_t)n * (size_t)K * sizeof *keys);
+    if (n) memcpy(p.keys, keys, (size_t)n * (size_t)K * sizeof *keys);
     pool_keys_changed(&p, (struct pool_range){0, n});
     return p;
 }
@@ -165,6 +165,79 @@ static void test_mix(void **state)
     assert_true(alpha[0] == 1.0 / 3);
 }
 
+static void test_softmax(void **state)
+{
+    const float sim[] = {0.5f, 0.25f, -0.5f};
+    double alpha[3], total = 0;
+
+    (void)state;
+    select_softmax(alpha, sim, 3, 0.25);
+    for (int i = 0; i < 3; i++) total += alpha[i];
+    assert_true(fabs(total - 1) < 1e-15);
+    assert_true(fabs(alpha[1] / alpha[0] - exp(-1)) < 1e-12 && fabs(alpha[2] / alpha[0] - exp(-4)) < 1e-12);
+    select_softmax(alpha, sim, 3, 1e-6); // no overflow: all to the nearest
+    assert_true(alpha[0] == 1 && alpha[1] == 0 && alpha[2] == 0);
+    select_softmax(alpha, sim, 3, 1e6);
+    for (int i = 0; i < 3; i++) assert_true(fabs(alpha[i] - 1.0 / 3) < 1e-5);
+}
+
+/* A task whose keys all lean to the question against one with a single key that is nearer than any of them. */
+static void test_nearest_mean_key(void **state)
+{
+    const float keys[4][2] = {{1, 0}, {-1, 0.5f}, {1, 0.8f}, {0.5f, 1}}, asked[] = {1, 0.1f};
+    struct pool p = pool_of(keys[0], 4, 2, 1, 2, 2);
+    double norm[2];
+    float mean[2], sim[1];
+    int32_t idx[1];
+
+    (void)state;
+    assert_int_equal(select_top(&p, asked, norm, (struct pool_range){0, 4}, 1, idx, sim), 1);
+    assert_int_equal(idx[0], 0);
+    assert_int_equal(select_task(&p, asked, norm, mean), 1);
+    p.keys[2] = NAN;
+    pool_keys_changed(&p, (struct pool_range){0, 4});
+    assert_int_equal(select_task(&p, asked, norm, mean), -2);
+    pool_close(&p);
+
+    struct pool none = pool_of(keys[0], 0, 2, 1, 2, 2);
+    assert_int_equal(select_task(&none, asked, norm, mean), -1);
+    pool_close(&none);
+}
+
+/* Long keys count no more than short ones, and the mean is taken group by group. */
+static void test_mean_key_of_groups(void **state)
+{
+    float once[4][8], longer[4][8];
+    double norm[8];
+    float mean[8];
+
+    (void)state;
+    memcpy(once, key, sizeof once);
+    for (int n = 0; n < 4; n++)
+        for (int k = 0; k < 8; k++) longer[n][k] = key[n][k] * (float)(n + 1);
+    for (int groups = 1; groups <= 4; groups *= 2) {
+        struct pool a = pool_of(once[0], 4, 8, groups, 2, 2), b = pool_of(longer[0], 4, 8, groups, 2, 2);
+        double best = -2;
+        int nearest = -1;
+        for (int t = 0; t < 2; t++) { // by hand
+            double c = 0;
+            for (int g = 0; g < groups; g++) {
+                double xy = 0, xx = 0, yy = 0;
+                for (int k = g * 8 / groups; k < (g + 1) * 8 / groups; k++) {
+                    double x = 0;
+                    for (int n = 2 * t; n < 2 * t + 2; n++) x += key[n][k] / a.key_norm[n * groups + g];
+                    xy += x * question[k], xx += x * x, yy += (double)question[k] * question[k];
+                }
+                c += xy / sqrt(xx * yy) / groups;
+            }
+            if (c > best) best = c, nearest = t;
+        }
+        assert_int_equal(select_task(&a, question, norm, mean), nearest);
+        assert_int_equal(select_task(&b, question, norm, mean), nearest);
+        pool_close(&a), pool_close(&b);
+    }
+}
+
 static void test_random_is_fair_and_repeatable(void **state)
 {
     int count[6] = {0};
@@ -198,6 +271,9 @@ int main(void)
         cmocka_unit_test(test_not_finite_is_seen),
         cmocka_unit_test(test_against_a_sort),
         cmocka_unit_test(test_mix),
+        cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_nearest_mean_key),
+        cmocka_unit_test(test_mean_key_of_groups),
         cmocka_unit_test(test_random_is_fair_and_repeatable),
     };
     return cmocka_run_group_tests_name("select", tests, NULL, NULL);
