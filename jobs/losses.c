@@ -6,12 +6,13 @@
 #include <stdlib.h>
 
 #include "io/err.h"
+#include "jobs/query.h"
 #include "pool/rng.h"
 
 struct looked {
     struct packed_batch pack;
     char *picture, *question;
-    const float *query; // embedding of the question, NULL where nothing routes
+    const float *query; // what it is routed by, NULL where nothing routes
 };
 
 struct looking {
@@ -75,18 +76,25 @@ done:
     return rc;
 }
 
-/* The task's own embeddings may be gone or never have been made in this process: so few are made anew. */
+/* The task's own queries may be gone or never have been made in this process: so few are made anew. */
 static int embed(struct looking *l)
 {
-    int rc;
-    const size_t K = l->j->encoder ? (size_t)text_encoder_width(l->j->encoder) : 0;
+    int rc = CL_OK;
+    size_t K;
+    const char **picture = NULL;
 
-    if (!K) return CL_OK;
-    if (!(l->embedding = mem_new((size_t)l->n * K, sizeof *l->embedding)))
-        FAIL(CL_ENOMEM, "no memory for %d embeddings", l->n);
-    TRY(crew_embed(l->j->crew, l->embedding, l->question, (size_t)l->n));
-    for (int i = 0; i < l->n; i++) l->of[i].query = l->embedding + (size_t)i * K;
+    if (!l->j->method->ops->routes) return CL_OK;
+    K = (size_t)query_width(l->j);
+    picture = mem_new((size_t)l->n, sizeof *picture);
+    l->embedding = mem_new((size_t)l->n * K, sizeof *l->embedding);
+    if (!picture || !l->embedding) FAIL(CL_ENOMEM, "no memory for %d queries", l->n);
+    for (int i = 0; i < l->n; i++) {
+        picture[i] = query_has_picture(&l->j->cfg) ? l->of[i].picture : NULL;
+        l->of[i].query = l->embedding + (size_t)i * K;
+    }
+    TRY(query_embed(l->j, l->embedding, l->question, picture, (size_t)l->n));
 done:
+    mem_free(picture);
     return rc;
 }
 
