@@ -88,12 +88,13 @@ static json_t *numbers(const int32_t *v, int n)
     return a;
 }
 
+/* In four decimals: what another number of ranks rounds otherwise does not show. */
 static json_t *weights(const struct cell *c, int64_t i)
 {
     json_t *a = json_array();
 
     for (int64_t k = i * c->one.M; c->set && k < (i + 1) * c->one.M; k++)
-        if (c->selected[k] >= 0) json_array_append_new(a, json_real(c->weight[k]));
+        if (c->selected[k] >= 0) json_array_append_new(a, json_real(round(1e4 * c->weight[k]) / 1e4));
     return a;
 }
 
@@ -109,7 +110,7 @@ static int describe(struct cell *c, int64_t i, const struct record *r, const cha
     o = json_pack("{s:s, s:s, s:s, s:o, s:O, s:f, s:o, s:o}", "id", r->id, "question", question, "prediction", text,
                   "tokens", numbers(id, n), "answers", answers, "score", score, "selected",
                   numbers(c->selected + i * c->one.M, c->set ? c->one.M : 0), "weights", weights(c, i));
-    if (o) c->line[i] = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    if (o) c->line[i] = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(15));
     json_decref(o);
     if (!c->line[i]) FAIL(CL_ENOMEM, "no memory for a prediction");
 done:
