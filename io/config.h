@@ -93,7 +93,7 @@ struct config {
         bool after_each_task, zero_shot, next_task, share_prefix;
         int max_new_tokens, batch;
         char *routing, *decode_weights;
-        int64_t limit;
+        int64_t limit, loss_samples;
     } eval;
     struct {
         int tensor;

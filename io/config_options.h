@@ -117,7 +117,7 @@
       "samples of each finished task that replay keeps") \
     X(DOUBLE, "replay.ratio",          replay.ratio,          "0.25",  0, 100,  NULL, RESULT, \
       "kept samples that join a step per sample of its own") \
-    X(DOUBLE, "ewc.lambda",            ewc.lambda,            "1.0",   0, 1e15, NULL, RESULT, \
+    X(DOUBLE, "ewc.lambda",            ewc.lambda,            "100",   0, 1e15, NULL, RESULT, \
       "weight of ewc's penalty: lambda / 2 times the sum of Fisher x (distance from the last task's values) squared") \
     X(DOUBLE, "ewc.gamma",             ewc.gamma,             "0.9",   0, 1,    NULL, RESULT, \
       "what ewc keeps of the earlier tasks' Fisher information when a task ends; 1: their plain sum") \
@@ -155,6 +155,8 @@
       "slots that compete: all of them, only the task's own, a random choice, or those of the task whose mean key is nearest") \
     X(INT64,  "eval.limit",            eval.limit,            "0",     0, 1e15, NULL, RESULT, \
       "test records per task; 0: all") \
+    X(INT64,  "eval.loss_samples",     eval.loss_samples,     "32",    0, 1e6,  NULL, PLACE, \
+      "training records of each task seen whose loss is measured after each task; 0: none") \
     X(INT,    "parallel.tensor",       parallel.tensor,       "1",     1, 1024, NULL, PLACE, \
       "ranks that share one copy of the base; data-parallel size = ranks / tensor") \
     X(WORD,   "parallel.coordinator",  parallel.coordinator,  "shared", 0, 0,   "shared, dedicated", PLACE, \

@@ -6,6 +6,7 @@
 #define CLLAVA_JOBS_COMMANDS_H
 
 #include "jobs/cli.h"
+#include "jobs/learned.h"
 
 extern const struct command commands[]; // ends with name NULL
 
@@ -17,6 +18,8 @@ int command_encode(const struct command_args *a);
 int command_metric(const struct command_args *a);
 int command_judge(const struct command_args *a);
 int command_inspect(const struct command_args *a);
+/* What `inspect --json` prints; malloc'ed. l: opened, with norms. */
+int inspect_json(const struct learned *l, char **text);
 int command_export(const struct command_args *a);
 int command_config(const struct command_args *a);
 int command_convert(const struct command_args *a);

@@ -32,6 +32,7 @@ struct cell {
     const struct adapters *set;          // NULL: the base alone
     struct routing one;                  // routing of one sample
     int32_t *selected;                   // (n, M)
+    double *weight;                      // (n, M) of the selected, intrinsic
     char **line;                         // (n) predictions, JSON
     double *scores;                      // (n) of 1
     struct mark *mark;                   // (n)
@@ -71,6 +72,8 @@ static int ask(void *context, int64_t i, struct prompt_item *item)
     TRY(c->j->method->ops->route(c->j->method, c->mode, c->d->task, &query, &number, 1, &c->one));
     memcpy(item->coef, c->one.coef, (size_t)c->set->slots * sizeof *item->coef);
     memcpy(c->selected + i * c->one.M, c->one.selected, (size_t)c->one.M * sizeof *c->selected);
+    for (int m = 0; m < c->one.M; m++)
+        if (c->one.selected[m] >= 0) c->weight[i * c->one.M + m] = c->one.intrinsic[c->one.selected[m]];
     if (query) c->mark[i].routed = routed_task(c) == c->d->task; // means nothing where slots have no owner
 done:
     return rc;
@@ -85,6 +88,16 @@ static json_t *numbers(const int32_t *v, int n)
     return a;
 }
 
+/* In four decimals: what another number of ranks rounds otherwise does not show. */
+static json_t *weights(const struct cell *c, int64_t i)
+{
+    json_t *a = json_array();
+
+    for (int64_t k = i * c->one.M; c->set && k < (i + 1) * c->one.M; k++)
+        if (c->selected[k] >= 0) json_array_append_new(a, json_real(round(1e4 * c->weight[k]) / 1e4));
+    return a;
+}
+
 static int describe(struct cell *c, int64_t i, const struct record *r, const char *text, const int32_t *id, int n,
                     double score)
 {
@@ -94,10 +107,10 @@ static int describe(struct cell *c, int64_t i, const struct record *r, const cha
 
     TRY(dataset_first_question(r, &question));
     for (int k = 0; k < r->n_answers; k++) json_array_append_new(answers, json_string(r->answers[k]));
-    o = json_pack("{s:s, s:s, s:s, s:o, s:O, s:f, s:o}", "id", r->id, "question", question, "prediction", text,
+    o = json_pack("{s:s, s:s, s:s, s:o, s:O, s:f, s:o, s:o}", "id", r->id, "question", question, "prediction", text,
                   "tokens", numbers(id, n), "answers", answers, "score", score, "selected",
-                  numbers(c->selected + i * c->one.M, c->set ? c->one.M : 0));
-    if (o) c->line[i] = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17));
+                  numbers(c->selected + i * c->one.M, c->set ? c->one.M : 0), "weights", weights(c, i));
+    if (o) c->line[i] = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(15));
     json_decref(o);
     if (!c->line[i]) FAIL(CL_ENOMEM, "no memory for a prediction");
 done:
@@ -168,7 +181,7 @@ static void sum_up(struct cell_result *out, const struct cell *c)
 {
     double score = 0, format_free = 0, n = (double)c->d->n;
     int64_t routed = 0;
-    bool owned = c->set && c->j->method->ops->slot_task(c->j->method, 0) >= 0;
+    bool owned = c->set && c->j->method->ops->owns;
 
     for (int64_t i = 0; i < c->d->n; i++)
         score += c->scores[i], format_free += c->mark[i].format_free, routed += c->mark[i].routed;
@@ -214,10 +227,12 @@ int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, e
     }
     TRY(job_routing_new(j, &c.one, 1));
     c.selected = mem_new(n * (size_t)c.one.M, sizeof *c.selected);
+    c.weight = mem_new(n * (size_t)c.one.M, sizeof *c.weight);
     c.line = mem_new(n, sizeof *c.line);
     c.scores = mem_new(n, sizeof *c.scores);
     c.mark = mem_new(n, sizeof *c.mark);
-    if (!c.selected || !c.line || !c.scores || !c.mark) FAIL(CL_ENOMEM, "no memory for %zu predictions", n);
+    if (!c.selected || !c.weight || !c.line || !c.scores || !c.mark)
+        FAIL(CL_ENOMEM, "no memory for %zu predictions", n);
     if (c.set) TRY(task_data_embed(d, j));
     TRY(crew_generate(j->crew, d->n, d->length, c.set, &lim, &ends));
     if (predictions) TRY(write_lines(c.line, d->n, predictions));
@@ -231,7 +246,7 @@ done:
     mem_free(c.line);
     mem_free(c.scores);
     mem_free(c.mark);
-    mem_free(c.selected);
+    mem_free(c.selected), mem_free(c.weight);
     routing_free(&c.one);
     return rc == CL_ESTOP ? rc : err_prefix(rc, "evaluation on %s", d->conf->name);
 }

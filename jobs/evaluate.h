@@ -19,7 +19,7 @@ enum route_mode evaluate_mode(const char *word);
 
 /* Asks every question of d (a test side) and scores the answers. mode: any but ROUTE_TRAIN; adapters
  * false: the base alone (zero-shot). predictions: file to write ({id, question, prediction, tokens, answers, score,
- * selected}, in record order; whole or not at all), NULL: none. Collective. */
+ * selected, weights}, in record order; whole or not at all), NULL: none. Collective. */
 int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, enum route_mode mode, bool adapters,
                   const char *predictions);
 #endif

@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "io/err.h"
+#include "io/path.h"
 #include "jobs/commands.h"
-#include "jobs/learned.h"
+#include "jobs/diagnostics.h"
 
 static const char *const states[] = {"?", "not begun", "stage 1", "stage 2", "finished"};
 
@@ -138,11 +139,29 @@ static json_t *resume_json(const struct learned *l)
     return o;
 }
 
-static int print_json(const struct learned *l)
+/* Folder of the checkpoint, where a run's predictions lie beside it. */
+static int folder_json(json_t **out, const struct learned *l)
 {
-    json_t *o = json_object(), *config = l->config ? json_loads(l->config, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    char *line;
+    int rc;
+    char folder[PATH_ROOM], *slash;
 
+    TRY(path_print(folder, "%s", ckpt_path(l->c)));
+    if ((slash = strrchr(folder, '/')))
+        *slash = 0;
+    else
+        strcpy(folder, ".");
+    TRY(diagnostics_json(out, l, folder));
+done:
+    return rc;
+}
+
+int inspect_json(const struct learned *l, char **out)
+{
+    int rc;
+    json_t *o = NULL, *diagnostics = NULL, *config;
+
+    TRY(folder_json(&diagnostics, l));
+    o = json_object(), config = l->config ? json_loads(l->config, JSON_REJECT_DUPLICATES, NULL) : NULL;
     json_object_set_new(o, "file", text(ckpt_path(l->c)));
     json_object_set_new(o, "version", json_integer(1));
     json_object_set_new(o, "cllava_version", text(l->cllava));
@@ -156,12 +175,24 @@ static int print_json(const struct learned *l)
     json_object_set_new(o, "metrics", l->accuracy.a ? metrics_json(l) : json_null());
     json_object_set_new(o, "resume", l->resumes ? resume_json(l) : json_null());
     json_object_set_new(o, "config", config ? config : json_null());
-    line = json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
-    json_decref(o);
-    if (!line) return err_set(CL_ENOMEM, "no memory for the JSON of a checkpoint");
+    json_object_set(o, "diagnostics", diagnostics);
+    if (!(*out = json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(17))))
+        FAIL(CL_ENOMEM, "no memory for the JSON of a checkpoint");
+done:
+    json_decref(diagnostics), json_decref(o);
+    return rc;
+}
+
+static int print_json(const struct learned *l)
+{
+    int rc;
+    char *line = NULL;
+
+    TRY(inspect_json(l, &line));
     puts(line);
+done:
     free(line);
-    return CL_OK;
+    return rc;
 }
 
 /* ---- tables */

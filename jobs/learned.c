@@ -312,6 +312,10 @@ static int read_accuracy(struct learned *l)
     for (int t = 0; t < l->T; t++) names[t] = l->task[t].name;
     TRY(accuracy_new(&l->accuracy, l->T, names));
     TRY(ckpt_read(l->c, "/metrics/accuracy", CKPT_F64, 2, (int64_t[]){l->T + 1, l->T}, l->accuracy.a));
+    if (!ckpt_has(l->c, "/metrics/loss")) goto done;
+    if (!(l->loss = mem_new((size_t)l->T * (size_t)l->T, sizeof *l->loss)))
+        FAIL(CL_ENOMEM, "no memory for the losses of %d tasks", l->T);
+    TRY(ckpt_read(l->c, "/metrics/loss", CKPT_F64, 2, (int64_t[]){l->T, l->T}, l->loss));
 done:
     mem_free(names);
     return rc;
@@ -364,7 +368,7 @@ void learned_close(struct learned *l)
     for (int n = 0; l->slot && n < l->N; n++) mem_free(l->slot[n].norm);
     mem_free(l->task);
     mem_free(l->slot);
-    mem_free(l->w);
+    mem_free(l->w), mem_free(l->loss);
     accuracy_free(&l->accuracy);
     free(l->cllava), free(l->created), free(l->base_hash), free(l->encoder_hash), free(l->config), free(l->method);
     ckpt_close(l->c);

@@ -42,6 +42,7 @@ struct learned {
     struct learned_slot *slot; // (N)
     double *w;                 // (T, T), NULL without context
     struct accuracy accuracy;  // a NULL where not measured
+    double *loss;              // (T, T) after a task on records of another, NaN where not measured; NULL: none
     bool resumes;              // a file from inside a task
     int64_t at_task, at_stage, at_step;
 };

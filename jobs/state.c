@@ -17,18 +17,20 @@ int state_new(struct run_state *s, const struct config *cfg)
     s->name = mem_new((size_t)T, sizeof *s->name);
     s->done = mem_new((size_t)T, sizeof *s->done);
     s->accuracy = mem_new((size_t)(T + 1) * (size_t)T, sizeof *s->accuracy);
+    s->loss = mem_new((size_t)T * (size_t)T, sizeof *s->loss);
     s->history = mem_new((size_t)T, sizeof *s->history);
-    if (!s->name || !s->done || !s->accuracy || !s->history)
+    if (!s->name || !s->done || !s->accuracy || !s->loss || !s->history)
         return err_set(CL_ENOMEM, "no memory for the state of a run");
     for (int t = 0; t < T; t++) s->name[t] = cfg->stream.task[t].name;
     for (int i = 0; i < (T + 1) * T; i++) s->accuracy[i] = NAN;
+    for (int i = 0; i < T * T; i++) s->loss[i] = NAN;
     return CL_OK;
 }
 
 void state_free(struct run_state *s)
 {
     for (int t = 0; s->history && t < s->tasks; t++) mem_free(s->history[t].loss);
-    mem_free(s->name), mem_free(s->done), mem_free(s->accuracy), mem_free(s->history);
+    mem_free(s->name), mem_free(s->done), mem_free(s->accuracy), mem_free(s->loss), mem_free(s->history);
     memset(s, 0, sizeof *s);
 }
 
@@ -98,6 +100,7 @@ static int save_progress(const struct run_state *s, struct job *j, struct ckpt *
     TRY(ckpt_attr_i64(c, "/stream", "log_offset", s->log_offset));
     TRY(ckpt_write(c, "/metrics/accuracy", CKPT_F64, 2, shape, s->accuracy, false));
     TRY(ckpt_write_strings(c, "/metrics/names", metric, T));
+    TRY(ckpt_write(c, "/metrics/loss", CKPT_F64, 2, (const int64_t[]){T, T}, s->loss, false));
     for (int t = 0; t < T; t++)
         if (s->done[t] != TASK_WAITING) TRY(save_history(s, c, t));
 done:
@@ -176,6 +179,7 @@ static int load_stream(struct run_state *s, struct ckpt *c)
                  name[t], s->name[t]);
     TRY(ckpt_read(c, "/stream/done", CKPT_I32, 1, &T, s->done));
     TRY(ckpt_read(c, "/metrics/accuracy", CKPT_F64, 2, shape, s->accuracy));
+    if (ckpt_has(c, "/metrics/loss")) TRY(ckpt_read(c, "/metrics/loss", CKPT_F64, 2, (const int64_t[]){T, T}, s->loss));
     TRY(ckpt_get_i64(c, "/stream", "steps", &s->steps));
     TRY(ckpt_get_i64(c, "/stream", "log_offset", &s->log_offset));
     if (s->steps < 0 || s->log_offset < 0)

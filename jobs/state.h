@@ -20,9 +20,10 @@ enum { TASK_WAITING, TASK_STAGE1, TASK_STAGE2, TASK_FINISHED }; // /stream/done
 
 struct run_state {
     int tasks;
-    char **name;                  // (tasks), borrowed from the configuration
-    int32_t *done;                // (tasks)
-    double *accuracy;             // (tasks + 1, tasks), NaN: not measured; row 0 zero-shot
+    char **name;      // (tasks), borrowed from the configuration
+    int32_t *done;    // (tasks)
+    double *accuracy; // (tasks + 1, tasks), NaN: not measured; row 0 zero-shot
+    double *loss;     // (tasks, tasks) after a task on records of another, per answer token; NaN: not measured
     struct task_history *history; // (tasks)
     /* the next thing to do */
     int task, stage; // stage 1 or 2

@@ -7,7 +7,9 @@
 #include "io/memory.h"
 #include "io/whole.h"
 #include "io/signal.h"
+#include "jobs/diagnostics.h"
 #include "jobs/evaluate.h"
+#include "jobs/losses.h"
 #include "jobs/report.h"
 #include "jobs/run_dir.h"
 #include "jobs/save.h"
@@ -272,6 +274,23 @@ done:
     return rc;
 }
 
+/* Losses on records of every task seen, where they are not there yet. */
+static int measure_losses(struct run *r, int after)
+{
+    int rc = CL_OK;
+    struct run_state *s = &r->state;
+    const struct config *f = &r->job.cfg;
+
+    for (int i = 0; r->job.method->ops->trains && f->eval.loss_samples && i <= after; i++) {
+        double *loss = &s->loss[after * s->tasks + i];
+        if (!isnan(*loss)) continue;
+        crew_at(r->job.crew, "losses of %s after %s", task_name(r, i), task_name(r, after));
+        TRY(losses_measure(loss, &r->job, &r->train[i], evaluate_mode(f->eval.routing)));
+    }
+done:
+    return say_last(r, rc);
+}
+
 /* The row of the matrix after a task: every task seen, and the next one for forward transfer. Cells that are there stay. */
 static int evaluate_row(struct run *r, int after)
 {
@@ -290,6 +309,7 @@ static int evaluate_row(struct run *r, int after)
     }
     if (after < 0 || !measured) goto done;
     r->recalled = NO_ROW;
+    TRY(measure_losses(r, after));
     log_begin(r->job.log, "task");
     log_int(r->job.log, "task", after);
     log_str(r->job.log, "name", task_name(r, after));
@@ -454,6 +474,7 @@ static int after_task(struct run *r, int task)
 
     TRY(evaluate_row(r, task));
     if (s->task < s->tasks && s->done[s->task] != TASK_WAITING) goto done; // the next task is under way
+    TRY(diagnostics_write(&r->job.cfg, task));
     TRY(run_dir_prune(r->job.cfg.output, 0));
     if (task == r->opt.stop_after_task && r->worked && s->task < s->tasks)
         FAIL(CL_ESTOP, "stopped after task %d %s by --stop-after-task; hint: the same command goes on from here", task,

@@ -563,6 +563,7 @@ const struct method_ops continual_llava_ops = {
     .help = "a growing pool of low-rank increments, selected per question, with context from earlier tasks",
     .routes = true,
     .trains = true,
+    .owns = true,
     .size = continual_size,
     .open = continual_open,
     .close = continual_close,

@@ -79,6 +79,7 @@ struct method_ops {
     bool routes;    // needs question embeddings (and stage 1)
     bool trains;    // false: zero_shot
     bool joint;     // all tasks are one training set
+    bool owns;      // a slot belongs to one task (slot_task)
     bool penalises; // adds a term of its own to the loss (step_report.penalty)
     void (*size)(const struct config *cfg, int tasks, struct method_size *out);
     int (*open)(struct method **m, const struct config *cfg, const struct method_shape *shape);

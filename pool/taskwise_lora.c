@@ -79,6 +79,7 @@ const struct method_ops taskwise_lora_ops = {
     .name = "taskwise_lora",
     .help = "a LoRA for each task, chosen by the task's true number (free routing is the oracle): an upper mark",
     .trains = true,
+    .owns = true,
     .size = taskwise_size,
     .open = taskwise_open,
     .close = taskwise_close,

@@ -11,6 +11,9 @@ eval: {max_new_tokens: 4, zero_shot: false}" >$method.yaml
     train 0 $method.yaml
     grep -q "^| method  *| $method" err || fail "$method: not in the table of settings"
     "$CLLAVA" inspect $method/checkpoint-task1-shape.h5 >out 2>err || fail "inspect $method"
+    "$CLLAVA" inspect --json "$PWD/$method/checkpoint-task1-shape.h5" >out 2>err || fail "inspect --json $method"
+    cmp <(sed -z '$s/\n$//' out) $method/diagnostics.json || fail "$method: diagnostics.json is not what inspect says"
+    grep -q '"usage_entropy": ' out || fail "$method: no diagnostics"
     for routing in oracle random; do
         "$CLLAVA" eval $method/checkpoint-task1-shape.h5 --routing $routing --output answers --quiet >out 2>err || fail "eval $method"
     done
@@ -40,6 +43,11 @@ error '[1-9]' 'no task has one mixture; hint: --slot' "$CLLAVA" export moe_lora/
 error 2 "chooses its slot by the task's number" "$CLLAVA" score taskwise_lora/checkpoint-task1-shape.h5 "$golden/a/data/task0.json"
 "$CLLAVA" score moe_lora/checkpoint-task1-shape.h5 "$golden/a/data/task0.json" >out 2>err || fail 'score moe_lora'
 [[ $(head -1 out) == *'"selected":['*,*,*'],"intrinsic":'* ]] || fail 'moe_lora: not three experts'
+
+# The loss that diagnostics tell of a task's records is what score says of them (the set has fewer than eval.loss_samples).
+measured=$(awk -F'[:,]' '/"loss_now"/ { print $2; exit }' moe_lora/diagnostics.json)
+awk -v measured="$measured" '{ n = $0; t = $0; sub(/.*"nll":/, "", n); sub(/.*"tokens":/, "", t); nll += n + 0; tokens += t + 0 }
+    END { d = measured - nll / tokens; exit !(tokens > 0 && d < 1e-5 && d > -1e-5) }' out || fail "moe_lora: a loss of $measured"
 
 # A checkpoint of one method is no checkpoint of another.
 error '[1-9]' 'of method "ewc" \(expected "lwf"\)' "$CLLAVA" eval ewc/checkpoint-task1-shape.h5 --set method=lwf --output answers
