@@ -589,10 +589,8 @@ static void records_are_conversations(void **state)
     (void)state;
     check_stream("domain", (const char *[]){"exact", "exact", "exact", "exact"}, 4);
     check_stream("capability", (const char *[]){"token_f1", "exact", "rouge_l"}, 3);
-    check_stream(
-        "dataset",
-        (const char *[]){"scienceqa_llava", "exact", "imagenet", "gqa", "exact", "refcoco_acc50", "exact", "ocrvqa"},
-        8);
+    check_stream("dataset",
+                 (const char *[]){"scienceqa_llava", "exact", "imagenet", "gqa", "exact", "iou", "exact", "ocrvqa"}, 8);
 }
 
 static void bad_options_are_refused(void **state)
