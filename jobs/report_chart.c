@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { WIDTH = 460, HEIGHT = 260, LEFT = 52, TOP = 30, BOTTOM = 40, LEGEND = 18, COLOURS = 8, GRID = 4 };
 
@@ -37,7 +38,12 @@ static void axes(struct text *t, const struct chart *c)
         snprintf(number, sizeof number, "%.3g", v);
         label(t, LEFT - 6, y + 4, "end", number);
     }
-    for (int i = 0; i < c->nticks; i++) label(t, at_x(c, i), HEIGHT - BOTTOM + 18, "middle", c->ticks[i]);
+    for (int i = 0; i < c->nticks; i++) // the outer ones stay inside; neighbours of a long row stand at two heights
+        label(t, at_x(c, i), HEIGHT - BOTTOM + (c->nticks > 5 && i % 2 ? 30 : 17),
+              i == 0               ? "start"
+              : i == c->nticks - 1 ? "end"
+                                   : "middle",
+              c->ticks[i]);
     if (c->nticks) return;
     snprintf(number, sizeof number, "%.6g", c->x0);
     label(t, at_x(c, c->x0), HEIGHT - BOTTOM + 18, "start", number);
@@ -61,9 +67,19 @@ static void draw_line(struct text *t, const struct chart *c, const struct chart_
                      colour);
 }
 
+/* Names of the legend that fit into a row. */
+static int per_row(const struct chart_line *line, int n)
+{
+    size_t longest = 0;
+
+    for (int i = 0; i < n; i++)
+        if (strlen(line[i].name) > longest) longest = strlen(line[i].name);
+    return longest <= 16 ? 3 : 1;
+}
+
 void report_chart(struct text *t, const struct chart *c, const struct chart_line *line, int n)
 {
-    int height = HEIGHT + LEGEND * ((n + 2) / 3);
+    int row = per_row(line, n), height = HEIGHT + LEGEND * ((n + row - 1) / row);
 
     text_add(t,
              "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" "
@@ -74,7 +90,7 @@ void report_chart(struct text *t, const struct chart *c, const struct chart_line
     text_add(t, "</g>\n");
     axes(t, c);
     for (int i = 0; i < n; i++) {
-        double x = LEFT + i % 3 * ((WIDTH - LEFT) / 3), y = HEIGHT + LEGEND * (i / 3);
+        double x = LEFT + i % row * ((WIDTH - LEFT) / row), y = HEIGHT + LEGEND * (i / row);
         draw_line(t, c, &line[i], colours[i % COLOURS]);
         text_add(t, "<rect x=\"%.0f\" y=\"%.0f\" width=\"14\" height=\"4\" fill=\"%s\"/>\n", x, y - 2,
                  colours[i % COLOURS]);
