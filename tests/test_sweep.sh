@@ -15,7 +15,7 @@ sweep() {
 # Waits until the long run of a sweep takes steps; what never comes is a failure.
 await_steps() {
     for ((i = 0; i < 6000; i++)); do
-        grep -q '"stage2"' "$1"/runs/*epochs=150*/log.jsonl 2>/dev/null && return
+        grep -q '"stage2"' "$1"/runs/*epochs=80*/log.jsonl 2>/dev/null && return
         sleep 0.02
     done
     fail "$1: the long run takes no steps"
@@ -74,22 +74,22 @@ sweep 0 status all.yaml
 grep -qx "4 runs in $work/all: 3 done, 1 unfinished" out || fail 'status with a run that is not done'
 
 # A run long enough to be disturbed, and short ones.
-long='list: [{stage2.epochs: 150, checkpoint.every_steps: 0}, {stage2.epochs: 1}, {stage2.epochs: 2}]'
+long='list: [{stage2.epochs: 80, checkpoint.every_steps: 0}, {stage2.epochs: 1}, {stage2.epochs: 2}]'
 spec stop.yaml stop "$long"
 "$CLLAVA" sweep stop.yaml --local >out 2>err </dev/null &
 await_steps stop
 sweep 0 status stop.yaml
-grep -q '^running  *epochs=150' out || fail 'a running run is not seen'
+grep -q '^running  *epochs=80' out || fail 'a running run is not seen'
 error 1 'is in use by another process' "$CLLAVA" sweep stop.yaml --local
 kill -TERM %1
 status=0
 wait %1 || status=$?
 [[ $status == 75 ]] || fail "a stopped sweep ends with $status"
 sweep 0 status stop.yaml
-grep -q '^unfinished  *epochs=150' out || fail 'a stopped run is not unfinished'
-grep -q 'stopped at step' stop/logs/*epochs=150*.log || fail 'the run itself was not told to stop'
+grep -q '^unfinished  *epochs=80' out || fail 'a stopped run is not unfinished'
+grep -q 'stopped at step' stop/logs/*epochs=80*.log || fail 'the run itself was not told to stop'
 sweep 0 stop.yaml --local
-long_run=$(run_of stop epochs=150)
+long_run=$(run_of stop epochs=80)
 alone stop "$long_run" alone
 same alone "stop/runs/$long_run"
 
@@ -97,15 +97,15 @@ same alone "stop/runs/$long_run"
 spec kill.yaml kill "$long"
 "$CLLAVA" sweep kill.yaml --local >out 2>err </dev/null &
 await_steps kill
-kill -9 "$(sed -E 's/^pid ([0-9]+).*/\1/' kill/runs/*epochs=150*/.lock)"
+kill -9 "$(sed -E 's/^pid ([0-9]+).*/\1/' kill/runs/*epochs=80*/.lock)"
 status=0
 wait %1 || status=$?
 [[ $status == 1 ]] || fail "a sweep with a killed run ends with $status"
-grep -qE '^cllava: error: 1 of 3 runs failed: epochs=150[^ ]* \(ended by signal 9, Killed\)' err || fail 'the killed run is not named'
+grep -qE '^cllava: error: 1 of 3 runs failed: epochs=80[^ ]* \(ended by signal 9, Killed\)' err || fail 'the killed run is not named'
 sweep 0 status kill.yaml
 grep -qx "3 runs in $work/kill: 2 done, 1 failed" out || fail 'status with a failed run'
 sweep 0 kill.yaml --local
-same alone "kill/runs/$(run_of kill epochs=150)"
+same alone "kill/runs/$(run_of kill epochs=80)"
 [[ -z $(ls kill/logs/*.failed 2>/dev/null) ]] || fail 'a failure is remembered for ever'
 
 # The sweep itself killed: its run ends at a checkpoint, and the same command goes on.
@@ -113,13 +113,13 @@ spec orphan.yaml orphan "$long"
 "$CLLAVA" sweep orphan.yaml --local >out 2>err </dev/null &
 sweep_id=$!
 await_steps orphan
-child=$(sed -E 's/^pid ([0-9]+).*/\1/' orphan/runs/*epochs=150*/.lock)
+child=$(sed -E 's/^pid ([0-9]+).*/\1/' orphan/runs/*epochs=80*/.lock)
 kill -9 $sweep_id
 wait $sweep_id 2>/dev/null || true
 for ((i = 0; i < 3000; i++)); do kill -0 "$child" 2>/dev/null || break; sleep 0.02; done
-grep -q 'stopped at step .* on SIGUSR1' orphan/logs/*epochs=150*.log || fail 'the run outlived its sweep'
+grep -q 'stopped at step .* on SIGUSR1' orphan/logs/*epochs=80*.log || fail 'the run outlived its sweep'
 sweep 0 orphan.yaml --local
-same alone "orphan/runs/$(run_of orphan epochs=150)"
+same alone "orphan/runs/$(run_of orphan epochs=80)"
 
 # One run cannot: a broken record ends it where on_error says stop.
 { head -c -2 "$golden/a/data/task1.json" | sed '$s/]$//'; echo ', {"id": "broken"}]'; } >broken.json
