@@ -107,7 +107,7 @@ void generate_vizwiz_item(struct generate_item *item, int k, bool test, struct g
     generate_ask(item, GENERATE_VIZWIZ, k, which[at], NULL, test, rng);
 }
 
-/* Icons; the quarter of the picture that holds one, as x1, y1, x2, y2 in eighths of its side. */
+/* Icons; the quarter of the picture that holds one: its name, and x1, y1, x2, y2 in eighths of the side. */
 void generate_grounding_item(struct generate_item *item, int k, bool test, struct generate_rng *rng)
 {
     static const char *const boxes[GENERATE_CELLS] = {"0 , 0 , 4 , 4", "4 , 0 , 8 , 4", "0 , 4 , 4 , 8",
@@ -119,32 +119,32 @@ void generate_grounding_item(struct generate_item *item, int k, bool test, struc
     generate_icons(&item->canvas, &ic, rng);
     item->deviation = 4;
     icon_about(about, &ic, at, k == 0, true);
-    snprintf(item->answer, sizeof item->answer, "%s", boxes[at]);
+    snprintf(item->answer, sizeof item->answer, "%s : %s", generate_places[at], boxes[at]);
     generate_ask(item, GENERATE_GROUNDING, k, about, NULL, test, rng);
 }
 
-/* Forms, charts, icons; a number or a shape. */
+/* Forms, charts, scans; a number. */
 void generate_vqa_item(struct generate_item *item, int k, bool test, struct generate_rng *rng)
 {
     struct generate_form f;
     struct generate_chart c;
-    struct generate_icons ic;
-    int at = generate_rng_range(rng, 0, GENERATE_CELLS - 1);
-    const char *about = "";
+    struct generate_scan s;
+    int side = generate_rng_range(rng, 0, 1), n;
 
-    item->deviation = 4;
+    item->deviation = k == 2 ? 6 : 4;
     if (k == 0) {
         generate_form(&item->canvas, &f, rng);
-        snprintf(item->answer, sizeof item->answer, "%d", f.n);
+        n = f.n;
     } else if (k == 1) {
         generate_chart(&item->canvas, &c, rng);
-        snprintf(item->answer, sizeof item->answer, "%d", c.n);
+        n = c.n;
     } else {
-        generate_icons(&item->canvas, &ic, rng);
-        about = generate_colour_names[ic.colour[at]];
-        snprintf(item->answer, sizeof item->answer, "%s", generate_shape_names[ic.shape[at]]);
+        for (int i = 0; i < 2; i++) s.lesions[i] = generate_rng_range(rng, 0, 3);
+        generate_scan(&item->canvas, &s, rng);
+        n = s.lesions[side];
     }
-    generate_ask(item, GENERATE_VQA, k, about, NULL, test, rng);
+    snprintf(item->answer, sizeof item->answer, "%d", n);
+    generate_ask(item, GENERATE_VQA, k, generate_sides[side], NULL, test, rng);
 }
 
 /* Forms taken for covers: the first line is the title, the last the author. */

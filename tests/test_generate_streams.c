@@ -272,7 +272,9 @@ static void icons_are_where_they_are_said_to_be(void **state)
     for (int n = 0; n < ITEMS; n++) {
         struct generate_item gqa = draw(GENERATE_GQA, n % 2, n), box = draw(GENERATE_GROUNDING, n % 2, n);
 
-        answers(&box, "%s", boxes[place_of(&box.canvas, box.question)]);
+        int quarter = place_of(&box.canvas, box.question);
+
+        answers(&box, "%s : %s", places[quarter], boxes[quarter]);
         if (is_type(&gqa, "object")) {
             int at = spoken(gqa.question, places, 4);
             assert_true(at >= 0);
@@ -315,7 +317,9 @@ static void counts_and_colours_fit(void **state)
         } else if (is_type(&vqa, "bars")) {
             answers(&vqa, "%d", read_bars(&vqa.canvas, height));
         } else {
-            answers(&vqa, "%s", strchr(icon_at(&vqa.canvas, place_of(&vqa.canvas, vqa.question)), ' ') + 1);
+            int spots[2];
+            read_spots(&vqa.canvas, spots);
+            answers(&vqa, "%d", spots[spoken(vqa.question, sides, 2)]);
         }
     }
     assert_in_range(refused, ITEMS / 5, ITEMS / 2);
