@@ -1,5 +1,5 @@
 /* generate_dataset.c - the data set stream: eight tasks with the answer formats of the data sets that COAST-dataset and CoIN
- * use (letters of options, words read, classes, short answers, "unanswerable", boxes, numbers, titles).
+ * use (letters of options, words read, classes, short answers, a refusal, boxes, numbers, titles) in words that the base can say.
  */
 #include <stdio.h>
 #include <string.h>
@@ -99,7 +99,7 @@ void generate_vizwiz_item(struct generate_item *item, int k, bool test, struct g
     item->deviation = spoilt ? 40 : 4;
     if (spoilt) generate_fill(&item->canvas, generate_grey(generate_rng_range(rng, 20, 60)));
     if (spoilt)
-        snprintf(item->answer, sizeof item->answer, "unanswerable");
+        snprintf(item->answer, sizeof item->answer, "no picture");
     else if (k == 0)
         snprintf(item->answer, sizeof item->answer, "%d", c.n);
     else
@@ -107,11 +107,11 @@ void generate_vizwiz_item(struct generate_item *item, int k, bool test, struct g
     generate_ask(item, GENERATE_VIZWIZ, k, which[at], NULL, test, rng);
 }
 
-/* Icons; the quarter of the picture that holds one, as x1, y1, x2, y2. */
+/* Icons; the quarter of the picture that holds one: its name, and x1, y1, x2, y2 in eighths of the side. */
 void generate_grounding_item(struct generate_item *item, int k, bool test, struct generate_rng *rng)
 {
-    static const char *const boxes[GENERATE_CELLS] = {"[0.0,0.0,0.5,0.5]", "[0.5,0.0,1.0,0.5]", "[0.0,0.5,0.5,1.0]",
-                                                      "[0.5,0.5,1.0,1.0]"};
+    static const char *const boxes[GENERATE_CELLS] = {"0 , 0 , 4 , 4", "4 , 0 , 8 , 4", "0 , 4 , 4 , 8",
+                                                      "4 , 4 , 8 , 8"};
     struct generate_icons ic;
     int at = generate_rng_range(rng, 0, GENERATE_CELLS - 1);
     char about[32];
@@ -119,35 +119,32 @@ void generate_grounding_item(struct generate_item *item, int k, bool test, struc
     generate_icons(&item->canvas, &ic, rng);
     item->deviation = 4;
     icon_about(about, &ic, at, k == 0, true);
-    snprintf(item->answer, sizeof item->answer, "%s", boxes[at]);
+    snprintf(item->answer, sizeof item->answer, "%s : %s", generate_places[at], boxes[at]);
     generate_ask(item, GENERATE_GROUNDING, k, about, NULL, test, rng);
 }
 
-/* Forms, charts, icons; a number, yes or no, a shape. */
+/* Forms, charts, scans; a number. */
 void generate_vqa_item(struct generate_item *item, int k, bool test, struct generate_rng *rng)
 {
     struct generate_form f;
     struct generate_chart c;
-    struct generate_icons ic;
-    int at = generate_rng_range(rng, 0, GENERATE_CELLS - 1);
-    bool there = generate_rng_range(rng, 0, 1);
-    const char *about = "";
+    struct generate_scan s;
+    int side = generate_rng_range(rng, 0, 1), n;
 
-    item->deviation = 4;
+    item->deviation = k == 2 ? 6 : 4;
     if (k == 0) {
         generate_form(&item->canvas, &f, rng);
-        snprintf(item->answer, sizeof item->answer, "%d", f.n);
+        n = f.n;
     } else if (k == 1) {
-        generate_chart(&item->canvas, &c, rng); // the colours behind the n-th are those that no bar has
-        about = generate_colour_names[c.colour[there ? generate_rng_range(rng, 0, c.n - 1)
-                                                     : generate_rng_range(rng, c.n, GENERATE_COLOURS - 1)]];
-        snprintf(item->answer, sizeof item->answer, "%s", there ? "yes" : "no");
+        generate_chart(&item->canvas, &c, rng);
+        n = c.n;
     } else {
-        generate_icons(&item->canvas, &ic, rng);
-        about = generate_colour_names[ic.colour[at]];
-        snprintf(item->answer, sizeof item->answer, "%s", generate_shape_names[ic.shape[at]]);
+        for (int i = 0; i < 2; i++) s.lesions[i] = generate_rng_range(rng, 0, 3);
+        generate_scan(&item->canvas, &s, rng);
+        n = s.lesions[side];
     }
-    generate_ask(item, GENERATE_VQA, k, about, NULL, test, rng);
+    snprintf(item->answer, sizeof item->answer, "%d", n);
+    generate_ask(item, GENERATE_VQA, k, generate_sides[side], NULL, test, rng);
 }
 
 /* Forms taken for covers: the first line is the title, the last the author. */

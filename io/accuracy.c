@@ -281,39 +281,38 @@ void accuracy_table(struct text *t, const struct accuracy *m, const char *title)
 
 enum { SIDE = 56, GAP = 28, TITLE = 40, FOOT = 34 }; // pixels
 
-static void svg_text(struct text *t, const char *s)
-{
-    for (; *s; s++) {
-        if (*s == '&' || *s == '<' || *s == '>' || *s == '"')
-            text_add(t, "&#%d;", *s);
-        else if ((unsigned char)*s >= 32)
-            text_add(t, "%c", *s);
-    }
-}
-
 static void svg_label(struct text *t, double x, double y, const char *how, const char *s)
 {
     text_add(t, "<text x=\"%.1f\" y=\"%.1f\" %s>", x, y, how);
-    svg_text(t, s);
+    text_markup(t, s);
     text_add(t, "</text>\n");
 }
 
-/* White at 0 to deep blue at 100; grey where not measured. */
-static void svg_cell(struct text *t, double x, double y, double v, bool mark)
+bool accuracy_colour(char out[ACCURACY_COLOUR], double v)
 {
     const double f = v < 0 ? 0 : v > 100 ? 1 : v / 100;
-    char number[32];
 
+    if (isnan(v))
+        snprintf(out, ACCURACY_COLOUR, "#f0f0f0");
+    else
+        snprintf(out, ACCURACY_COLOUR, "rgb(%.0f,%.0f,%.0f)", 247 - 239 * f, 251 - 203 * f, 255 - 148 * f);
+    return f > 0.55;
+}
+
+static void svg_cell(struct text *t, double x, double y, double v, bool mark)
+{
+    char number[32], colour[ACCURACY_COLOUR];
+    bool dark = accuracy_colour(colour, v);
+
+    text_add(t, "<rect x=\"%.0f\" y=\"%.0f\" width=\"%d\" height=\"%d\" fill=\"%s\"", x, y, SIDE - 2, SIDE - 2, colour);
     if (isnan(v)) {
-        text_add(t, "<rect x=\"%.0f\" y=\"%.0f\" width=\"%d\" height=\"%d\" fill=\"#f0f0f0\"/>\n", x, y, SIDE - 2,
-                 SIDE - 2);
+        text_add(t, "/>\n");
         return;
     }
-    text_add(t, "<rect x=\"%.0f\" y=\"%.0f\" width=\"%d\" height=\"%d\" fill=\"rgb(%.0f,%.0f,%.0f)\" stroke=\"%s\"/>\n",
-             x, y, SIDE - 2, SIDE - 2, 247 - 239 * f, 251 - 203 * f, 255 - 148 * f, mark ? "#d62728" : "none");
+    text_add(t, " stroke=\"%s\"/>\n", mark ? "#d62728" : "none");
     snprintf(number, sizeof number, "%.1f", v);
     svg_label(t, x + SIDE / 2 - 1, y + SIDE / 2 + 4,
-              f > 0.55 ? "text-anchor=\"middle\" fill=\"#fff\"" : "text-anchor=\"middle\" fill=\"#222\"", number);
+              dark ? "text-anchor=\"middle\" fill=\"#fff\"" : "text-anchor=\"middle\" fill=\"#222\"", number);
 }
 
 static void svg_matrix(struct text *t, const struct accuracy *m, const char *title, double x, double y)
@@ -326,7 +325,7 @@ static void svg_matrix(struct text *t, const struct accuracy *m, const char *tit
     for (int i = 0; i < m->T; i++) {
         text_add(t, "<text text-anchor=\"start\" transform=\"translate(%.0f %.0f) rotate(-28)\">", x + i * SIDE + 14,
                  y - 6);
-        svg_text(t, m->tasks[i]);
+        text_markup(t, m->tasks[i]);
         text_add(t, "</text>\n");
     }
     for (int row = -1; row < m->T; row++) {

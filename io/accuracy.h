@@ -58,6 +58,10 @@ void accuracy_table(struct text *t, const struct accuracy *m, const char *title)
 /* Heat maps of n matrices side by side as one SVG picture; titles[i] above each. */
 void accuracy_svg(struct text *t, const struct accuracy *const *m, const char *const *titles, int n);
 
+enum { ACCURACY_COLOUR = 24 };
+/* Colour of a cell for CSS and SVG: white at 0 to deep blue at 100, grey for NaN. true: text on it must be white. */
+bool accuracy_colour(char out[ACCURACY_COLOUR], double percent);
+
 /* Both files of a run directory: accuracy.csv and summary.json, each whole or not at all. */
 int accuracy_save(const char *dir, const struct accuracy *m, const struct accuracy_run *run);
 

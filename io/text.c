@@ -193,3 +193,13 @@ bool text_listed(const char *word, const char *list, char *nearest, size_t room)
     }
     return false;
 }
+
+void text_markup(struct text *t, const char *s)
+{
+    for (; *s; s++) {
+        if (strchr("&<>\"'", *s))
+            text_add(t, "&#%d;", *s);
+        else if ((unsigned char)*s >= 32 && *s != 127)
+            text_add(t, "%c", *s);
+    }
+}

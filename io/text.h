@@ -32,6 +32,9 @@ void text_number(struct text *t, double v);
  * U+FFFD. */
 void text_json(struct text *t, const char *s);
 
+/* Text inside of XML or HTML: & < > and quotes escaped, control characters left out. */
+void text_markup(struct text *t, const char *s);
+
 /* The one of n words nearest to word by edit distance (ignoring case), or NULL when none is near enough to be meant. */
 const char *text_nearest(const char *word, const char *const *words, size_t n);
 /* Is word one of a list "a, b, c"? *nearest: what was probably meant, or an empty string (room >= 64). */

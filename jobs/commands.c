@@ -144,6 +144,12 @@ static const struct cli_option sweep_options[] = {
     OPTION_FILE("markdown", "FILE", "table: as Markdown"),
     OPTIONS_END,
 };
+static const struct cli_option report_options[] = {
+    OPTION_FILE("output", "FILE", "where the report goes; default: report.html, of a single run in its folder"),
+    OPTION_FILE("csv", "FILE", "every cell of the matrices, one a line"),
+    OPTION_FILE("latex", "FILE", "the tables as LaTeX"),
+    OPTIONS_END,
+};
 static const struct cli_option config_options[] = {OPTION_SET, OPTION_JSON, OPTIONS_END};
 
 const struct command commands[] = {
@@ -230,6 +236,9 @@ const struct command commands[] = {
      "and end with\n"
      "status 75; the same command goes on.",
      sweep_options, command_sweep},
+    {"report", "RUN ..", "runs side by side in one HTML file: matrices, forgetting, routing, context weights, losses",
+     "The file needs nothing else. A run of `cllava train` has one of its own, report.html, when it ends.",
+     report_options, command_report},
     {"bench", "", "measures this machine: products, memory, training steps, generation on bases of random weights",
      "A base is written below TMPDIR for as long as it takes (shape m: 2.1 GB,\nl: 14.1 GB). Close other programs "
      "first. Over several ranks (mpirun -n 2 cllava bench) it measures\nsteps, generation and evaluation of the ranks "

@@ -6,6 +6,7 @@
 #include "io/path.h"
 #include "io/whole.h"
 #include "io/text.h"
+#include "jobs/report_html.h"
 #include "jobs/run_dir.h"
 
 #include <jansson.h>
@@ -204,6 +205,23 @@ done:
 
 /* ---- files of the run directory */
 
+/* What stands in the folder may be of another hand: a part that cannot be read costs the report, not the run. */
+static int write_html(struct job *j)
+{
+    int rc;
+    const char *output = j->cfg.output;
+    char path[PATH_ROOM];
+
+    TRY(path_print(path, "%s/report.html", output));
+    rc = report_runs(&output, 1, &(struct report_files){.html = path});
+    if (rc == CL_EFORMAT || rc == CL_EMISMATCH || rc == CL_EDATA) {
+        log_warn(j->log, "no report.html: %s", err_text());
+        rc = CL_OK;
+    }
+done:
+    return rc;
+}
+
 int report_write(struct job *j, const struct run_state *s, const double *format_free)
 {
     int rc;
@@ -226,6 +244,7 @@ int report_write(struct job *j, const struct run_state *s, const double *format_
     run.low = &v.low, run.high = &v.high;
     TRY(accuracy_save(f->output, &exact, &run));
     TRY(write_picture(f, both, titles));
+    TRY(write_html(j));
     accuracy_table(&table, &exact, f->method);
     if (table.failed) FAIL(CL_ENOMEM, "no memory for a table");
     fputs(table.s, stdout);

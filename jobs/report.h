@@ -12,7 +12,7 @@
 void report_settings(struct job *j, const struct plan_row *plan, const struct task_data *train,
                      const struct task_data *test);
 
-/* accuracy.csv, summary.json and accuracy.svg into the run directory, the matrix and its summary to stdout.
+/* accuracy.csv, summary.json, accuracy.svg and report.html into the run directory, the matrix and its summary to stdout.
  * format_free: the matrix by first content word. */
 int report_write(struct job *j, const struct run_state *s, const double *format_free);
 

@@ -146,16 +146,6 @@ void table_markdown(struct text *out, const struct table *t)
     }
 }
 
-void table_html_text(struct text *out, const char *s)
-{
-    for (; *s; s++) {
-        if (strchr("&<>\"'", *s))
-            text_add(out, "&#%d;", *s);
-        else if ((unsigned char)*s >= 32)
-            text_add(out, "%c", *s);
-    }
-}
-
 void table_html(struct text *out, const struct table *t)
 {
     text_add(out, "<table>\n");
@@ -163,7 +153,7 @@ void table_html(struct text *out, const struct table *t)
         text_add(out, "<tr>");
         for (int c = 0; c < t->columns; c++) {
             text_add(out, "<%s%s>", r ? "td" : "th", c < t->names ? " class=\"name\"" : "");
-            table_html_text(out, cell(t, r, c));
+            text_markup(out, cell(t, r, c));
             text_add(out, "</%s>", r ? "td" : "th");
         }
         text_add(out, "</tr>\n");

@@ -23,8 +23,6 @@ void table_csv(struct text *out, const struct table *t);
 void table_latex(struct text *out, const struct table *t);
 void table_markdown(struct text *out, const struct table *t);
 void table_html(struct text *out, const struct table *t);
-/* Text inside of HTML: < > & and quotes escaped, control characters left out. */
-void table_html_text(struct text *out, const char *s);
 
 typedef void table_form(struct text *out, const struct table *t);
 /* path := the table in that form; NULL path: nothing. CL_EIO, CL_ENOMEM. */

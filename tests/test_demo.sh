@@ -24,6 +24,14 @@ tail -n 26 out | cmp -s - <(tail -n 26 again) || fail 'a finished demo gives oth
 "$CLLAVA" demo nothing --write-only --train 4 --test 2 --base "$SOURCE_DIR/../demo/base" >out 2>err || fail 'write-only'
 [[ -s nothing/continual_llava.yaml && -d nothing/stream/chart && ! -e nothing/runs ]] || fail 'write-only files'
 "$CLLAVA" config nothing/continual_llava.yaml >out 2>err || fail 'its configuration is refused'
+for stream in capability dataset; do # beside the domain stream, under names of their own
+    "$CLLAVA" demo nothing --stream $stream --write-only --train 4 --test 2 --base "$SOURCE_DIR/../demo/base" >out 2>err || fail $stream
+    "$CLLAVA" config nothing/replay-$stream.yaml >out 2>err || fail "$stream: its configuration is refused"
+    grep -q "^output: .*nothing/runs/replay-$stream\$" out || fail "$stream: the folder of its runs"
+done
+[[ -d nothing/stream/chart && -d nothing/stream-capability/detail && $(ls nothing/stream-dataset | wc -l) == 8 ]] || fail 'folders of the streams'
+! "$CLLAVA" demo nothing --stream capabilty >out 2>err || fail 'an unknown stream is accepted'
+grep -q '^cllava: error: .*did you mean capability?' err || fail 'message of an unknown stream'
 ! "$CLLAVA" demo nothing --base "$work/absent" >out 2>err || fail "an absent base is accepted"
 grep -q '^cllava: error: .*absent' err || fail 'message'
 echo 'all passed'
