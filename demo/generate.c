@@ -17,22 +17,38 @@
 
 enum { MAX_RECORDS = 99999 };
 
-static const struct generate_task domain[GENERATE_TASKS] = {
-    {"chart", "exact"}, {"document", "exact"}, {"icon", "exact"}, {"medical", "exact"}};
+/* A stream is a range of tasks (generate_tasks.h). */
+static const struct stream {
+    const char *name;
+    int first, n;
+} streams[] = {
+    {"domain", GENERATE_CHART, GENERATE_CONVERSATION - GENERATE_CHART},
+    {"capability", GENERATE_CONVERSATION, GENERATE_SCIENCE - GENERATE_CONVERSATION},
+    {"dataset", GENERATE_SCIENCE, GENERATE_TASKS - GENERATE_SCIENCE},
+};
+enum { STREAMS = sizeof streams / sizeof *streams };
 
-const struct generate_task *generate_stream_tasks(const char *stream, int *n)
+static const struct stream *find_stream(const char *name)
 {
-    if (strcmp(stream, "domain") != 0) return NULL;
-    *n = GENERATE_TASKS;
-    return domain;
+    for (size_t i = 0; i < STREAMS; i++)
+        if (!strcmp(name, streams[i].name)) return &streams[i];
+    return NULL;
+}
+
+int generate_stream_tasks(const char *stream, struct generate_task task[GENERATE_MOST_TASKS])
+{
+    const struct stream *s = find_stream(stream);
+
+    for (int i = 0; s && i < s->n; i++)
+        task[i] = (struct generate_task){generate_task_name(s->first + i), generate_task_metric(s->first + i)};
+    return s ? s->n : 0;
 }
 
 static int check_options(const struct generate_options *o)
 {
-    int n;
-
-    if (!generate_stream_tasks(o->stream, &n))
-        return err_set(CL_EUSAGE, "unknown embedded stream (got \"%s\", expected \"domain\")", o->stream);
+    if (!find_stream(o->stream))
+        return err_set(CL_EUSAGE, "unknown embedded stream (got \"%s\", expected one of " GENERATE_STREAMS ")",
+                       o->stream);
     if (o->train < 1 || o->train > MAX_RECORDS || o->test < 1 || o->test > MAX_RECORDS)
         return err_set(CL_EUSAGE, "records per task out of range (got %d train and %d test, expected 1 to %d)",
                        o->train, o->test, MAX_RECORDS);
@@ -52,24 +68,32 @@ static int join(char *out, const char *dir, const char *task, const char *file)
     return err_set(CL_EIO, "path too long: %s/%s/%s", dir, task, file);
 }
 
+/* Puts what a human asks and a model answers behind the turns. */
+static bool add_turns(json_t *turns, const char *question, const char *answer)
+{
+    return !json_array_append_new(turns, json_pack("{s:s, s:s}", "from", "human", "value", question)) &&
+           !json_array_append_new(turns, json_pack("{s:s, s:s}", "from", "gpt", "value", answer));
+}
+
 /* One conversation of the LLaVA form. NULL when memory ends. */
 static json_t *conversation(const struct generate_item *item, const char *id, const char *picture, bool test)
 {
     char question[GENERATE_QUESTION + 16];
-    json_t *record;
+    json_t *turns = json_array(), *record;
+    bool whole;
 
     snprintf(question, sizeof question, "<image>\n%s", item->question);
-    record = json_pack("{s:s, s:s, s:[{s:s, s:s}, {s:s, s:s}]}", "id", id, "image", picture, "conversations", "from",
-                       "human", "value", question, "from", "gpt", "value", item->answer);
-    if (record && test) {
+    whole = add_turns(turns, question, item->answer) &&
+            (!*item->next_question || add_turns(turns, item->next_question, item->next_answer));
+    record = json_pack("{s:s, s:s, s:o}", "id", id, "image", picture, "conversations", turns);
+    if (record && whole && test) {
         json_t *more = json_pack("{s:s, s:[s]}", "question_type", item->type, "answers", item->answer);
 
-        if (!more || json_object_update_new(record, more)) {
-            json_decref(record);
-            record = NULL;
-        }
+        whole = more && !json_object_update_new(record, more);
     }
-    return record;
+    if (whole) return record;
+    json_decref(record);
+    return NULL;
 }
 
 static int write_picture(const char *path, const struct generate_item *item, struct generate_rng *rng)
@@ -86,7 +110,7 @@ static int write_record(FILE *list, const struct generate_options *o, int task, 
 {
     struct generate_rng rng = {.state = o->seed};
     struct generate_item item;
-    const char *name = generate_task_names[task];
+    const char *name = generate_task_name(task);
     char path[PATH_MAX], file[64], picture[32], id[48];
     json_t *record = NULL;
     int rc;
@@ -116,7 +140,7 @@ static int write_split(const struct generate_options *o, int task, bool test)
     FILE *list = NULL;
     int rc, n = test ? o->test : o->train;
 
-    TRY(join(path, o->dir, generate_task_names[task], test ? "test.json" : "train.json"));
+    TRY(join(path, o->dir, generate_task_name(task), test ? "test.json" : "train.json"));
     snprintf(temporary, sizeof temporary, "%s.tmp", path);
     list = fopen(temporary, "w");
     if (!list) FAIL(CL_EIO, "cannot write %s: %s", temporary, strerror(errno));
@@ -139,13 +163,14 @@ int generate_stream(const struct generate_options *o)
 {
     char path[PATH_MAX];
     int rc;
+    const struct stream *s = find_stream(o->stream);
 
     TRY(check_options(o));
     TRY(make_folder(o->dir));
-    for (int task = 0; task < GENERATE_TASKS; task++) {
-        TRY(join(path, o->dir, generate_task_names[task], ""));
+    for (int task = s->first; task < s->first + s->n; task++) {
+        TRY(join(path, o->dir, generate_task_name(task), ""));
         TRY(make_folder(path));
-        TRY(join(path, o->dir, generate_task_names[task], "images"));
+        TRY(join(path, o->dir, generate_task_name(task), "images"));
         TRY(make_folder(path));
         TRY(write_split(o, task, false));
         TRY(write_split(o, task, true));

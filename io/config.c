@@ -14,6 +14,7 @@
 #include "io/config_internal.h"
 #include "io/config_options.h"
 #include "io/err.h"
+#include "io/yamlfile.h"
 
 #define ROW(kind, key, field, initial, least, most, choices, decides, help)                                            \
     {key, OPT_##kind, offsetof(struct OWNER, field), initial, least, most, choices, OPT_##decides, help},
@@ -36,6 +37,20 @@ const struct option *config_find(const char *key)
 const char *config_key(size_t i)
 {
     return i < config_option_count ? config_options[i].key : NULL;
+}
+
+bool config_is_path(const char *key)
+{
+    const struct option *o = config_find(key);
+
+    return o && o->kind == OPT_PATH;
+}
+
+bool config_decides(const char *key)
+{
+    const struct option *o = config_find(key);
+
+    return o && o->decides == OPT_RESULT;
 }
 
 /* ---- one value ---- */
@@ -443,30 +458,6 @@ done:
     return rc;
 }
 
-enum { LARGEST_FILE = 16 << 20 };
-
-/* The whole file; its folder, absolute. */
-static int slurp(const char *path, struct text *t, char **folder)
-{
-    int rc = CL_OK;
-    char part[4096], *parent = NULL;
-    size_t n;
-    const char *slash = strrchr(path, '/');
-    FILE *f = fopen(path, "rb");
-
-    if (!f) FAIL(CL_ECONFIG, "%s: %s (expected a configuration file in YAML)", path, strerror(errno));
-    while ((n = fread(part, 1, sizeof part, f)) > 0 && t->len <= LARGEST_FILE) text_bytes(t, part, n);
-    if (ferror(f)) FAIL(CL_ECONFIG, "%s: %s (expected a configuration file in YAML)", path, strerror(errno));
-    if (t->len > LARGEST_FILE) FAIL(CL_ECONFIG, "%s: too large (expected a configuration of 16 MiB at most)", path);
-    parent = strndup(slash ? path : ".", slash == path || !slash ? 1 : (size_t)(slash - path));
-    *folder = parent ? realpath(parent, NULL) : NULL;
-    if (t->failed || !*folder) FAIL(CL_ENOMEM, "%s: out of memory", path);
-done:
-    free(parent);
-    if (f) fclose(f);
-    return rc;
-}
-
 int config_load(struct config *c, const char *yaml_path, const char *const *sets, size_t n, unsigned needs)
 {
     int rc;
@@ -474,7 +465,7 @@ int config_load(struct config *c, const char *yaml_path, const char *const *sets
     struct text t = {0};
 
     TRY(begin(c, yaml_path));
-    TRY(slurp(yaml_path, &t, &folder));
+    TRY(yamlfile_read(&t, &folder, yaml_path));
     TRY(config_read_yaml(c, t.s, t.len, yaml_path, folder));
     TRY(finish(c, folder, sets, n, needs));
 done:

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "io/text.h"
+
 struct task_config {
     char *name;          // plain: letters, digits, - _ . ; used in file names
     char *train, *test;  // task files; train may be NULL for eval-only streams
@@ -41,7 +43,8 @@ struct config {
     struct {
         int slots_per_task, rank, top_m, key_groups;
         double scale, temperature;
-        char *a_init, *init, *mix; // mix: cosine, softmax, uniform
+        char *a_init, *init;
+        char *query, *mix; // question, picture, both; cosine, softmax, uniform
     } pool;
     struct {
         bool enabled;
@@ -73,7 +76,21 @@ struct config {
         double ratio;
     } replay; // samples kept per task; replayed per own sample of a step
     struct {
-        bool after_each_task, zero_shot, next_task;
+        double lambda, gamma;
+        int64_t samples;
+    } ewc; // of the penalty; decay of earlier Fisher sums; records per task, 0: all
+    struct {
+        double lambda;
+    } o_lora; // of the penalty
+    struct {
+        int experts, rank, top_k;
+        double router_lr;
+    } moe_lora; // top_k 0: all experts; highest learning rate of the router
+    struct {
+        double lambda, temperature;
+    } lwf;
+    struct {
+        bool after_each_task, zero_shot, next_task, share_prefix;
         int max_new_tokens, batch;
         char *routing;
         int64_t limit;
@@ -95,6 +112,8 @@ struct config {
         int64_t limit;
     } data;                   // stop, skip; train records per task, 0: all
     char *precision, *device; // bf16, f32; auto, cpu, cuda
+    char *activations;        // "auto", or a name of enum recompute (model/lvlm.h)
+    double memory_limit;      // GiB of a rank; 0: what there is
     int threads;              // 0: all
     int64_t seed;
     char *output; // run directory
@@ -123,6 +142,12 @@ int config_yaml(const struct config *c, char **text);
 int config_json(const struct config *c, char **text);
 /* Hash over the keys that decide results (not output, threads, checkpoint, eval paths ..): same hash, same numbers. */
 uint64_t config_hash(const struct config *c);
+
+/* Appends one key's value as it stands in the resolved YAML; false: there is no such key. */
+bool config_value(struct text *t, const struct config *c, const char *key);
+/* Whether a key's value is a path (relative ones are resolved), and whether it decides results (config_hash). */
+bool config_is_path(const char *key);
+bool config_decides(const char *key);
 
 /* Help of all keys from the table: key, type, range, default, meaning. */
 void config_help(FILE *to);

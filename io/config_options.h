@@ -22,7 +22,7 @@
     X(NAME,   "stream.name",           stream.name,           "stream", 0, 0,   NULL, PLACE, \
       "name of the stream of tasks") \
     X(TEXT,   "method",                method,                "continual_llava", 0, 0, NULL, RESULT, \
-      "what is learned and how: continual_llava, or a baseline such as zero_shot, sequential_lora, joint, replay") \
+      "what is learned and how: continual_llava, or a baseline (`cllava --help` lists them)") \
     X(TEXT,   "prompt.template",       prompt.template_,      "vicuna_v1", 0, 0, NULL, RESULT, \
       "vicuna_v1, llava_hf, plain, or a text with {question}, used for every turn") \
     X(TEXT,   "prompt.system",         prompt.system,         NULL,    0, 0,    NULL, RESULT, \
@@ -45,6 +45,8 @@
       "slots selected for a sample; at most slots_per_task") \
     X(INT,    "pool.key_groups",       pool.key_groups,       "1",     1, 4096, NULL, RESULT, \
       "equal parts of a key whose cosines are averaged; divides the width of the embeddings") \
+    X(WORD,   "pool.query",            pool.query,            "question", 0, 0, "question, picture, both", RESULT, \
+      "what keys are compared with: the question's embedding, the picture's mean feature, or both side by side") \
     X(DOUBLE, "pool.scale",            pool.scale,            "1.0",   0, 1e6,  NULL, RESULT, \
       "factor on every increment") \
     X(WORD,   "pool.a_init",           pool.a_init,           "kaiming", 0, 0,  "kaiming, normal", RESULT, \
@@ -106,7 +108,7 @@
     X(INT64,  "stage2.max_length",     stage2.max_length,     "2048",  8, 1e7,  NULL, RESULT, \
       "tokens of the longest sample that is taken, picture positions included") \
     X(INT,    "lora.rank",             lora.rank,             "32",    1, 4096, NULL, RESULT, \
-      "rank of the one increment that sequential_lora, joint and replay tune") \
+      "rank of a plain LoRA: of every method but continual_llava and moe_lora") \
     X(DOUBLE, "lora.alpha",            lora.alpha,            "0.0",   0, 1e6,  NULL, RESULT, \
       "its scale is alpha / rank; 0: scale 1") \
     X(WORD,   "lora.a_init",           lora.a_init,           "kaiming", 0, 0,  "kaiming, normal", RESULT, \
@@ -115,6 +117,26 @@
       "samples of each finished task that replay keeps") \
     X(DOUBLE, "replay.ratio",          replay.ratio,          "0.25",  0, 100,  NULL, RESULT, \
       "kept samples that join a step per sample of its own") \
+    X(DOUBLE, "ewc.lambda",            ewc.lambda,            "1.0",   0, 1e15, NULL, RESULT, \
+      "weight of ewc's penalty: lambda / 2 times the sum of Fisher x (distance from the last task's values) squared") \
+    X(DOUBLE, "ewc.gamma",             ewc.gamma,             "0.9",   0, 1,    NULL, RESULT, \
+      "what ewc keeps of the earlier tasks' Fisher information when a task ends; 1: their plain sum") \
+    X(INT64,  "ewc.samples",           ewc.samples,           "200",   0, 1e15, NULL, RESULT, \
+      "records of a learned task that ewc takes its Fisher information from, one by one; 0: all") \
+    X(DOUBLE, "o_lora.lambda",         o_lora.lambda,         "0.5",   0, 1e15, NULL, RESULT, \
+      "weight of o_lora's penalty: lambda times the sum of squared entries of A_earlier A_new^T, over layers and tasks") \
+    X(INT,    "moe_lora.experts",      moe_lora.experts,      "8",     1, 4096, NULL, RESULT, \
+      "increments that moe_lora mixes; all tasks share them") \
+    X(INT,    "moe_lora.rank",         moe_lora.rank,         "4",     1, 4096, NULL, RESULT, \
+      "rank of an expert") \
+    X(INT,    "moe_lora.top_k",        moe_lora.top_k,        "0",     0, 4096, NULL, RESULT, \
+      "experts that a question gets, those its router weighs most; 0: all") \
+    X(DOUBLE, "moe_lora.router_lr",    moe_lora.router_lr,    "1e-3",  0, 1e3,  NULL, RESULT, \
+      "highest learning rate of moe_lora's router, which rises and falls as that of stage 2 does") \
+    X(DOUBLE, "lwf.lambda",            lwf.lambda,            "1.0",   0, 1e9,  NULL, RESULT, \
+      "weight of lwf's penalty: how far answers are from those that the LoRA gave when the task began") \
+    X(DOUBLE, "lwf.temperature",       lwf.temperature,       "2.0",   0.01, 100, NULL, RESULT, \
+      "logits are divided by it before lwf compares them; the penalty is multiplied by its square") \
     X(BOOL,   "eval.after_each_task",  eval.after_each_task,  "true",  0, 0,    NULL, PLACE, \
       "evaluate every task seen after each task; false: only at the end") \
     X(BOOL,   "eval.zero_shot",        eval.zero_shot,        "true",  0, 0,    NULL, PLACE, \
@@ -125,6 +147,8 @@
       "longest answer in tokens") \
     X(INT,    "eval.batch",            eval.batch,            "16",    1, 65536, NULL, PLACE, \
       "answers that are generated side by side") \
+    X(BOOL,   "eval.share_prefix",     eval.share_prefix,     "true",  0, 0,    NULL, PLACE, \
+      "prompts that begin alike (system prompt, picture) under the same coefficients share that work") \
     X(WORD,   "eval.routing",          eval.routing,          "free",  0, 0,    "free, oracle, random, mean_key", RESULT, \
       "slots that compete: all of them, only the task's own, a random choice, or those of the task whose mean key is nearest") \
     X(INT64,  "eval.limit",            eval.limit,            "0",     0, 1e15, NULL, RESULT, \
@@ -151,6 +175,10 @@
       "numbers of the frozen base; what is learned is always f32") \
     X(WORD,   "device",                device,                "auto",  0, 0,    "auto, cpu, cuda", PLACE, \
       "where the base computes") \
+    X(WORD,   "activations",           activations,           "auto",  0, 0,    "auto, keep, recompute_mlp, recompute_layer", PLACE, \
+      "what training passes keep for the way back; what they do not they compute again, to the same bits; auto: as much as fits") \
+    X(DOUBLE, "memory_limit",          memory_limit,          "0.0",   0, 1e6,  NULL, PLACE, \
+      "memory of a rank in GiB, which `activations: auto` keeps to; 0: its share of what the machine or its cgroup has") \
     X(INT,    "threads",               threads,               "0",     0, 4096, NULL, PLACE, \
       "threads of a rank; 0: all processors it may use") \
     X(INT64,  "seed",                  seed,                  "0",     0, 9e18, NULL, RESULT, \

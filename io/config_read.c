@@ -9,10 +9,10 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <yaml.h>
 
 #include "io/config_internal.h"
 #include "io/err.h"
+#include "io/yamlfile.h"
 
 enum { KEY = 128 };
 
@@ -48,13 +48,6 @@ __attribute__((format(printf, 4, 5))) static int refuse(const struct reader *r, 
     vsnprintf(what, sizeof what, fmt, ap);
     va_end(ap);
     return err_set(CL_ECONFIG, "%s: %s%s%s", place(r, node, where, sizeof where), key, *key ? ": " : "", what);
-}
-
-static const char *kind_of(const yaml_node_t *node)
-{
-    return node->type == YAML_MAPPING_NODE    ? "a mapping"
-           : node->type == YAML_SEQUENCE_NODE ? "a list"
-                                              : "a single value";
 }
 
 /* The keys that may stand under a section ("" for the top), without repeats, and the one that was perhaps meant. */
@@ -136,7 +129,7 @@ static int scalar(const struct reader *r, const char *key, const yaml_node_t *no
     const char *tag = (const char *)node->tag;
 
     if (node->type != YAML_SCALAR_NODE)
-        return refuse(r, node, key, "wrong type (got %s, expected a single value)", kind_of(node));
+        return refuse(r, node, key, "wrong type (got %s, expected a single value)", yamlfile_kind(node));
     if (tag && strncmp(tag, core, sizeof core - 1))
         return refuse(r, node, key, "tags are not known here (got %.100s, expected a plain value)", tag);
     *v = (struct config_value){(const char *)node->data.scalar.value,
@@ -196,23 +189,15 @@ done:
     return rc;
 }
 
-static bool is_null(const yaml_node_t *node)
-{
-    const char *s = (const char *)node->data.scalar.value;
-
-    return node->type == YAML_SCALAR_NODE && node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
-           (!*s || !strcmp(s, "~") || !strcmp(s, "null"));
-}
-
 static int apply_tasks(struct reader *r, const char *key, yaml_node_t *node)
 {
     int rc;
     struct config_places *p = r->c->internal;
     char child[KEY], at[600];
 
-    if (is_null(node)) return config_tasks_new(r->c, 0);
+    if (yamlfile_null(node)) return config_tasks_new(r->c, 0);
     if (node->type != YAML_SEQUENCE_NODE)
-        TRY(refuse(r, node, key, "wrong type (got %s, expected a list of tasks)", kind_of(node)));
+        TRY(refuse(r, node, key, "wrong type (got %s, expected a list of tasks)", yamlfile_kind(node)));
     const yaml_node_item_t *first = node->data.sequence.items.start;
     size_t n = (size_t)(node->data.sequence.items.top - first);
     if (n > CONFIG_MAX_TASKS)
@@ -272,7 +257,7 @@ static int apply_task(struct reader *r, const char *key, yaml_node_t *node)
         TRY(apply_mapping(r, key, node));
     } else {
         rc = refuse(r, node, key, "wrong type (got %s, expected a task such as {name: .., train: .., test: ..})",
-                    kind_of(node));
+                    yamlfile_kind(node));
     }
 done:
     return rc;
@@ -295,70 +280,26 @@ static int apply(struct reader *r, const char *key, yaml_node_t *node)
     if (!strcmp(key, "stream.tasks")) return apply_tasks(r, key, node);
     if (!strncmp(key, "stream.tasks.", strlen("stream.tasks."))) return apply_task(r, key, node);
     if (*key && !is_section(key)) return unknown_key(r, node, key);
-    if (is_null(node)) return CL_OK; // `stage1:` with nothing below it
+    if (yamlfile_null(node)) return CL_OK; // `stage1:` with nothing below it
     if (node->type == YAML_MAPPING_NODE) return apply_mapping(r, key, node);
-    return refuse(r, node, key, "wrong type (got %s, expected %s)", kind_of(node),
+    return refuse(r, node, key, "wrong type (got %s, expected %s)", yamlfile_kind(node),
                   *key ? "keys and values" : "`key: value` lines");
 }
 
 /* ---- sources ---- */
 
-/* Byte offset of the beginning of a line (from 0). */
-static const char *line_start(const char *text, size_t len, size_t line)
-{
-    const char *s = text, *end = text + len;
-
-    while (line-- && s < end) {
-        const char *newline = memchr(s, '\n', (size_t)(end - s));
-        s = newline ? newline + 1 : end;
-    }
-    return s;
-}
-
-/* libyaml's own words, with file, line and column. */
-static int syntax_error(const struct reader *r, const yaml_parser_t *p, const char *text, size_t len)
-{
-    size_t line = p->problem_mark.line, column = p->problem_mark.column;
-    const char *problem = p->problem ? p->problem : "not YAML";
-    char where[40] = "";
-
-    if (p->error == YAML_MEMORY_ERROR) return err_set(CL_ENOMEM, "%s: out of memory", r->name);
-    if (p->error == YAML_READER_ERROR) { // has an offset in bytes only
-        line = column = 0;
-        for (size_t i = 0; i < p->problem_offset && i < len; i++) line += text[i] == '\n';
-    }
-    if (r->lines) snprintf(where, sizeof where, ":%zu:%zu", line + 1, column + 1);
-    const char *s = line_start(text, len, line), *end = text + len;
-    size_t indent = 0, tabs = 0;
-    for (; s + indent < end && (s[indent] == ' ' || s[indent] == '\t'); indent++) tabs += s[indent] == '\t';
-    return err_set(CL_ECONFIG, "%s%s: %s%s%s%s", r->name, where, problem, p->context ? " " : "",
-                   p->context ? p->context : "",
-                   tabs ? "; hint: YAML is indented with blanks, this line has a tab" : "");
-}
-
 /* Parses text and applies its one document under key. */
 static int read_text(struct reader *r, const char *text, size_t len, const char *key)
 {
-    int rc = CL_OK;
-    yaml_parser_t parser;
-    yaml_document_t doc, more;
-    bool open = false;
+    int rc;
+    yaml_document_t doc;
 
-    if (!yaml_parser_initialize(&parser)) return err_set(CL_ENOMEM, "%s: out of memory", r->name);
-    yaml_parser_set_input_string(&parser, (const unsigned char *)(text ? text : ""), len);
-    open = yaml_parser_load(&parser, &doc);
-    if (!open) TRY(syntax_error(r, &parser, text, len));
+    TRY(yamlfile_parse(&doc, text, len, r->name, r->lines));
     r->doc = &doc;
     yaml_node_t *root = yaml_document_get_root_node(&doc);
-    if (!root) goto done; // an empty file: all defaults
-    TRY(apply(r, key, root));
-    if (!yaml_parser_load(&parser, &more)) TRY(syntax_error(r, &parser, text, len));
-    const yaml_node_t *second = yaml_document_get_root_node(&more);
-    if (second) rc = refuse(r, second, "", "a second document (expected one per file)");
-    yaml_document_delete(&more);
+    if (root) rc = apply(r, key, root); // an empty file: all defaults
+    yaml_document_delete(&doc);
 done:
-    if (open) yaml_document_delete(&doc);
-    yaml_parser_delete(&parser);
     return rc;
 }
 

@@ -121,6 +121,14 @@ int config_json(const struct config *c, char **text)
     return write_all(c, true, text);
 }
 
+bool config_value(struct text *t, const struct config *c, const char *key)
+{
+    const struct option *o = config_find(key);
+
+    if (o) write_value(t, o, c, false);
+    return o;
+}
+
 /* ---- hash ---- */
 
 /* Of a path only the last part: the same files elsewhere give the same numbers. */

@@ -7,4 +7,11 @@
 double memory_peak(void);
 void memory_forget_peak(void);
 
+/* Bytes that the machine has, or the least that a control group which this process is in (a container, a batch job) allows to all
+ * of its processes together. */
+double memory_available(void);
+/* The least limit of the groups that such a file lists (/proc/self/cgroup) and of those above them, version 1 or 2, below root
+ * (/sys/fs/cgroup); INFINITY: none. */
+double memory_cgroup_limit(const char *groups, const char *root);
+
 #endif

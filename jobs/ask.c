@@ -119,7 +119,7 @@ static int answer(struct talk *t, char *question)
     t->question = question, t->begun = false;
     TRY(make_prompt(t, &s, &routed));
     lim.prompt_n = s.prompt_n;
-    TRY(job_route(t->j, routed, &t->one));
+    TRY(job_route(t->j, routed, t->image, &t->one));
     TRY(crew_generate(t->j->crew, 1, NULL, &t->set, &lim, &ends));
     say_slots(t);
 done:

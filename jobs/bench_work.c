@@ -127,7 +127,12 @@ int bench_work_layout(struct bench_work *w, const struct bench_shape *shape, int
     close_layout(w);
     w->shape = *shape, w->batch = batch;
     TRY(w->method->ops->adapters(w->method, ROUTE_TRAIN, w->pool.tasks - 1, &set));
-    w->limits = (struct lvlm_limits){batch, batch * n, (int64_t)batch * shape->answer, set.slots, set.rank, true};
+    w->limits = (struct lvlm_limits){.samples = batch,
+                                     .tokens = batch * n,
+                                     .rows = (int64_t)batch * shape->answer,
+                                     .slots = set.slots,
+                                     .rank = set.rank,
+                                     .train = true};
     TRY(lvlm_reserve(w->m, &w->limits));
     if (!(w->nll = mem_new((size_t)w->limits.rows, sizeof *w->nll))) FAIL(CL_ENOMEM, "no memory for losses");
     TRY(make_pack(w, &w->pack, false));

@@ -4,6 +4,7 @@
 
 #include "io/config.h"
 #include "io/err.h"
+#include "pool/method.h"
 #include "jobs/cli.h"
 
 enum { LEFT = 26 }; // column of explanations
@@ -33,6 +34,8 @@ void cli_help(FILE *to, const struct command *table)
     fprintf(to, "\noptions:\n");
     row(to, "COMMAND --help", "arguments and options of a command");
     row(to, "--version", "version of the program");
+    fprintf(to, "\nmethods (`method` of a configuration):\n");
+    for (size_t i = 0; method_at(i); i++) row(to, method_at(i)->name, method_at(i)->help);
     fprintf(to, "\nexit status:\n");
     for (size_t i = 0; i < sizeof exits / sizeof *exits; i++) row(to, exits[i].status, exits[i].meaning);
 }
@@ -134,7 +137,9 @@ int cli_man(FILE *to, const struct command *table)
     for (const struct command *c = table; c->name; c++) roff_command(to, c);
     fputs(".SH CONFIGURATION\nA YAML file; paths are relative to it. Keys, values, defaults:\n.PP\n.nf\n", to);
     roff(to, keys);
-    fputs(".fi\n.SH EXIT STATUS\n", to);
+    fputs(".fi\n.SH METHODS\n", to);
+    for (size_t i = 0; method_at(i); i++) roff_item(to, method_at(i)->name, method_at(i)->help);
+    fputs(".SH EXIT STATUS\n", to);
     for (size_t i = 0; i < sizeof exits / sizeof *exits; i++) roff_item(to, exits[i].status, exits[i].meaning);
     free(keys);
     return CL_OK;

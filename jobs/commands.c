@@ -5,6 +5,7 @@
  */
 #include "jobs/commands.h"
 
+#include "demo/generate.h"
 #include "io/judge.h"
 
 static const struct cli_option train_options[] = {
@@ -60,6 +61,9 @@ static const struct cli_option export_options[] = {
 };
 static const struct cli_option demo_options[] = {
     OPTION_SET,
+    OPTION_WORD("stream", GENERATE_STREAMS,
+                "what is learned: four kinds of pictures (domain, default), three ways of "
+                "answering, or eight data sets"),
     OPTION_FILE("base", "DIR", "another base than the embedded one"),
     OPTION_INT("train", 1, 99999, "training records per task; default 1000"),
     OPTION_INT("test", 1, 99999, "test records per task; default 200"),
@@ -129,6 +133,17 @@ static const struct cli_option convert_options[] = {
     OPTION_QUIET,
     OPTIONS_END,
 };
+static const struct cli_option sweep_options[] = {
+    OPTION_FLAG("local", "runs what is not done yet, on this machine"),
+    OPTION_FLAG("dry-run", "lists the runs, what each changes and its state; runs nothing"),
+    OPTION_INT("jobs", 1, 1024, "runs at a time, in place of the file's `jobs`"),
+    OPTION_TEXT("by", "key,key",
+                "table: a row for each value of these, `order` too; default: all that differs but seed"),
+    OPTION_FILE("csv", "FILE", "table: means and deviations as CSV"),
+    OPTION_FILE("latex", "FILE", "table: as LaTeX"),
+    OPTION_FILE("markdown", "FILE", "table: as Markdown"),
+    OPTIONS_END,
+};
 static const struct cli_option config_options[] = {OPTION_SET, OPTION_JSON, OPTIONS_END};
 
 const struct command commands[] = {
@@ -187,9 +202,8 @@ const struct command commands[] = {
      "coast-capability,\n"
      "coast-dataset, coin, ucit. Parquet copies: tools/parquet.py unpacks them first.",
      convert_options, command_convert},
-    {"demo", "DIR", "writes the embedded stream and base, trains three methods on them and compares",
-     "Sequential LoRA, a small replay and Continual LLaVA on four small tasks like COAST-domain; a few minutes on two "
-     "cores.",
+    {"demo", "DIR", "writes an embedded stream and base, trains three methods on them and compares",
+     "Sequential LoRA, a small replay and Continual LLaVA on small tasks like COAST's; a few minutes on two cores.",
      demo_options, command_demo},
     {"plan", "CONFIG", "what a run would take on so many ranks: memory, operations, bytes on the wire, time",
      "Nothing is run: config.json of the base is enough. The model's own code is asked what it would hold and compute, "
@@ -205,6 +219,17 @@ const struct command commands[] = {
      "  mpirun -n 2 cllava bench --collectives --machine my.json     (once inside a node, once over two)\n"
      "  cllava plan CONFIG --machine my.json --ranks 8,16 --ranks-per-node 2",
      plan_options, command_plan},
+    {"sweep", "[ACTION] SPEC", "many runs over one configuration: a grid, a list, seeds, orders of the tasks",
+     "  cllava sweep SPEC --dry-run   lists the runs\n"
+     "  cllava sweep SPEC --local     runs them; what is done is skipped, what is unfinished goes on\n"
+     "  cllava sweep status SPEC      done, running, failed, unfinished, missing\n"
+     "  cllava sweep table SPEC       mean and deviation over seeds and orders\n"
+     "SPEC is YAML: base: CONFIG, output: DIR; grid: {key: [values]}, list: [{key: value}], seeds: [0, 1],\n"
+     "orders: [[task, ..], ..] (every combination of them is a run), set: {key: value} for all; jobs, ranks, threads.\n"
+     "Runs stand in DIR/runs, their output in DIR/logs. SIGTERM, SIGUSR1 and Ctrl-C let all of them write a checkpoint "
+     "and end with\n"
+     "status 75; the same command goes on.",
+     sweep_options, command_sweep},
     {"bench", "", "measures this machine: products, memory, training steps, generation on bases of random weights",
      "A base is written below TMPDIR for as long as it takes (shape m: 2.1 GB,\nl: 14.1 GB). Close other programs "
      "first. Over several ranks (mpirun -n 2 cllava bench) it measures\nsteps, generation and evaluation of the ranks "

@@ -23,5 +23,6 @@ int command_convert(const struct command_args *a);
 int command_demo(const struct command_args *a);
 int command_plan(const struct command_args *a);
 int command_bench(const struct command_args *a);
+int command_sweep(const struct command_args *a);
 
 #endif

@@ -275,27 +275,36 @@ done:
 
 /* ---- micro-batches */
 
+/* What every group does with its micro-batches. */
+struct pass {
+    const struct adapters *set; // NULL: the base alone
+    float grad_scale;           // 0: forward only
+    bool squares;               // of gradients; else their sums
+    float *A, *B;               // where they go
+    int (*meanwhile)(void *context);
+    void *context;
+};
+
 /* Share of group g: micro-batches g, g + groups, .. */
-static int send_share(struct crew *c, int g, const struct crew_micro *m, int n, const struct adapters *set,
-                      float grad_scale)
+static int send_share(struct crew *c, int g, const struct crew_micro *m, int n, const struct pass *p)
 {
     int count = 0;
 
     for (int k = g; k < n; k += c->groups) count++;
     crew_begin_message(&c->out, CREW_RUN);
     message_put_text(&c->out, c->at);
-    message_put_double(&c->out, (double)grad_scale);
-    message_put_int(&c->out, set != NULL);
+    message_put_double(&c->out, (double)p->grad_scale);
+    message_put_int(&c->out, p->set != NULL), message_put_int(&c->out, p->squares);
     message_put_int(&c->out, count);
-    for (int k = g; k < n; k += c->groups) crew_put_micro(&c->out, &m[k], set ? set->slots : 0);
+    for (int k = g; k < n; k += c->groups) crew_put_micro(&c->out, &m[k], p->set ? p->set->slots : 0);
     return crew_tell(c, g);
 }
 
-static int receive_share(struct crew *c, int g, struct crew_micro *m, int n, const struct adapters *set, bool train,
-                         int *odd)
+static int receive_share(struct crew *c, int g, struct crew_micro *m, int n, const struct pass *p, int *odd)
 {
     int rc;
     enum crew_word w;
+    size_t slots = (size_t)(p->set ? p->set->slots : 0);
 
     TRY(crew_hear_leader(c, g, &w));
     if (w == CREW_ODD) {
@@ -305,10 +314,9 @@ static int receive_share(struct crew *c, int g, struct crew_micro *m, int n, con
     }
     if (w != CREW_RESULTS) TRY(crew_unexpected(w, "from a leader that computes"));
     for (int k = g; k < n; k += c->groups) {
-        m[k].nll = message_double(&c->in);
-        if (train)
-            message_copy(&c->in, m[k].dcoef,
-                         (size_t)m[k].pack->samples * (size_t)(set ? set->slots : 0) * sizeof *m[k].dcoef);
+        m[k].nll = message_double(&c->in), m[k].kl = message_double(&c->in);
+        if (p->grad_scale != 0)
+            message_copy(&c->in, m[k].dcoef, (size_t)m[k].pack->samples * slots * sizeof *m[k].dcoef);
     }
     TRY(message_check(&c->in, "with results"));
 done:
@@ -316,66 +324,76 @@ done:
 }
 
 /* Own share, or what there is to do meanwhile. Where the own loss is not finite, err_text says where it came up. */
-static int own_share(struct crew *c, struct crew_micro *m, int n, const struct adapters *set, float grad_scale,
-                     int (*meanwhile)(void *), void *context, int *odd)
+static int own_share(struct crew *c, struct crew_micro *m, int n, const struct pass *p, int *odd)
 {
     int rc;
     char where[256];
 
-    if (c->first) return meanwhile ? meanwhile(context) : CL_OK;
-    rc = hand_run(&c->hand, m, n, 0, c->groups, set, grad_scale, odd);
+    if (c->first) return p->meanwhile ? p->meanwhile(p->context) : CL_OK;
+    rc = p->squares ? hand_squares(&c->hand, m, n, 0, c->groups, p->set, p->grad_scale, p->A, p->B, odd)
+                    : hand_run(&c->hand, m, n, 0, c->groups, p->set, p->grad_scale, odd);
     if (rc != CL_ENUM || *odd < 0) return rc;
     crew_find_nonfinite(c, where, sizeof where);
     return err_set(CL_ENUM, "%s", where);
 }
 
-static int run(struct crew *c, struct crew_micro *m, int n, const struct adapters *set, float grad_scale,
-               int (*meanwhile)(void *), void *context, int *odd)
+static int run(struct crew *c, struct crew_micro *m, int n, const struct pass *p, int *odd)
 {
     int rc;
 
     *odd = -1;
-    if (set && !set->slots) set = NULL;
-    TRY(crew_load(c, set));
-    for (int g = -1; crew_next(c, &g);) TRY(send_share(c, g, m, n, set, grad_scale));
-    TRY(own_share(c, m, n, set, grad_scale, meanwhile, context, odd));
-    for (int g = -1; crew_next(c, &g);) TRY(receive_share(c, g, m, n, set, grad_scale != 0, odd));
+    TRY(crew_load(c, p->set));
+    for (int g = -1; crew_next(c, &g);) TRY(send_share(c, g, m, n, p));
+    TRY(own_share(c, m, n, p, odd));
+    for (int g = -1; crew_next(c, &g);) TRY(receive_share(c, g, m, n, p, odd));
 done:
     return rc;
 }
 
 /* Gradient sums of every group, added up in the order of groups. Leaders wait for the word: who is early stands in no sum. */
-static int gather_gradients(struct crew *c, const struct adapters *set, float *dA, float *dB)
+static int gather_gradients(struct crew *c, const struct pass *p)
 {
     int rc;
     const struct text_config *t = &c->j->base.text;
+    const struct adapters *set = p->set;
     int64_t each = (int64_t)set->learned * t->layers * set->rank;
 
     crew_begin_message(&c->out, CREW_GRADIENTS);
     TRY(crew_tell_all(c));
-    if (!c->first) TRY(lvlm_grads_read(c->j->lvlm, dA, dB, set->learned, set->rank));
-    TRY(comm_sum_to_root(c->comm, dA, each * t->heads * t->head_dim, c->first));
-    TRY(comm_sum_to_root(c->comm, dB, each * t->hidden, c->first));
+    if (!c->first && !p->squares) TRY(lvlm_grads_read(c->j->lvlm, p->A, p->B, set->learned, set->rank));
+    TRY(comm_sum_to_root(c->comm, p->A, each * t->heads * t->head_dim, c->first));
+    TRY(comm_sum_to_root(c->comm, p->B, each * t->hidden, c->first));
 done:
     return rc;
+}
+
+static int train(struct crew *c, struct crew_micro *m, int n, const struct pass *p, int *odd)
+{
+    int rc;
+
+    crew_begin(c);
+    TRY(run(c, m, n, p, odd));
+    TRY(gather_gradients(c, p));
+done:
+    return crew_end(c, rc);
 }
 
 int crew_step(struct crew *c, struct crew_micro *m, int n, const struct adapters *set, float grad_scale, float *dA,
               float *dB, int (*meanwhile)(void *context), void *context, int *odd)
 {
-    int rc;
+    return train(c, m, n, &(struct pass){set, grad_scale, false, dA, dB, meanwhile, context}, odd);
+}
 
-    crew_begin(c);
-    TRY(run(c, m, n, set, grad_scale, meanwhile, context, odd));
-    TRY(gather_gradients(c, set, dA, dB));
-done:
-    return crew_end(c, rc);
+int crew_squares(struct crew *c, struct crew_micro *m, int n, const struct adapters *set, float grad_scale, float *A,
+                 float *B, int *odd)
+{
+    return train(c, m, n, &(struct pass){set, grad_scale, true, A, B, NULL, NULL}, odd);
 }
 
 int crew_score(struct crew *c, struct crew_micro *m, int n, const struct adapters *set, int *odd)
 {
     crew_begin(c);
-    return crew_end(c, run(c, m, n, set, 0, NULL, NULL, odd));
+    return crew_end(c, run(c, m, n, &(struct pass){.set = set && set->slots ? set : NULL}, odd));
 }
 
 int crew_find_nonfinite(struct crew *c, char *text, size_t room)
@@ -445,6 +463,49 @@ int crew_embed(struct crew *c, float *out, const char *const *text, size_t n)
     if (!c->comm) each = n;
     for (size_t at = 0; at < n; at += each)
         TRY(embed_some(c, out + at * K, text + at, n - at < each ? n - at : each, K));
+done:
+    return crew_end(c, rc);
+}
+
+/* ---- pictures */
+
+enum { SEE_AT_ONCE = 64 }; // pictures of one group between two exchanges
+
+/* One exchange: `now` pictures over all groups. */
+static int see_some(struct crew *c, float *out, const char *const *picture, size_t now, size_t K)
+{
+    int rc = CL_OK;
+    enum crew_word w;
+    int64_t first, n;
+
+    for (int g = -1; crew_next(c, &g);) {
+        tp_shard(&first, &n, (int64_t)now, &(struct tp){.rank = g, .size = c->groups});
+        crew_begin_message(&c->out, CREW_SEE);
+        message_put_int(&c->out, n);
+        for (int64_t i = 0; i < n; i++) message_put_text(&c->out, picture[first + i]);
+        TRY(crew_tell(c, g));
+    }
+    tp_shard(&first, &n, (int64_t)now, &(struct tp){.rank = 0, .size = c->groups});
+    if (!c->first) TRY(hand_see(&c->hand, out, picture, (size_t)n));
+    for (int g = -1; crew_next(c, &g);) {
+        tp_shard(&first, &n, (int64_t)now, &(struct tp){.rank = g, .size = c->groups});
+        TRY(crew_hear_leader(c, g, &w));
+        if (w != CREW_SEEN) TRY(crew_unexpected(w, "from a leader that sees"));
+        message_copy(&c->in, out + (size_t)first * K, (size_t)n * K * sizeof *out);
+        TRY(message_check(&c->in, "with features"));
+    }
+done:
+    return rc;
+}
+
+int crew_see(struct crew *c, float *out, const char *const *picture, size_t n)
+{
+    int rc = CL_OK;
+    size_t K = (size_t)c->j->base.vision.hidden, each = (size_t)SEE_AT_ONCE * (size_t)c->groups;
+
+    crew_begin(c);
+    for (size_t at = 0; at < n; at += each)
+        TRY(see_some(c, out + at * K, picture + at, n - at < each ? n - at : each, K));
 done:
     return crew_end(c, rc);
 }

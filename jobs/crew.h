@@ -10,9 +10,11 @@
  *     crew_open      the layout, the settings   their model is opened
  *     crew_load      A and B that changed       lvlm_load
  *     crew_step      micro-batches              forward, backward -> losses, gradients
+ *     crew_squares   micro-batches              the same          -> losses, squared gradients
  *     crew_score     single samples             forward           -> losses
  *     crew_generate  prompts, a few ahead       tokens            -> answers
  *     crew_embed     texts                      sentence encoder  -> embeddings
+ *     crew_see       pictures                   vision tower      -> mean features
  *     crew_close                                back to waiting for rank 0
  *
  * Members of a group, its ranks behind the leader, know nothing of this: they do what their leader's model does
@@ -33,10 +35,12 @@ struct crew;
 /* A micro-batch: samples that go through the model together. */
 struct crew_micro {
     struct packed_batch *pack;
-    const char **picture; // (pack->pictures) paths
-    const float *coef;    // (samples, slots)
-    double nll;           // out: sum over its answer rows
-    double *dcoef;        // (samples, slots) out, of crew_step: d loss / d coef
+    const char **picture;           // (pack->pictures) paths
+    const float *coef;              // (samples, slots)
+    struct adapter_teacher teacher; // of crew_step; coef NULL: none
+    double nll;                     // out: sum over its answer rows
+    double kl;                      // out: the same of how far they are from the teacher's, unweighted; 0 without one
+    double *dcoef;                  // (samples, slots) out, of crew_step: d loss / d coef
 };
 
 /* Lays the ranks out as j->cfg says and tells them to open their share of j->cfg's model. parts: enum job_part. One process:
@@ -65,6 +69,9 @@ int crew_reserve(struct crew *c, const struct lvlm_limits *limits);
  * CL_ENUM: a loss is not finite; *odd is the number of that micro-batch and err_text where it came up. */
 int crew_step(struct crew *c, struct crew_micro *m, int n, const struct adapters *set, float grad_scale, float *dA,
               float *dB, int (*meanwhile)(void *context), void *context, int *odd);
+/* The same without anything meanwhile, but A and B := the sums over the micro-batches of each one's gradients, squared. */
+int crew_squares(struct crew *c, struct crew_micro *m, int n, const struct adapters *set, float grad_scale, float *A,
+                 float *B, int *odd);
 /* Forward only: m[k].nll, dealt out alike. set NULL or without slots: the base alone. */
 int crew_score(struct crew *c, struct crew_micro *m, int n, const struct adapters *set, int *odd);
 /* " in tp_reduce of rank 3 (node7)": where numbers first were none since the last call; "" when nowhere, or alone. */
@@ -79,6 +86,9 @@ int crew_generate(struct crew *c, int64_t n, const int32_t *length, const struct
 
 /* out (n, K) := embeddings of n texts; each rank of the crew takes equal parts. */
 int crew_embed(struct crew *c, float *out, const char *const *text, size_t n);
+/* out (n, d_vision) := each picture's features, averaged over its positions; each group takes equal parts. CL_EDATA, CL_EIO name
+ * the picture. */
+int crew_see(struct crew *c, float *out, const char *const *picture, size_t n);
 
 /* The life of every rank but 0: does what rank 0 tells until it ends. */
 int crew_serve(void);

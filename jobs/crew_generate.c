@@ -89,7 +89,7 @@ static int say_prompts_come(struct dealing *d, int g, const struct generator_lim
 
     if (!s->n) {
         crew_begin_message(m, CREW_RESERVE);
-        crew_put_limits(m, &(struct lvlm_limits){1, 1, 1, d->slots, lim->rank, false});
+        crew_put_limits(m, &(struct lvlm_limits){1, 1, 1, d->slots, lim->rank, false, RECOMPUTE_NOTHING});
         return crew_tell(d->c, g);
     }
     crew_begin_message(m, CREW_GENERATE);
@@ -97,6 +97,7 @@ static int say_prompts_come(struct dealing *d, int g, const struct generator_lim
     message_put_int(m, d->slots > 0), message_put_int(m, d->ends->token != NULL);
     message_put_int(m, s->n), message_put_int(m, s->batch), message_put_int(m, lim->prompt_n);
     message_put_int(m, lim->max_new_tokens), message_put_int(m, d->slots), message_put_int(m, lim->rank);
+    message_put_int(m, lim->share);
     return crew_tell(d->c, g);
 }
 

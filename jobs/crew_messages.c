@@ -35,12 +35,14 @@ void crew_put_limits(struct message *m, const struct lvlm_limits *l)
 {
     message_put_int(m, l->samples), message_put_int(m, l->tokens), message_put_int(m, l->rows);
     message_put_int(m, l->slots), message_put_int(m, l->rank), message_put_int(m, l->train);
+    message_put_int(m, l->again);
 }
 
 void crew_take_limits(struct message *m, struct lvlm_limits *l)
 {
     l->samples = (int)message_int(m), l->tokens = message_int(m), l->rows = message_int(m);
     l->slots = (int)message_int(m), l->rank = (int)message_int(m), l->train = message_int(m) != 0;
+    l->again = (enum recompute)message_int(m);
 }
 
 /* ---- micro-batches */
@@ -67,13 +69,26 @@ void crew_put_micro(struct message *m, const struct crew_micro *k, int slots)
 #undef PUT
     for (int i = 0; i < b->pictures; i++) message_put_text(m, k->picture[i]);
     message_put_bytes(m, k->coef, (size_t)b->samples * (size_t)slots * sizeof *k->coef);
+    message_put_int(m, k->teacher.coef != NULL);
+    if (!k->teacher.coef) return;
+    message_put_double(m, (double)k->teacher.weight), message_put_double(m, (double)k->teacher.temperature);
+    message_put_bytes(m, k->teacher.coef, (size_t)b->samples * (size_t)slots * sizeof *k->coef);
+}
+
+/* (samples, slots) coefficients in place. */
+static const float *take_coefficients(struct message *m, const struct packed_batch *b, int slots)
+{
+    size_t bytes;
+    const float *coef = message_bytes(m, &bytes, sizeof *coef);
+
+    if (bytes != (size_t)b->samples * (size_t)slots * sizeof *coef) m->failed = true;
+    return coef;
 }
 
 int crew_take_micro(struct message *m, struct crew_micro *k, int slots)
 {
     int rc;
     struct packed_batch *b = k->pack;
-    size_t coefs;
     int64_t samples = message_int(m), n = message_int(m), rows = message_int(m), pictures = message_int(m);
 
     TRY(message_check(m, "with a micro-batch"));
@@ -89,8 +104,12 @@ int crew_take_micro(struct message *m, struct crew_micro *k, int slots)
         b->feature[i] = NULL;
         k->picture[i] = message_text(m);
     }
-    k->coef = message_bytes(m, &coefs, sizeof *k->coef);
-    if (coefs != (size_t)b->samples * (size_t)slots * sizeof *k->coef) m->failed = true;
+    k->coef = take_coefficients(m, b, slots);
+    k->teacher = (struct adapter_teacher){0};
+    if (message_int(m)) {
+        k->teacher.weight = (float)message_double(m), k->teacher.temperature = (float)message_double(m);
+        k->teacher.coef = take_coefficients(m, b, slots);
+    }
     TRY(message_check(m, "with a micro-batch"));
 done:
     return rc;

@@ -3,12 +3,14 @@
  *     coordinator -> leader
  *     RESERVE     limits
  *     LOAD        set: slots, learned, rank, list of (place, version); then A and B of each by broadcast over the crew
- *     RUN         where, grad_scale, micro-batches                         answer: RESULTS, or ODD
- *     GRADIENTS                                                            then two sums over the crew
+ *     RUN         where, grad_scale, set?, squares?, micro-batches         answer: RESULTS, or ODD
+ *     GRADIENTS                                                            then two sums over the crew: of gradients, or of
+ *                                                                          their squares where RUN said so
  *     GENERATE    where, set or base alone, limits, number of prompts      answers: ANSWERS ..
  *     PROMPTS     prompts, until all are there
  *     ABANDON     no more prompts come                                     answer: ABANDONED
  *     EMBED       texts                                                    answer: EMBEDDED
+ *     SEE         paths of pictures                                        answer: SEEN, or FAILED
  *     CLOSE
  *
  * A leader that cannot go on ends the job by itself (watch_fail); FAILED is for what the coordinator can say better, since it
@@ -29,6 +31,7 @@ enum crew_word {
     CREW_PROMPTS,
     CREW_ABANDON,
     CREW_EMBED,
+    CREW_SEE,
     CREW_CLOSE,
     CREW_OPENED, // from here on: of leaders
     CREW_RESULTS,
@@ -36,6 +39,7 @@ enum crew_word {
     CREW_ANSWERS,
     CREW_ABANDONED,
     CREW_EMBEDDED,
+    CREW_SEEN,
     CREW_FAILED
 };
 

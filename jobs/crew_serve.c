@@ -28,8 +28,9 @@ struct leader {
     struct lvlm_limits limits; // of one
     struct crew_micro *micro;  // (micros)
     int micros;
-    float *dA, *dB; // (gradients numbers of each) what goes into the sums
+    float *dA, *dB; // (dA_n), (dB_n) what goes into the sums
     int64_t dA_n, dB_n;
+    bool squares; // dA and dB hold squared gradients of the last run
 };
 
 static int64_t a_numbers(const struct leader *l, int slots, int rank)
@@ -193,34 +194,6 @@ done:
     return rc;
 }
 
-static int run(struct leader *l)
-{
-    int rc, odd = -1;
-    const char *at = message_text(&l->in);
-    float scale = (float)message_double(&l->in);
-    const struct adapters *set = set_of(l, message_int(&l->in) != 0);
-    int64_t n = message_int(&l->in);
-
-    TRY(message_check(&l->in, "with micro-batches"));
-    watch_at("%s", at ? at : "");
-    TRY(reserve_micros(l, n));
-    for (int k = 0; k < n; k++) TRY(crew_take_micro(&l->in, &l->micro[k], set ? set->slots : 0));
-    rc = hand_run(&l->hand, l->micro, (int)n, 0, 1, set, scale, &odd);
-    if (rc == CL_ENUM && odd >= 0) return say_odd(l, odd);
-    if (rc) goto done;
-    crew_begin_message(&l->out, CREW_RESULTS);
-    for (int k = 0; k < n; k++) {
-        struct crew_micro *b = &l->micro[k];
-        message_put_double(&l->out, b->nll);
-        if (scale != 0)
-            message_put_bytes(&l->out, b->dcoef,
-                              (size_t)b->pack->samples * (size_t)(set ? set->slots : 0) * sizeof *b->dcoef);
-    }
-    TRY(answer(l));
-done:
-    return rc;
-}
-
 static int grow(float **x, int64_t *room, int64_t n)
 {
     if (n <= *room) return CL_OK;
@@ -230,16 +203,55 @@ static int grow(float **x, int64_t *room, int64_t n)
     return CL_OK;
 }
 
+static int reserve_gradients(struct leader *l)
+{
+    int rc = grow(&l->dA, &l->dA_n, a_numbers(l, l->set.learned, l->set.rank));
+
+    return rc ? rc : grow(&l->dB, &l->dB_n, b_numbers(l, l->set.learned, l->set.rank));
+}
+
+static int run(struct leader *l)
+{
+    int rc, odd = -1;
+    const char *at = message_text(&l->in);
+    float scale = (float)message_double(&l->in);
+    const struct adapters *set = set_of(l, message_int(&l->in) != 0);
+    bool squares = message_int(&l->in) != 0;
+    int64_t n = message_int(&l->in);
+
+    TRY(message_check(&l->in, "with micro-batches"));
+    watch_at("%s", at ? at : "");
+    TRY(reserve_micros(l, n));
+    for (int k = 0; k < n; k++) TRY(crew_take_micro(&l->in, &l->micro[k], set ? set->slots : 0));
+    if (squares) TRY(reserve_gradients(l));
+    l->squares = squares;
+    rc = squares ? hand_squares(&l->hand, l->micro, (int)n, 0, 1, set, scale, l->dA, l->dB, &odd)
+                 : hand_run(&l->hand, l->micro, (int)n, 0, 1, set, scale, &odd);
+    if (rc == CL_ENUM && odd >= 0) return say_odd(l, odd);
+    if (rc) goto done;
+    crew_begin_message(&l->out, CREW_RESULTS);
+    for (int k = 0; k < n; k++) {
+        struct crew_micro *b = &l->micro[k];
+        message_put_double(&l->out, b->nll), message_put_double(&l->out, b->kl);
+        if (scale != 0)
+            message_put_bytes(&l->out, b->dcoef,
+                              (size_t)b->pack->samples * (size_t)(set ? set->slots : 0) * sizeof *b->dcoef);
+    }
+    TRY(answer(l));
+done:
+    return rc;
+}
+
 static int gradients(struct leader *l)
 {
     int rc;
-    int64_t a = a_numbers(l, l->set.learned, l->set.rank), b = b_numbers(l, l->set.learned, l->set.rank);
 
-    TRY(grow(&l->dA, &l->dA_n, a));
-    TRY(grow(&l->dB, &l->dB_n, b));
-    TRY(lvlm_grads_read(l->j.lvlm, l->dA, l->dB, l->set.learned, l->set.rank));
-    TRY(comm_sum_to_root(l->comm, l->dA, a, ranks_now()->dedicated));
-    TRY(comm_sum_to_root(l->comm, l->dB, b, ranks_now()->dedicated));
+    if (!l->squares) {
+        TRY(reserve_gradients(l));
+        TRY(lvlm_grads_read(l->j.lvlm, l->dA, l->dB, l->set.learned, l->set.rank));
+    }
+    TRY(comm_sum_to_root(l->comm, l->dA, a_numbers(l, l->set.learned, l->set.rank), ranks_now()->dedicated));
+    TRY(comm_sum_to_root(l->comm, l->dB, b_numbers(l, l->set.learned, l->set.rank), ranks_now()->dedicated));
 done:
     return rc;
 }
@@ -430,7 +442,7 @@ static int generate(struct leader *l)
     a.n = message_int(&l->in);
     lim.batch = (int)message_int(&l->in), lim.prompt_n = message_int(&l->in);
     lim.max_new_tokens = (int)message_int(&l->in), lim.slots = (int)message_int(&l->in);
-    lim.rank = (int)message_int(&l->in);
+    lim.rank = (int)message_int(&l->in), lim.share = message_int(&l->in) != 0;
     TRY(message_check(&l->in, "about prompts"));
     watch_at("%s", at ? at : "");
     if (a.tokens) ends.token = tell_token;
@@ -474,6 +486,32 @@ done:
     return rc;
 }
 
+/* ---- pictures */
+
+static int see(struct leader *l)
+{
+    int rc;
+    int64_t n = message_int(&l->in);
+    size_t K = (size_t)l->j.base.vision.hidden, room = (size_t)(n > 0 ? n : 1);
+    const char **picture = mem_new(room, sizeof *picture);
+    float *out = mem_new(room * K, sizeof *out);
+
+    if (!picture || !out) FAIL(CL_ENOMEM, "no memory for the features of %lld pictures", (long long)n);
+    for (int64_t i = 0; i < n; i++)
+        if (!(picture[i] = message_text(&l->in))) l->in.failed = true;
+    TRY(message_check(&l->in, "with pictures"));
+    if ((rc = hand_see(&l->hand, out, picture, (size_t)n))) {
+        TRY(tell_failure(l, rc));
+        goto done;
+    }
+    crew_begin_message(&l->out, CREW_SEEN);
+    message_put_bytes(&l->out, out, (size_t)n * K * sizeof *out);
+    TRY(answer(l));
+done:
+    mem_free(picture), mem_free(out);
+    return rc;
+}
+
 /* ---- a job */
 
 static int serve_coordinator(struct leader *l)
@@ -490,6 +528,7 @@ static int serve_coordinator(struct leader *l)
         case CREW_GENERATE: TRY(generate(l)); break;
         case CREW_ABANDON: TRY(abandoned(l)); break; // all answers were out already
         case CREW_EMBED: TRY(embed(l)); break;
+        case CREW_SEE: TRY(see(l)); break;
         case CREW_CLOSE: break;
         default: TRY(crew_unexpected(w, "to a leader"));
         }

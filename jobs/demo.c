@@ -1,4 +1,4 @@
-/* demo.c - `cllava demo DIR`: the embedded stream and base, three methods trained on it, their matrices side by side.
+/* demo.c - `cllava demo DIR`: an embedded stream and base, three methods trained on it, their matrices side by side.
  *
  * Sequential LoRA shows what naive tuning forgets, a small replay what storing a few samples repairs, Continual LLaVA what
  * it keeps without storing any. The verdict is computed from the matrices, for better or worse.
@@ -103,28 +103,41 @@ done:
 
 /* ---- the stream and its configurations */
 
-int demo_write_config(const char *dir, const char *name, const char *method, const char *settings, int64_t seed)
+/* "-capability": what the names of a stream's files end in. The domain stream came first: its names are plain. */
+static const char *suffix_of(const char *stream)
 {
-    int rc = CL_OK, n;
-    const struct generate_task *t = generate_stream_tasks("domain", &n);
+    return !strcmp(stream, "domain") ? "" : !strcmp(stream, "capability") ? "-capability" : "-dataset";
+}
+
+/* Longest answer of a stream, in tokens of the embedded base. */
+static int answer_tokens(const char *stream)
+{
+    return !strcmp(stream, "domain") ? 8 : !strcmp(stream, "capability") ? 48 : 24;
+}
+
+int demo_write_config(const char *dir, const char *stream, const char *method, const char *settings, int64_t seed)
+{
+    int rc = CL_OK;
+    struct generate_task t[GENERATE_MOST_TASKS];
+    const char *suffix = suffix_of(stream);
     char *text = NULL, file[256];
     size_t size;
     FILE *f = open_memstream(&text, &size);
 
     if (!f) return err_set(CL_ENOMEM, "no memory for a configuration");
-    fprintf(f, "# The embedded stream with method %s. Made by cllava demo; change it and run: cllava train %s.yaml\n",
-            method, name);
-    fprintf(f, "base: base\nencoder: base\nmethod: %s\nstream:\n  name: demo-domain\n  tasks:\n", method);
-    for (int i = 0; i < n; i++)
+    fprintf(f, "# The embedded stream with method %s. Made by cllava demo; change it and run: cllava train %s%s.yaml\n",
+            method, method, suffix);
+    fprintf(f, "base: base\nencoder: base\nmethod: %s\nstream:\n  name: demo-%s\n  tasks:\n", method, stream);
+    for (int i = 0, n = generate_stream_tasks(stream, t); i < n; i++)
         fprintf(f,
-                "    - {name: %s, train: stream/%s/train.json, test: stream/%s/test.json, images: stream/%s/images, "
-                "metric: %s}\n",
-                t[i].name, t[i].name, t[i].name, t[i].name, t[i].metric);
+                "    - {name: %s, train: stream%s/%s/train.json, test: stream%s/%s/test.json, images: "
+                "stream%s/%s/images, metric: %s}\n",
+                t[i].name, suffix, t[i].name, suffix, t[i].name, suffix, t[i].name, t[i].metric);
     fprintf(f, "prompt: {template: \"USER: {question}\\nASSISTANT:\"}\n%s", settings);
-    fprintf(f, "eval: {max_new_tokens: 8, batch: 64}\nprecision: f32\nseed: %lld\noutput: runs/%s\n", (long long)seed,
-            name);
+    fprintf(f, "eval: {max_new_tokens: %d, batch: 64}\nprecision: f32\nseed: %lld\noutput: runs/%s%s\n",
+            answer_tokens(stream), (long long)seed, method, suffix);
     if (fclose(f)) FAIL(CL_ENOMEM, "no memory for a configuration");
-    snprintf(file, sizeof file, "%s.yaml", name);
+    snprintf(file, sizeof file, "%s%s.yaml", method, suffix);
     TRY(whole_write(dir, file, text, size));
 done:
     free(text);
@@ -135,18 +148,18 @@ static int prepare(const struct command_args *a, const char *dir)
 {
     int rc;
     char path[PATH_ROOM], base[PATH_ROOM];
-    const char *given = args_value(a, "base", NULL);
-    struct generate_options g = {path, "domain", (int)args_int(a, "train", DEMO_TRAIN),
+    const char *given = args_value(a, "base", NULL), *stream = args_value(a, "stream", "domain");
+    struct generate_options g = {path, stream, (int)args_int(a, "train", DEMO_TRAIN),
                                  (int)args_int(a, "test", DEMO_TEST), (uint64_t)args_int(a, "seed", 0)};
 
     if (!given) TRY(demo_base_folder(base, sizeof base));
     TRY(run_dir_make_folders(dir));
     TRY(path_print(path, "%s/base", dir));
     TRY(copy_base(given ? given : base, path));
-    TRY(path_print(path, "%s/stream", dir));
+    TRY(path_print(path, "%s/stream%s", dir, suffix_of(stream)));
     TRY(generate_stream(&g));
     for (int m = 0; m < METHODS; m++)
-        TRY(demo_write_config(dir, methods[m].name, methods[m].name, methods[m].settings, (int64_t)g.seed));
+        TRY(demo_write_config(dir, stream, methods[m].name, methods[m].settings, (int64_t)g.seed));
 done:
     return rc;
 }
@@ -154,17 +167,20 @@ done:
 /* ---- training and the verdict */
 
 /* DIR/accuracy.svg: the matrices beside each other. */
-static int draw(const char *dir, int T, char **names, struct train_result *r, const char *const *label)
+static int draw(const char *dir, const char *stream, int T, char **names, struct train_result *r,
+                const char *const *label)
 {
     int rc;
     struct accuracy m[METHODS];
     const struct accuracy *all[METHODS];
     struct text svg = {0};
+    char file[64];
 
     for (int i = 0; i < METHODS; i++) m[i] = (struct accuracy){T, names, r[i].accuracy}, all[i] = &m[i];
     accuracy_svg(&svg, all, label, METHODS);
     if (svg.failed) FAIL(CL_ENOMEM, "no memory for a picture");
-    TRY(whole_write(dir, "accuracy.svg", svg.s, svg.len));
+    snprintf(file, sizeof file, "accuracy%s.svg", suffix_of(stream));
+    TRY(whole_write(dir, file, svg.s, svg.len));
 done:
     text_free(&svg);
     return rc;
@@ -177,7 +193,7 @@ static int train_one(const struct command_args *a, const char *dir, int m, struc
     struct config cfg = {0};
     struct train_options options = {.fresh = args_flag(a, "fresh"), .stop_after_task = -1, .max_steps = -1};
 
-    TRY(path_print(path, "%s/%s.yaml", dir, methods[m].name));
+    TRY(path_print(path, "%s/%s%s.yaml", dir, methods[m].name, suffix_of(args_value(a, "stream", "domain"))));
     fprintf(stderr, "\n=== %d of %d: %s\n", m + 1, METHODS, methods[m].label);
     TRY(settings_load(&cfg, a, path, NEED_BASE | NEED_STREAM | NEED_TRAIN | NEED_OUTPUT));
     TRY(train_run(&cfg, &options, out));
@@ -192,14 +208,14 @@ static struct accuracy_summary summary_of(double *matrix, int T, char **names)
     return accuracy_summarise(&(struct accuracy){T, names, matrix});
 }
 
-static void verdict(const struct accuracy_summary *s)
+static void verdict(const struct accuracy_summary *s, const char *stream)
 {
     const struct accuracy_summary *seq = &s[0], *replay = &s[1], *cl = &s[2];
 
     printf("\nAgainst sequential LoRA, Continual LLaVA keeps %+.1f points of average accuracy and forgets %.1f points "
-           "less "
-           "(the paper reports +13.06 and 13.25 on COAST-domain).\n",
-           cl->AA - seq->AA, seq->AF - cl->AF);
+           "less%s.\n",
+           cl->AA - seq->AA, seq->AF - cl->AF,
+           strcmp(stream, "domain") ? "" : " (the paper reports +13.06 and 13.25 on COAST-domain)");
     printf("A small replay (50 stored samples per task) reaches %.1f with %.1f points of forgetting: %s. It stores "
            "data; Continual LLaVA "
            "stores none.\n",
@@ -207,37 +223,41 @@ static void verdict(const struct accuracy_summary *s)
            replay->AA > cl->AA + 2   ? "it does better here"
            : replay->AA < cl->AA - 2 ? "less than Continual LLaVA"
                                      : "it does as well here");
-    printf("Old slots are frozen, so this method forgets exactly where routing errs. Exact scores count the answer's "
-           "format; "
-           "format-free scores compare the first content word, number or letter alone.\n");
+    printf("Old slots are frozen, so this method forgets exactly where routing errs. %s\n",
+           strcmp(stream, "domain") ? "Each task has its own metric."
+                                    : "Exact scores count the answer's format; format-free scores compare the first "
+                                      "content word, number or letter alone.");
 }
 
 int command_demo(const struct command_args *a)
 {
     int rc, T = 0;
-    const char *dir = args_positional(a, 0);
+    const char *dir = args_positional(a, 0), *stream = args_value(a, "stream", "domain");
+    bool domain = !strcmp(stream, "domain");
     struct train_result r[METHODS] = {0};
     struct accuracy_summary s[METHODS];
-    const struct generate_task *task = generate_stream_tasks("domain", &T);
-    const char *label[METHODS], *name[16];
+    struct generate_task task[GENERATE_MOST_TASKS];
+    const char *label[METHODS], *name[GENERATE_MOST_TASKS];
     const double *exact[METHODS], *loose[METHODS];
 
     TRY(signal_install());
     TRY(prepare(a, dir));
     if (args_flag(a, "write-only")) goto done;
     for (int m = 0; m < METHODS; m++) TRY(train_one(a, dir, m, &r[m]));
+    T = generate_stream_tasks(stream, task);
     for (int t = 0; t < T; t++) name[t] = task[t].name;
     for (int m = 0; m < METHODS; m++) {
         label[m] = methods[m].label, exact[m] = r[m].accuracy, loose[m] = r[m].format_free;
         s[m] = summary_of(r[m].accuracy, T, (char **)(uintptr_t)name);
     }
-    report_side_by_side(stdout, "exact match, percent", METHODS, label, T, name, exact);
+    report_side_by_side(stdout, domain ? "exact match, percent" : "each task's own metric, percent", METHODS, label, T,
+                        name, exact);
     report_side_by_side(stdout, "format-free (first content word), percent", METHODS, label, T, name, loose);
     for (int m = 0; m < METHODS; m++)
         printf("%-28s AA %5.1f   AF %5.1f   MAA %5.1f   learned %8lld numbers   %4.0f s\n", label[m], s[m].AA, s[m].AF,
                s[m].MAA, (long long)r[m].parameters, r[m].seconds);
-    verdict(s);
-    TRY(draw(dir, T, (char **)(uintptr_t)name, r, label));
+    verdict(s, stream);
+    TRY(draw(dir, stream, T, (char **)(uintptr_t)name, r, label));
 done:
     for (int m = 0; m < METHODS; m++) mem_free(r[m].accuracy), mem_free(r[m].format_free);
     return rc;

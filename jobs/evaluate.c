@@ -71,7 +71,7 @@ static int ask(void *context, int64_t i, struct prompt_item *item)
     TRY(c->j->method->ops->route(c->j->method, c->mode, c->d->task, &query, &number, 1, &c->one));
     memcpy(item->coef, c->one.coef, (size_t)c->set->slots * sizeof *item->coef);
     memcpy(c->selected + i * c->one.M, c->one.selected, (size_t)c->one.M * sizeof *c->selected);
-    if (query) c->mark[i].routed = routed_task(c) == c->d->task;
+    if (query) c->mark[i].routed = routed_task(c) == c->d->task; // means nothing where slots have no owner
 done:
     return rc;
 }
@@ -168,13 +168,14 @@ static void sum_up(struct cell_result *out, const struct cell *c)
 {
     double score = 0, format_free = 0, n = (double)c->d->n;
     int64_t routed = 0;
+    bool owned = c->set && c->j->method->ops->slot_task(c->j->method, 0) >= 0;
 
     for (int64_t i = 0; i < c->d->n; i++)
         score += c->scores[i], format_free += c->mark[i].format_free, routed += c->mark[i].routed;
     *out = (struct cell_result){.n = c->d->n,
                                 .score = 100 * score / n,
                                 .format_free = 100 * format_free / n,
-                                .routed = c->set && c->d->embedding ? 100 * (double)routed / n : NAN,
+                                .routed = owned && c->d->embedding ? 100 * (double)routed / n : NAN,
                                 .tokens = c->tokens};
 }
 
@@ -199,8 +200,10 @@ int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, e
     struct cell c = {
         .j = j, .d = d, .mode = mode, .metric = metric_find(d->conf->metric), .loose = metric_find("first_word")};
     struct generator_ends ends = {&c, ask, NULL, take, NULL};
-    struct generator_limits lim = {
-        .batch = j->cfg.eval.batch, .prompt_n = d->longest, .max_new_tokens = j->cfg.eval.max_new_tokens};
+    struct generator_limits lim = {.batch = j->cfg.eval.batch,
+                                   .prompt_n = d->longest,
+                                   .max_new_tokens = j->cfg.eval.max_new_tokens,
+                                   .share = j->cfg.eval.share_prefix};
     struct bootstrap_interval b;
     size_t n = (size_t)d->n;
 
@@ -209,7 +212,7 @@ int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, e
         TRY(j->method->ops->adapters(j->method, mode, d->task, &set));
         if (set.slots) c.set = &set, lim.slots = set.slots, lim.rank = set.rank;
     }
-    TRY(routing_new(&c.one, 1, job_max_slots(j), j->cfg.pool.top_m));
+    TRY(job_routing_new(j, &c.one, 1));
     c.selected = mem_new(n * (size_t)c.one.M, sizeof *c.selected);
     c.line = mem_new(n, sizeof *c.line);
     c.scores = mem_new(n, sizeof *c.scores);

@@ -52,6 +52,10 @@ static int choose(struct lora_export *e, const struct learned *l, int task, int 
     e->slot = calloc((size_t)l->N + 1, sizeof *e->slot);
     e->coefficient = calloc((size_t)l->N + 1, sizeof *e->coefficient);
     if (!c || !e->slot || !e->coefficient) FAIL(CL_ENOMEM, "no memory for %d slots", l->N);
+    if (slot < 0 && l->method && !strcmp(l->method, "moe_lora"))
+        FAIL(CL_EMISMATCH,
+             "%s: moe_lora mixes its experts anew for each question: no task has one mixture; hint: --slot N",
+             ckpt_path(l->c));
     if (slot >= 0)
         c[slot] = 1;
     else

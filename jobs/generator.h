@@ -3,6 +3,10 @@
  * Prompts are prefilled in packs; decoding runs one token of every unfinished answer at a time, and the place of an answer
  * that ended goes to the next prompt (continuous batching). What each prompt is comes from a source, what became of it
  * goes to a sink, in the order in which answers end.
+ *
+ * Many prompts begin alike: with the same system prompt, or with that and the same picture. Where a place of the cache has the
+ * keys and values of such a front under the same coefficients, they are copied, and only the rest of the prompt goes through
+ * the model.
  */
 #ifndef CLLAVA_JOBS_GENERATOR_H
 #define CLLAVA_JOBS_GENERATOR_H
@@ -33,6 +37,7 @@ struct generator_limits {
     int64_t prompt_n; // longest prompt, tokens
     int max_new_tokens;
     int slots, rank; // of the adapter set, 0: none
+    bool share;      // prompts that begin alike, under the same coefficients, go through the model from where they part
 };
 
 struct generator;
@@ -42,6 +47,9 @@ struct lvlm_limits generator_model_limits(const struct generator_limits *limits)
 /* Memory for answers within the limits. Collective over tp like all that runs the model. */
 int generator_new(struct generator **g, struct job *j, const struct generator_limits *limits);
 void generator_free(struct generator *g);
+
+/* Tokens of prompts that went through the model so far: less than they have where fronts are shared. */
+int64_t generator_prefilled(const struct generator *g);
 
 /* Answers prompts 0 .. n-1; set: the adapters (coef NULL; rows come from the source), or NULL for the base alone. */
 int generator_run(struct generator *g, int64_t n, const struct adapters *set, const struct generator_ends *ends);

@@ -12,7 +12,7 @@
 
 void hand_free(struct hand *h)
 {
-    mem_free(h->nll), mem_free(h->dcoef);
+    mem_free(h->nll), mem_free(h->kl), mem_free(h->dcoef), mem_free(h->dA), mem_free(h->dB);
     *h = (struct hand){.j = h->j};
 }
 
@@ -22,9 +22,9 @@ int hand_reserve(struct hand *h, const struct lvlm_limits *l)
 
     TRY(lvlm_reserve(h->j->lvlm, l));
     if (l->rows <= h->rows) goto done;
-    mem_free(h->nll), h->rows = 0;
-    if (!(h->nll = mem_new((size_t)l->rows, sizeof *h->nll)))
-        FAIL(CL_ENOMEM, "no memory for the losses of %lld tokens", (long long)l->rows);
+    mem_free(h->nll), mem_free(h->kl), h->rows = 0;
+    h->nll = mem_new((size_t)l->rows, sizeof *h->nll), h->kl = mem_new((size_t)l->rows, sizeof *h->kl);
+    if (!h->nll || !h->kl) FAIL(CL_ENOMEM, "no memory for the losses of %lld tokens", (long long)l->rows);
     h->rows = l->rows;
 done:
     return rc;
@@ -52,9 +52,10 @@ static int forward(struct hand *h, struct crew_micro *m, const struct adapters *
     if (b->rows > h->rows)
         FAIL(CL_EINTERNAL, "%lld answer rows (reserved %lld)", (long long)b->rows, (long long)h->rows);
     if (b->pictures) TRY(features_get(h->j->features, m->picture, b->pictures, b->feature));
-    TRY(lvlm_forward(h->j->lvlm, b, set, h->nll, grad_scale));
-    m->nll = 0;
+    TRY(lvlm_forward_taught(h->j->lvlm, b, set, &m->teacher, h->nll, h->kl, grad_scale));
+    m->nll = m->kl = 0;
     for (int64_t i = 0; i < b->rows; i++) m->nll += (double)h->nll[i];
+    for (int64_t i = 0; m->teacher.coef && i < b->rows; i++) m->kl += (double)h->kl[i];
 done:
     return rc;
 }
@@ -94,6 +95,45 @@ done:
     return rc;
 }
 
+static int reserve_gradients(struct hand *h, int64_t a, int64_t b)
+{
+    if (a <= h->dA_n && b <= h->dB_n) return CL_OK;
+    mem_free(h->dA), mem_free(h->dB);
+    h->dA = mem_new((size_t)a, sizeof *h->dA), h->dB = mem_new((size_t)b, sizeof *h->dB);
+    h->dA_n = h->dB_n = 0;
+    if (!h->dA || !h->dB)
+        return err_set(CL_ENOMEM, "no memory for the gradients of a sample (%lld numbers)", (long long)(a + b));
+    h->dA_n = a, h->dB_n = b;
+    return CL_OK;
+}
+
+static void add_squares(float *sum, const float *x, int64_t n)
+{
+#pragma omp parallel for simd schedule(static) if (n >= 1 << 16)
+    for (int64_t i = 0; i < n; i++) sum[i] += x[i] * x[i];
+}
+
+int hand_squares(struct hand *h, struct crew_micro *m, int n, int first, int stride, const struct adapters *set,
+                 float grad_scale, float *A, float *B, int *odd)
+{
+    int rc;
+    const struct text_config *t = &h->j->base.text;
+    const int64_t each = (int64_t)set->learned * t->layers * set->rank;
+    const int64_t a = each * t->heads * t->head_dim, b = each * t->hidden;
+
+    TRY(reserve_gradients(h, a, b));
+    memset(A, 0, (size_t)a * sizeof *A), memset(B, 0, (size_t)b * sizeof *B);
+    for (int k = first; k < n; k += stride) {
+        TRY(hand_run(h, m, k + 1, k, 1, set, grad_scale, odd));
+        TRY(lvlm_grads_read(h->j->lvlm, h->dA, h->dB, set->learned, set->rank));
+        add_squares(A, h->dA, a);
+        add_squares(B, h->dB, b);
+    }
+    rc = CL_OK;
+done:
+    return rc;
+}
+
 void hand_name_place(struct lvlm *m)
 {
     char said[1024], where[256];
@@ -110,4 +150,20 @@ int hand_embed(struct hand *h, float *out, const char *const *text, size_t n)
     const struct config *f = &h->j->cfg;
 
     return follow_embed(ranks_now()->tp, h->j->encoder, f->encoder, f->base, out, text, n);
+}
+
+int hand_see(struct hand *h, float *out, const char *const *picture, size_t n)
+{
+    enum { TOGETHER = 4 };
+    int rc = CL_OK;
+    const struct feature *f[TOGETHER];
+    const size_t K = (size_t)h->j->base.vision.hidden;
+
+    for (size_t i = 0; i < n; i += TOGETHER) {
+        const int now = (int)(n - i < TOGETHER ? n - i : TOGETHER);
+        TRY(features_get(h->j->features, picture + i, now, f));
+        for (int k = 0; k < now; k++) TRY(lvlm_feature_mean(h->j->lvlm, out + (i + (size_t)k) * K, f[k]));
+    }
+done:
+    return rc;
 }

@@ -6,10 +6,12 @@
 
 struct hand {
     struct job *j;
-    float *nll; // (rows) of one micro-batch
+    float *nll, *kl; // (rows) of one micro-batch
     int64_t rows;
     double *dcoef; // (dcoefs) of all micro-batches of a step
     int64_t dcoefs;
+    float *dA, *dB; // (dA_n), (dB_n) gradients of one micro-batch
+    int64_t dA_n, dB_n;
 };
 
 int hand_reserve(struct hand *h, const struct lvlm_limits *l); // the model's memory too
@@ -20,8 +22,15 @@ void hand_free(struct hand *h);
 int hand_run(struct hand *h, struct crew_micro *m, int n, int first, int stride, const struct adapters *set,
              float grad_scale, int *odd);
 
+/* The same micro-batches, and A (learned, L, R, H), B (learned, L, D, R) := the sums over them of each one's gradients, squared. */
+int hand_squares(struct hand *h, struct crew_micro *m, int n, int first, int stride, const struct adapters *set,
+                 float grad_scale, float *A, float *B, int *odd);
+
 /* Adds to the text of a CL_ENUM where among the ranks of the group numbers first were none, if they can tell. */
 void hand_name_place(struct lvlm *m);
+
+/* out (n, d_vision) := mean features of n pictures. */
+int hand_see(struct hand *h, float *out, const char *const *picture, size_t n);
 
 /* out (n, K) := embeddings of n texts, which the ranks of the group share out. */
 int hand_embed(struct hand *h, float *out, const char *const *text, size_t n);

@@ -1,5 +1,6 @@
 /* job.c - opening what a command works with. */
 #include "jobs/job.h"
+#include "jobs/query.h"
 #include "pool/lines.h"
 
 #include "io/err.h"
@@ -166,9 +167,10 @@ static int open_method(struct job *j)
 
     if (!ops) FAIL(CL_ECONFIG, "method: %s (expected one of: %s)", j->cfg.method, method_names());
     TRY(lines_check(&j->cfg, ops));
+    if (ops->routes) TRY(query_check(&j->cfg, &j->base));
     if (ops->routes) {
         TRY(text_encoder_open(&j->encoder, j->cfg.encoder, j->cfg.base, j->tok, j->f32));
-        shape.K = text_encoder_width(j->encoder);
+        shape.K = query_width(j);
     }
     TRY(ops->open(&j->method, &j->cfg, &shape));
     if (j->cfg.pool.init) TRY(init_method(j));
@@ -230,9 +232,12 @@ const char *job_base_hash(struct job *j)
     return j->base_hash;
 }
 
-int job_max_slots(const struct job *j)
+int job_routing_new(const struct job *j, struct routing *r, int n)
 {
-    return j->cfg.stream.tasks * j->cfg.pool.slots_per_task;
+    struct method_size size = {0};
+
+    if (j->method) j->method->ops->size(&j->cfg, j->cfg.stream.tasks, &size);
+    return routing_new(r, n, size.slots, size.selected);
 }
 
 bool job_is_end(const struct job *j, int32_t id)

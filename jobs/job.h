@@ -39,6 +39,7 @@ struct job {
     uint8_t *allowed;          // (vocab) ids that generation may emit
     struct text_encoder *encoder; // NULL where nothing routes
     struct method *method;
+    enum recompute again; // what training passes compute again (plan_job_row)
     struct log *log; // owned; a job without run directory only says things on stderr
 };
 
@@ -52,8 +53,8 @@ void job_set_threads(const struct config *cfg);
 /* Hash of the base's config and weights, by which checkpoints name it. */
 const char *job_base_hash(struct job *j);
 
-/* Slots that a pool can have when every task is learned: what routing buffers are made for. */
-int job_max_slots(const struct job *j);
+/* Routing buffers of n samples for the job's method, whatever it still learns; without a method for the base alone. */
+int job_routing_new(const struct job *j, struct routing *r, int n);
 /* The ids that end a generated answer. */
 bool job_is_end(const struct job *j, int32_t id);
 /* Decoded answer, trimmed on both sides; end tokens left out. malloc'ed. */

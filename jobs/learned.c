@@ -432,13 +432,23 @@ int learned_find_task(const struct learned *l, const char *name)
     return -1;
 }
 
+/* A pool without keys is one LoRA for all tasks, or one for each: for it alone, or (o_lora) on top of those before. */
+static double keyless(const struct learned *l, int owner, int task)
+{
+    const char *method = l->method ? l->method : "";
+
+    if (!strcmp(method, "taskwise_lora")) return owner == task;
+    if (!strcmp(method, "o_lora")) return owner <= task;
+    return 1;
+}
+
 void learned_mixture(const struct learned *l, int task, double *coefficient)
 {
     double share = 0; // of the task's own slots in a mean sample: 1, up to rounding
 
     for (int n = 0; n < l->N; n++) {
         bool own = l->slot[n].task == task;
-        coefficient[n] = !l->K ? 1 : own ? l->slot[n].use : 0;
+        coefficient[n] = !l->K ? keyless(l, l->slot[n].task, task) : own ? l->slot[n].use : 0;
         if (own) share += l->slot[n].use;
     }
     for (int n = 0; l->K && l->w && n < l->N; n++)

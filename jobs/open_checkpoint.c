@@ -2,6 +2,7 @@
 #include "jobs/open_checkpoint.h"
 
 #include "io/err.h"
+#include "jobs/query.h"
 #include "jobs/settings.h"
 #include "jobs/state.h"
 #include "mpi/ranks.h"
@@ -93,12 +94,12 @@ int job_inference_set(struct job *j, struct adapters *set, struct routing *one)
 
     *set = (struct adapters){0};
     if (j->method) TRY(j->method->ops->adapters(j->method, ROUTE_FREE, -1, set));
-    TRY(routing_new(one, 1, job_max_slots(j), j->cfg.pool.top_m));
+    TRY(job_routing_new(j, one, 1));
 done:
     return rc;
 }
 
-int job_route(struct job *j, const char *question, struct routing *one)
+int job_route(struct job *j, const char *question, const char *picture, struct routing *one)
 {
     int rc;
     uint64_t number = 0;
@@ -107,9 +108,9 @@ int job_route(struct job *j, const char *question, struct routing *one)
 
     if (!j->method) return CL_OK;
     if (j->encoder) {
-        if (!(embedding = mem_new((size_t)text_encoder_width(j->encoder), sizeof *embedding)))
+        if (!(embedding = mem_new((size_t)query_width(j), sizeof *embedding)))
             FAIL(CL_ENOMEM, "no memory for an embedding");
-        TRY(text_encoder_embed(j->encoder, embedding, &question, 1));
+        TRY(query_embed_one(j, embedding, question, picture));
         query = embedding;
     }
     TRY(j->method->ops->route(j->method, ROUTE_FREE, -1, &query, &number, 1, one));

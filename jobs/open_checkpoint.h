@@ -14,7 +14,7 @@ int job_open_base(struct job *j, const char *config, const struct command_args *
 /* The slots of every task for inference, or *set with 0 slots for a base alone; routing buffers for one sample at a time
  * (routing_free by the caller). */
 int job_inference_set(struct job *j, struct adapters *set, struct routing *one);
-/* Coefficients and slots of one question (free routing). Nothing to do for a base alone. */
-int job_route(struct job *j, const char *question, struct routing *one);
+/* Coefficients and slots of one question about a picture (path; NULL: none), by free routing. Nothing to do for a base alone. */
+int job_route(struct job *j, const char *question, const char *picture, struct routing *one);
 
 #endif

@@ -2,6 +2,7 @@
 #include "jobs/plan.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,21 +15,20 @@
 
 enum { MOST_RANKS = 1 << 16, MOST_COUNTS = 64 };
 
-/* evaluation: of what was learned, without learning. */
-static int describe_method(struct plan *p, bool evaluation)
+int plan_method(struct plan *p, bool evaluation)
 {
     const struct config *c = &p->cfg;
     const struct text_config *t = &p->base.text;
     const struct method_ops *ops = method_find(c->method);
     struct plan_method *m = &p->method;
+    struct method_size size;
 
     if (!ops) return err_set(CL_ECONFIG, "method: %s (expected one of: %s)", c->method, method_names());
     *m = (struct plan_method){.routes = ops->routes, .trains = ops->trains};
     if (!m->trains) return CL_OK;
     m->trains = !evaluation;
-    m->learned = m->routes ? c->pool.slots_per_task : 1;
-    m->slots = m->routes ? p->data.tasks * c->pool.slots_per_task : 1;
-    m->rank = m->routes ? c->pool.rank : c->lora.rank;
+    ops->size(c, p->data.tasks, &size);
+    m->learned = size.learned, m->slots = size.slots, m->rank = size.rank;
     m->parameters = (int64_t)m->slots * t->layers * m->rank * (t->hidden + (int64_t)t->heads * t->head_dim);
     return CL_OK;
 }
@@ -39,28 +39,76 @@ int plan_open(struct plan *p, const struct plan_options *o)
 
     TRY(plan_base(p));
     TRY(plan_data(p, o));
-    TRY(describe_method(p, o->eval));
+    TRY(plan_method(p, o->eval));
     TRY(plan_encoder(p));
 done:
     return rc;
 }
 
+/* Memory of all roles on the layout, with what q->again keeps. */
+static void set_memory(struct plan_row *r, const struct plan *q, const struct plan_layout *l,
+                       const struct plan_model *m)
+{
+    struct plan_memory leader = {0}, member = {0};
+    const int here = plan_ranks_of_node(q, l), slices = here < l->tensor ? here : l->tensor;
+
+    plan_memory(&r->first, q, l, m, PLAN_COORDINATOR);
+    if (l->groups > 1 || l->dedicated) plan_memory(&leader, q, l, m, PLAN_LEADER);
+    if (l->tensor > 1) plan_memory(&member, q, l, m, PLAN_MEMBER);
+    r->other = leader.sum > member.sum ? leader : member;
+    r->node = r->first.sum + (here - 1) * r->other.sum + slices * m->mapped;
+    r->fits = r->node <= q->machine.memory;
+}
+
+/* A limit that somebody gave is kept; of a machine a tenth is left to others. */
+static bool level_fits(const struct plan *p, const struct plan_level *v)
+{
+    return p->cfg.memory_limit > 0 ? v->peak <= p->cfg.memory_limit * (1 << 30) : v->node <= 0.9 * p->machine.memory;
+}
+
+/* The row of a level, and what there is to say of it in r->level. */
+static int plan_level(struct plan_row *r, const struct plan *p, const struct plan_layout *l, struct plan_model *m,
+                      enum recompute again)
+{
+    int rc;
+    struct plan q = *p;
+    struct plan_level *v = &r->level[again];
+
+    q.again = r->again = again;
+    TRY(plan_model(m, &q, l, 0)); // no rank has a larger share
+    set_memory(r, &q, l, m);
+    *v = (struct plan_level){.step = m->step,
+                             .peak = fmax(r->first.sum, r->other.sum),
+                             .node = r->node,
+                             .flop = m->micro.flop,
+                             .wire = (double)m->micro.traffic.sum_bytes};
+    v->fits = level_fits(p, v);
+done:
+    return rc;
+}
+
+/* The configuration takes this level, or it may: then the first that fits is taken, or the one that needs least. */
+static bool takes_level(const struct plan *p, const struct plan_row *r, enum recompute again)
+{
+    if (strcmp(p->cfg.activations, "auto")) return !strcmp(p->cfg.activations, recompute_name[again]);
+    return r->level[again].fits || again == RECOMPUTES - 1;
+}
+
 int plan_row(struct plan_row *r, const struct plan *p, const struct plan_layout *l)
 {
     int rc;
-    struct plan_model m;
-    struct plan_memory leader = {0}, member = {0};
-    const int here = plan_ranks_of_node(p, l), slices = here < l->tensor ? here : l->tensor;
+    struct plan_model m[RECOMPUTES];
+    int chosen = p->method.trains ? -1 : RECOMPUTE_NOTHING;
 
     *r = (struct plan_row){.layout = *l};
-    TRY(plan_model(&m, p, l, 0)); // no rank has a larger share
-    plan_memory(&r->first, p, l, &m, PLAN_COORDINATOR);
-    if (l->groups > 1 || l->dedicated) plan_memory(&leader, p, l, &m, PLAN_LEADER);
-    if (l->tensor > 1) plan_memory(&member, p, l, &m, PLAN_MEMBER);
-    r->other = leader.sum > member.sum ? leader : member;
-    r->node = r->first.sum + (here - 1) * r->other.sum + slices * m.mapped;
-    r->fits = r->node <= p->machine.memory;
-    TRY(plan_time(&r->time, p, l, &m));
+    if (!p->method.trains) TRY(plan_level(r, p, l, m, RECOMPUTE_NOTHING));
+    for (int i = 0; i < RECOMPUTES && (chosen < 0 || (p->all_levels && p->method.trains)); i++) {
+        TRY(plan_level(r, p, l, &m[i], (enum recompute)i));
+        if (chosen < 0 && takes_level(p, r, (enum recompute)i)) chosen = i;
+    }
+    r->again = (enum recompute)chosen;
+    set_memory(r, p, l, &m[chosen]);
+    TRY(plan_time(&r->time, p, l, &m[chosen]));
 done:
     return rc;
 }
@@ -153,7 +201,7 @@ done:
 int command_plan(const struct command_args *a)
 {
     int rc;
-    struct plan p = {0};
+    struct plan p = {.all_levels = !args_flag(a, "scaling")};
     struct text t = {0}, svg = {0};
     const char *picture = args_value(a, "svg", NULL);
     const struct plan_options o = {args_int(a, "tokens", 0), args_int(a, "answers", 0), args_int(a, "samples", 0),

@@ -4,6 +4,7 @@
  *     plan_model.c   the model over a backend that only counts (model/backend_measuring.h): memory, operations
  *     plan_memory.c  what a rank holds, by kind
  *     plan_time.c    what a step and an answer cost on a machine (jobs/machine.h)
+ *     plan_job.c     the plan of a run that begins: what training keeps
  *     plan_print.c   tables and JSON
  *     plan_scaling.c weak and strong scaling as tables and a picture
  *     plan.c         the command
@@ -16,6 +17,7 @@
 
 #include "io/config.h"
 #include "jobs/machine.h"
+#include "jobs/task_data.h"
 #include "model/backend_timing.h"
 #include "model/lvlm.h"
 #include "model/traffic.h"
@@ -86,6 +88,8 @@ struct plan {
     struct plan_data data;
     struct plan_method method;
     struct plan_encoder encoder;
+    bool all_levels;      // rows say of every level what it would take, else of those up to the chosen one
+    enum recompute again; // what plan_model's training passes compute again
 };
 
 /* How ranks are used. */
@@ -128,8 +132,18 @@ struct plan_time {
     double answers;                   // per second
 };
 
+/* What training would take if it kept more or less. */
+struct plan_level {
+    double step, peak, node; // bytes: activations of a step; the largest rank; the fullest node
+    double flop;             // of a micro-batch on rank 0, what is computed again included
+    double wire;             // bytes that rank 0 sends to its group for it
+    bool fits;               // memory_limit, or the machine
+};
+
 struct plan_row {
     struct plan_layout layout;
+    enum recompute again; // what the rest is about: as configured, else the least that fits
+    struct plan_level level[RECOMPUTES];
     struct plan_memory first, other; // rank 0; the largest other rank (zeros when alone)
     double node;                     // bytes on the fullest node, mapped pages included
     bool fits;
@@ -151,6 +165,14 @@ struct plan_options {
 int plan_open(struct plan *p, const struct plan_options *o);
 /* Everything about one layout. CL_ECONFIG when heads do not allow it. */
 int plan_row(struct plan_row *r, const struct plan *p, const struct plan_layout *l);
+/* The same for a run whose task files are open, on the machine and ranks that it has; cfg stays the job's, nothing is to be freed. */
+int plan_of_job(struct plan *p, const struct job *j, const struct task_data *train, const struct task_data *test);
+/* What its training passes shall compute again: *r of the layout that it runs on. */
+int plan_job_row(struct plan_row *r, const struct job *j, const struct task_data *train, const struct task_data *test);
+/* plan_data.c: lengths from task files that are open. */
+void plan_data_of(struct plan_data *d, const struct task_data *train, const struct task_data *test, int tasks,
+                  bool pictures);
+int plan_method(struct plan *p, bool evaluation); // evaluation: of what was learned, without learning
 /* plan_data.c: lengths from the task files, else from the options and the configuration. */
 int plan_data(struct plan *p, const struct plan_options *o);
 /* plan_model.c: CL_ECONFIG when heads do not allow the layout. rank: of the group. */

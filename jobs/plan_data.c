@@ -61,20 +61,33 @@ done:
     return rc;
 }
 
+/* Lengths of one side's records. */
+static void add_lengths(struct plan_data *p, struct sums *s, const struct task_data *d, bool test)
+{
+    *(test ? &p->test : &p->train) += (double)d->n;
+    for (int64_t i = 0; i < d->n; i++) {
+        *(test ? &s->prompts : &s->tokens) += (double)d->length[i];
+        if (!test) s->answers += (double)d->answers[i];
+    }
+    if (test && d->longest > p->longest_prompt) p->longest_prompt = d->longest;
+    if (!test && d->longest > p->longest) p->longest = d->longest;
+    if (!test && d->most_answers > p->most_answers) p->most_answers = d->most_answers;
+}
+
+static void set_means(struct plan_data *d, const struct sums *s)
+{
+    d->tokens = s->tokens / d->train, d->answers = s->answers / d->train, d->prompt = s->prompts / d->test;
+    d->pictures = s->pictures / (d->train + d->test);
+    d->measured = true;
+}
+
 static int measure_side(struct plan_data *p, struct sums *s, struct job *j, int task, bool test)
 {
     int rc;
     struct task_data d;
 
     TRY(task_data_open(&d, j, task, test));
-    *(test ? &p->test : &p->train) += (double)d.n;
-    for (int64_t i = 0; i < d.n; i++) {
-        *(test ? &s->prompts : &s->tokens) += (double)d.length[i];
-        if (!test) s->answers += (double)d.answers[i];
-    }
-    if (test && d.longest > p->longest_prompt) p->longest_prompt = d.longest;
-    if (!test && d.longest > p->longest) p->longest = d.longest;
-    if (!test && d.most_answers > p->most_answers) p->most_answers = d.most_answers;
+    add_lengths(p, s, &d, test);
     TRY(count_pictures(p, s, &d, test));
 done:
     task_data_close(&d);
@@ -93,13 +106,24 @@ static int measure(struct plan *p)
         TRY(measure_side(d, &s, &j, t, false));
         TRY(measure_side(d, &s, &j, t, true));
     }
-    d->tokens = s.tokens / d->train, d->answers = s.answers / d->train, d->prompt = s.prompts / d->test;
-    d->pictures = s.pictures / (d->train + d->test);
-    d->measured = true;
+    set_means(d, &s);
 done:
     memset(&j.cfg, 0, sizeof j.cfg); // p's
     job_close(&j);
     return rc;
+}
+
+/* Records are not read again for their pictures: each may have one of its own. */
+void plan_data_of(struct plan_data *d, const struct task_data *train, const struct task_data *test, int tasks,
+                  bool pictures)
+{
+    struct sums s = {0};
+
+    *d = (struct plan_data){.tasks = tasks};
+    for (int t = 0; t < tasks; t++) add_lengths(d, &s, &train[t], false), add_lengths(d, &s, &test[t], true);
+    d->train_pictures = pictures * d->train, d->test_pictures = pictures * d->test;
+    s.pictures = d->train_pictures + d->test_pictures;
+    set_means(d, &s);
 }
 
 /* ---- assumed */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "io/err.h"
+#include "jobs/query.h"
 #include "jobs/plan.h"
 #include "model/backend_measuring.h"
 #include "model/bert.h"
@@ -29,18 +30,15 @@ static void encoder_sizes(struct plan_encoder *e, double hidden, double ffn, dou
     e->scratch = QUESTION_TOKENS * (6 * hidden + ffn) * sizeof(float);
 }
 
-int plan_encoder(struct plan *p)
+static void sentence_encoder(struct plan *p)
 {
-    int rc = CL_OK;
     struct plan_encoder *e = &p->encoder;
     struct sentence_dir dir = {0};
     struct bert_config c;
 
-    *e = (struct plan_encoder){0};
-    if (!p->method.routes) return CL_OK;
     if (!strcmp(p->cfg.encoder, "base")) { // rows of the base's own table
         e->width = p->base.text.hidden;
-        return CL_OK;
+        return;
     }
     if (!sentence_dir_read(&dir, p->cfg.encoder) && !bert_config_read(&c, dir.network)) {
         encoder_sizes(e, c.hidden, c.ffn, c.layers, dir.pools);
@@ -49,7 +47,16 @@ int plan_encoder(struct plan *p)
         e->assumed = true;
     }
     sentence_dir_free(&dir);
-    return rc;
+}
+
+int plan_encoder(struct plan *p)
+{
+    p->encoder = (struct plan_encoder){0};
+    if (!p->method.routes) return CL_OK;
+    sentence_encoder(p);
+    if (!query_has_text(&p->cfg)) p->encoder.width = 0; // it is there all the same
+    if (query_has_picture(&p->cfg)) p->encoder.width += p->base.vision.hidden;
+    return query_check(&p->cfg, &p->base);
 }
 
 /* ---- kinds */

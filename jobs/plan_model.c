@@ -59,7 +59,8 @@ static void set_limits(struct opened *o)
                                     .rows = d->most_answers * o->l->micro,
                                     .slots = p->method.slots,
                                     .rank = p->method.rank,
-                                    .train = true};
+                                    .train = true,
+                                    .again = p->again};
 }
 
 /* The larger of the two kinds of passes, as lvlm_reserve takes it. */
@@ -184,7 +185,7 @@ static int run_micro(struct opened *o, struct plan_work *w)
     TRY(lvlm_backward(o->m, &b, &o->set, dcoef));
     *w = look(o);
     plan_work_add(w, traffic_forward(&o->p->base, o->l->tensor, b.n, b.rows, o->tp.wire));
-    plan_work_add(w, traffic_backward(&o->p->base, o->l->tensor, b.n, b.rows, o->tp.wire));
+    plan_work_add(w, traffic_backward(&o->p->base, o->l->tensor, b.n, b.rows, o->tp.wire, o->train.again));
 done:
     batch_free(&b);
     mem_free(dcoef), mem_free(nll);

@@ -156,6 +156,25 @@ static void print_time(struct text *t, const struct plan *p, const struct plan_r
     }
 }
 
+/* What training would take if it kept more or less; the level that the other tables are about is marked. */
+static void print_levels(struct text *t, const struct plan_row *row, int rows)
+{
+    text_add(t, "\nwhat training keeps for the way back: step and peak of the largest rank in MiB, GFLOP of rank 0 per "
+                "micro-batch\n"
+                "ranks tensor  data ");
+    for (int i = 0; i < RECOMPUTES; i++) text_add(t, "  %34s", recompute_name[i]);
+    text_add(t, "\n");
+    for (int i = 0; i < rows; i++) {
+        put_layout(t, &row[i].layout);
+        for (int k = 0; k < RECOMPUTES; k++) {
+            const struct plan_level *v = &row[i].level[k];
+            text_add(t, "  %10.1f %10.1f %10.1f%c%c", mib(v->step), mib(v->peak), v->flop / 1e9,
+                     k == (int)row[i].again ? '<' : ' ', v->fits ? ' ' : '!');
+        }
+        text_add(t, "\n");
+    }
+}
+
 static void print_legend(struct text *t)
 {
     text_add(t, "\nkinds of memory\n");
@@ -168,7 +187,10 @@ static void print_legend(struct text *t)
                 "time, below\n"
                 "stage2.micro_batch where groups would stand idle. wire: what rank 0 sends to its group; incr., grad.: "
                 "to and from\n"
-                "each other group. share: useful operations against the best product's rate on all cores.\n");
+                "each other group. <: what `activations` chooses, and what the other tables are about; !: does not fit "
+                "memory_limit, "
+                "or nine\n"
+                "tenths of the machine. share: useful operations against the best product's rate on all cores.\n");
 }
 
 void plan_print(struct text *t, const struct plan *p, const struct plan_row *row, int rows)
@@ -180,6 +202,7 @@ void plan_print(struct text *t, const struct plan *p, const struct plan_row *row
     print_data(t, p);
     print_machine(t, p);
     print_memory(t, row, rows);
+    if (p->method.trains) print_levels(t, row, rows);
     print_time(t, p, row, rows);
     if (rows && p->method.trains)
         text_add(t, "\noperations  %sFLOP a step, %sFLOP an answer\n", scaled(a, row[0].time.flop),
@@ -207,6 +230,21 @@ static void json_memory(struct text *t, const char *key, const struct plan_memor
     text_add(t, "}");
 }
 
+static void json_levels(struct text *t, const struct plan_row *r)
+{
+    text_add(t, ", \"activations\": {\"chosen\": \"%s\"", recompute_name[r->again]);
+    for (int i = 0; i < RECOMPUTES; i++) {
+        const struct plan_level *v = &r->level[i];
+        text_add(t, ", \"%s\": {\"step\": ", recompute_name[i]);
+        text_number(t, v->step);
+        number(t, "rank_peak", v->peak);
+        number(t, "flop", v->flop);
+        number(t, "wire_bytes", v->wire);
+        text_add(t, ", \"fits\": %s}", v->fits ? "true" : "false");
+    }
+    text_add(t, "}");
+}
+
 static void json_row(struct text *t, const struct plan *p, const struct plan_row *r)
 {
     const struct plan_layout *l = &r->layout;
@@ -222,6 +260,7 @@ static void json_row(struct text *t, const struct plan *p, const struct plan_row
     number(t, "flop_answer", m->flop_answer);
     number(t, "answers_per_s", m->answers);
     if (p->method.trains) {
+        json_levels(t, r);
         number(t, "flop_step", m->flop);
         number(t, "wire_bytes", m->wire);
         number(t, "increment_bytes", m->increments);

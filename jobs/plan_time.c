@@ -168,13 +168,15 @@ int plan_time(struct plan_time *t, const struct plan *p, const struct plan_layou
 {
     int rc;
     struct plan_model one;
+    struct plan keeping = *p;
     const struct plan_layout alone = {1, 1, 1, false, l->micro, false};
     const struct machine *k = &p->machine;
     const struct machine_rates *r = machine_rates_of(k, p->act);
     double best = machine_product(r, 1e9) / plan_ranks_of_node(p, l);
 
     *t = (struct plan_time){0};
-    TRY(plan_model(&one, p, &alone, 0)); // what is useful does not depend on the layout
+    keeping.again = RECOMPUTE_NOTHING;
+    TRY(plan_model(&one, &keeping, &alone, 0)); // what is useful does not depend on the layout
     t->flop_answer = one.prefill.flop / one.prompts + p->data.pictures * one.see.flop +
                      p->data.new_tokens * one.decode.flop / one.sequences;
     if (p->method.trains) {

@@ -44,7 +44,21 @@ static const char *last_part(const char *path)
     return slash && slash[1] ? slash + 1 : path;
 }
 
-void report_settings(struct job *j, const struct task_data *train, const struct task_data *test)
+/* What training keeps, and what a rank takes then. */
+static void activations_row(const struct config *f, const struct plan_row *p)
+{
+    const struct plan_level *v = &p->level[p->again];
+    const bool chosen = strcmp(f->activations, recompute_name[p->again]);
+
+    row("activations", "%s%s: %.1f of a rank's %.1f MiB%s", recompute_name[p->again], chosen ? " (auto)" : "",
+        v->step / (1 << 20), v->peak / (1 << 20),
+        v->fits               ? ""
+        : f->memory_limit > 0 ? ", over memory_limit"
+                              : ", over the machine's");
+}
+
+void report_settings(struct job *j, const struct plan_row *plan, const struct task_data *train,
+                     const struct task_data *test)
 {
     const struct config *f = &j->cfg;
     const struct lvlm_config *c = &j->base;
@@ -58,13 +72,14 @@ void report_settings(struct job *j, const struct task_data *train, const struct 
         row("pictures", "%d x %d, %d tokens, %d of %d blocks of width %d", c->vision.image_size, c->vision.image_size,
             c->vision.tokens, c->vision.feature_layers, c->vision.layers, c->vision.hidden);
     row("method", "%s%s%s", f->method, j->encoder ? ", routed by " : "", j->encoder ? last_part(f->encoder) : "");
-    if (j->method->ops->routes)
+    if (j->method->ops->align)
         row("pool", "%d slots per task of rank %d, %d chosen per question, context %s", f->pool.slots_per_task,
             f->pool.rank, f->pool.top_m, f->context.enabled ? "on" : "off");
     if (j->method->ops->align)
         row("stage 1", "%d epochs, batch %d, lr %g", f->stage1.epochs, f->stage1.batch, f->stage1.lr);
     row("stage 2", "%d epochs, batch %d in micro-batches of %d, lr %g %s, clip %g", f->stage2.epochs, f->stage2.batch,
         f->stage2.micro_batch, f->stage2.lr, f->stage2.schedule, f->stage2.clip);
+    if (plan) activations_row(f, plan);
     for (int t = 0; t < f->stream.tasks; t++)
         row(t ? "" : "stream", "%d %-20s %7lld train %7lld test   %s", t, f->stream.task[t].name, (long long)train[t].n,
             (long long)test[t].n, f->stream.task[t].metric);

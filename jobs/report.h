@@ -2,13 +2,15 @@
 #ifndef CLLAVA_JOBS_REPORT_H
 #define CLLAVA_JOBS_REPORT_H
 
+#include "jobs/plan.h"
 #include "jobs/state.h"
 #include "jobs/task_data.h"
 
 #include <stdio.h>
 
-/* A boxed table of settings on stderr: model, method, data, machine. */
-void report_settings(struct job *j, const struct task_data *train, const struct task_data *test);
+/* A boxed table of settings on stderr: model, method, data, machine; plan: of its training steps, NULL where there are none. */
+void report_settings(struct job *j, const struct plan_row *plan, const struct task_data *train,
+                     const struct task_data *test);
 
 /* accuracy.csv, summary.json and accuracy.svg into the run directory, the matrix and its summary to stdout.
  * format_free: the matrix by first content word. */

@@ -111,7 +111,7 @@ static int prepare(struct scorer *s, struct scored *x, struct crew_micro *m)
     batch_clear(&x->pack);
     TRY(batch_add(&x->pack, &x->sample, 0));
     TRY(dataset_first_question(&x->r, &question));
-    TRY(job_route(s->j, question, &x->one));
+    TRY(job_route(s->j, question, x->r.image, &x->one));
     x->picture = x->r.image;
     *m = (struct crew_micro){.pack = &x->pack, .picture = &x->picture, .coef = x->one.coef};
 done:
@@ -159,7 +159,7 @@ static int open_window(struct scorer *s)
     s->of = mem_new((size_t)s->window, sizeof *s->of);
     s->micro = mem_new((size_t)s->window, sizeof *s->micro);
     if (!s->of || !s->micro) FAIL(CL_ENOMEM, "no memory for %d samples", s->window);
-    for (int k = 0; k < s->window; k++) TRY(routing_new(&s->of[k].one, 1, job_max_slots(s->j), s->j->cfg.pool.top_m));
+    for (int k = 0; k < s->window; k++) TRY(job_routing_new(s->j, &s->of[k].one, 1));
 done:
     return rc;
 }

@@ -38,17 +38,23 @@ done:
     return rc;
 }
 
-int settings_load(struct config *c, const struct command_args *a, const char *path, unsigned needs)
+int settings_load_sets(struct config *c, const char *path, const char *const *sets, size_t n, unsigned needs)
 {
     int rc;
-    size_t n = 0;
-    const char *const *sets = a ? args_sets(a, &n) : NULL;
 
     TRY(config_load(c, path, sets, n, needs));
     rc = check_names(c);
     if (rc) config_free(c);
 done:
     return rc;
+}
+
+int settings_load(struct config *c, const struct command_args *a, const char *path, unsigned needs)
+{
+    size_t n = 0;
+    const char *const *sets = a ? args_sets(a, &n) : NULL;
+
+    return settings_load_sets(c, path, sets, n, needs);
 }
 
 int settings_load_text(struct config *c, const struct command_args *a, const char *text, const char *name,

@@ -62,7 +62,7 @@ static int reserve(struct trainer *t)
     const struct config *f = &t->j->cfg;
     const struct method_ops *ops = t->j->method->ops;
     struct adapters set = {0};
-    struct lvlm_limits lim = {.samples = f->stage2.micro_batch, .train = true};
+    struct lvlm_limits lim = {.samples = f->stage2.micro_batch, .train = true, .again = t->j->again};
     int64_t longest = 1, answers = 1;
 
     for (int i = 0; i < f->stream.tasks; i++) {
@@ -78,7 +78,7 @@ static int reserve(struct trainer *t)
     t->micro_room = (t->room + lim.samples - 1) / lim.samples;
     TRY(samples_new(&t->now, t->room, t->micro_room, &lim));
     if (!t->j->lvlm) TRY(samples_new(&t->ahead, t->room, t->micro_room, &lim));
-    TRY(routing_new(&t->routing, t->room, job_max_slots(t->j), f->pool.top_m));
+    TRY(job_routing_new(t->j, &t->routing, t->room));
     t->dcoef = mem_new((size_t)t->room * (size_t)(set.slots ? set.slots : 1), sizeof *t->dcoef);
     if (!t->dcoef) FAIL(CL_ENOMEM, "no memory for a training step");
 done:
@@ -201,17 +201,13 @@ done:
     return rc;
 }
 
-/* Records of a step, those of earlier tasks that join it, all of them as micro-batches. */
-static int gather(struct trainer *t, struct step_samples *w, int64_t step)
+/* The records in w->ref (w->n) as micro-batches of `each` samples. */
+static int pack_samples(struct trainer *t, struct step_samples *w, int each)
 {
-    int rc = CL_OK, more = 0, each = t->j->cfg.stage2.micro_batch;
-    const struct method_ops *ops = t->j->method->ops;
+    int rc = CL_OK;
 
     for (int i = 0; i < t->room; i++) free(w->picture[i]), w->picture[i] = NULL;
-    w->step = -1, w->answers = w->tokens = 0, w->micros = 0;
-    w->n = own_records(t, 2, step, w->ref);
-    if (ops->mix) TRY(ops->mix(t->j->method, t->task, step, w->n, w->ref + w->n, t->room - w->n, &more));
-    w->n += more;
+    w->answers = w->tokens = 0, w->micros = 0;
     for (int i = 0; i < w->n; i++) {
         struct packed_batch *pack = &w->pack[i / each];
         if (i % each == 0) {
@@ -221,6 +217,21 @@ static int gather(struct trainer *t, struct step_samples *w, int64_t step)
         TRY(add_sample(t, w, pack, i - i % each, i));
     }
     for (int k = 0; k < w->micros; k++) w->tokens += w->pack[k].n;
+done:
+    return rc;
+}
+
+/* Records of a step, and those of earlier tasks that join it. */
+static int gather(struct trainer *t, struct step_samples *w, int64_t step)
+{
+    int rc, more = 0;
+    const struct method_ops *ops = t->j->method->ops;
+
+    w->step = -1;
+    w->n = own_records(t, 2, step, w->ref);
+    if (ops->mix) TRY(ops->mix(t->j->method, t->task, step, w->n, w->ref + w->n, t->room - w->n, &more));
+    w->n += more;
+    TRY(pack_samples(t, w, t->j->cfg.stage2.micro_batch));
     w->step = step;
 done:
     return rc;
@@ -272,14 +283,16 @@ static int route(struct trainer *t, struct adapters *set)
     TRY(ops->route(t->j->method, ROUTE_TRAIN, t->task, w->query, NULL, w->n, &t->routing));
     for (int k = 0; k < w->micros; k++) {
         w->micro[k].coef = t->routing.coef + at, w->micro[k].dcoef = t->dcoef + at;
+        w->micro[k].teacher = t->routing.teacher;
+        if (t->routing.teacher.coef) w->micro[k].teacher.coef += at;
         at += (int64_t)w->pack[k].samples * set->slots;
     }
 done:
     return rc;
 }
 
-/* Forward and backward of the whole step; the sum of its losses. */
-static int compute(struct trainer *t, const struct adapters *set, double *nll)
+/* Forward and backward of the whole step; the sums of its losses and of how far it is from a teacher. */
+static int compute(struct trainer *t, const struct adapters *set, double *nll, double *kl)
 {
     int rc, odd;
     struct step_samples *w = &t->now;
@@ -294,8 +307,8 @@ static int compute(struct trainer *t, const struct adapters *set, double *nll)
         return not_finite(t, "loss is", odd * t->j->cfg.stage2.micro_batch, w->pack[odd].samples, where);
     }
     if (rc) goto done;
-    *nll = 0;
-    for (int k = 0; k < w->micros; k++) *nll += w->micro[k].nll;
+    *nll = *kl = 0;
+    for (int k = 0; k < w->micros; k++) *nll += w->micro[k].nll, *kl += w->micro[k].kl;
 done:
     return rc;
 }
@@ -306,13 +319,13 @@ int stage2_step(struct trainer *t, int64_t step, double *lr, struct step_report 
     struct job *j = t->j;
     const struct config *f = &j->cfg;
     const struct method_ops *ops = j->method->ops;
-    double nll = 0;
+    double nll = 0, kl = 0;
     struct adapters set = {0};
     char where[512];
 
     TRY(take_samples(t, step));
     TRY(route(t, &set));
-    TRY(compute(t, &set, &nll));
+    TRY(compute(t, &set, &nll, &kl));
     if (ops->learn) TRY(ops->learn(j->method, t->task, &t->routing, t->dcoef));
     *lr = schedule_lr(f->stage2.schedule, step, trainer_steps(t, 2), f->stage2.lr, f->stage2.warmup_ratio);
     rc = ops->step(j->method, t->task, *lr, out);
@@ -322,7 +335,56 @@ int stage2_step(struct trainer *t, int64_t step, double *lr, struct step_report 
     }
     if (rc) goto done;
     out->loss = nll / (double)t->now.answers;
+    if (t->routing.teacher.coef) out->penalty += (double)t->routing.teacher.weight * kl / (double)t->now.answers;
     t->tokens = t->now.tokens;
 done:
+    return rc;
+}
+
+/* Records [first, first + n) of the order that the task is looked at in, each a micro-batch of its own. */
+static int sense_some(struct trainer *t, const int64_t *order, int64_t first, int n, int64_t total)
+{
+    int rc, odd;
+    const struct method_ops *ops = t->j->method->ops;
+    struct step_samples *w = &t->now;
+    struct adapters set = {0};
+    float *A, *B;
+    char where[512];
+
+    w->n = n;
+    for (int i = 0; i < n; i++) w->ref[i] = own_ref(t, order[first + i]);
+    TRY(pack_samples(t, w, 1));
+    TRY(route(t, &set));
+    ops->gradients(t->j->method, &A, &B);
+    rc = crew_squares(t->j->crew, w->micro, w->micros, &set, 1, A, B, &odd);
+    if (rc == CL_ENUM && odd >= 0) {
+        snprintf(where, sizeof where, "%s", err_text());
+        return not_finite(t, "loss is", odd, 1, where);
+    }
+    if (rc) goto done;
+    TRY(ops->sense(t->j->method, t->task, n, total));
+done:
+    return rc;
+}
+
+int trainer_sense(struct trainer *t)
+{
+    int rc = CL_OK;
+    const struct method_ops *ops = t->j->method->ops;
+    int64_t total = ops->sense_samples ? ops->sense_samples(t->j->method, t->task) : 0, *order = NULL;
+
+    if (total > t->n) total = t->n;
+    if (total < 1) return CL_OK;
+    t->now.step = t->ahead.step = -1;
+    order = mem_new((size_t)t->n, sizeof *order);
+    if (!order) FAIL(CL_ENOMEM, "no memory for %lld records", (long long)t->n);
+    rng_permutation(order, t->n, (uint64_t)t->j->cfg.seed, RNG_SENSE, (uint32_t)t->task, 0);
+    for (int64_t i = 0; i < total; i += t->micro_room) {
+        int64_t n = total - i < t->micro_room ? total - i : t->micro_room;
+        TRY(sense_some(t, order, i, (int)n, total));
+        progress_step(t->j->log, i + n, "");
+    }
+done:
+    mem_free(order);
     return rc;
 }

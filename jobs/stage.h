@@ -49,5 +49,7 @@ int trainer_order(struct trainer *t, int stage, int64_t step);
 int stage1_step(struct trainer *t, int64_t step, double *lr, struct step_report *out);
 int stage1_end(struct trainer *t);
 int stage2_step(struct trainer *t, int64_t step, double *lr, struct step_report *out);
+/* What follows stage 2: shows the method single records of the task, where it asks for them (method_ops.sense). */
+int trainer_sense(struct trainer *t);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "io/err.h"
 #include "jobs/distinct.h"
+#include "jobs/query.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -153,31 +154,75 @@ void task_data_close(struct task_data *d)
     memset(d, 0, sizeof *d);
 }
 
+/* What records are routed by, each thing once: as a text "LENGTH:PICTURE QUESTION", either of which may hold anything. */
+struct queries {
+    struct distinct of;
+    const char **question, **picture; // (of.n) into of's texts
+};
+
+/* malloc'ed; the picture is left out where it does not count. */
+static int query_text(char **text, struct task_data *d, const struct job *j, int64_t i)
+{
+    int rc;
+    struct record r = {0};
+    char *question = NULL;
+    const char *picture = "";
+
+    TRY(dataset_get(d->ds, i, &r));
+    TRY(dataset_first_question(&r, &question));
+    if (query_has_picture(&j->cfg) && r.image) picture = r.image;
+    if (asprintf(text, "%zu:%s %s", strlen(picture), picture, question) < 0) {
+        *text = NULL;
+        FAIL(CL_ENOMEM, "no memory for a question");
+    }
+done:
+    free(question);
+    record_free(&r);
+    return rc;
+}
+
+static int collect_queries(struct queries *q, struct task_data *d, const struct job *j)
+{
+    int rc;
+
+    TRY(distinct_new(&q->of, d->n));
+    for (int64_t i = 0; i < d->n; i++) {
+        char *text;
+        TRY(query_text(&text, d, j, i));
+        d->question[i] = (int32_t)distinct_add(&q->of, text);
+    }
+    q->question = mem_new((size_t)q->of.n, sizeof *q->question);
+    q->picture = mem_new((size_t)q->of.n, sizeof *q->picture);
+    if (!q->question || !q->picture) FAIL(CL_ENOMEM, "no memory for the questions of %s", d->conf->name);
+    for (int64_t u = 0; u < q->of.n; u++) {
+        char *picture;
+        size_t n = strtoul(q->of.text[u], &picture, 10);
+        picture++;
+        picture[n] = 0;
+        q->question[u] = picture + n + 1;
+        q->picture[u] = n ? picture : NULL;
+    }
+done:
+    return rc;
+}
+
 int task_data_embed(struct task_data *d, struct job *j)
 {
     int rc;
-    struct distinct u = {0};
+    struct queries q = {0};
 
     if (!j->encoder || d->embedding) return CL_OK;
-    TRY(distinct_new(&u, d->n));
     d->question = mem_new((size_t)d->n, sizeof *d->question);
     if (!d->question) FAIL(CL_ENOMEM, "no memory for the questions of %s", d->conf->name);
-    for (int64_t i = 0; i < d->n; i++) {
-        struct record r = {0};
-        char *text = NULL;
-        rc = dataset_get(d->ds, i, &r);
-        if (!rc) rc = dataset_first_question(&r, &text);
-        record_free(&r);
-        if (rc) goto done;
-        d->question[i] = (int32_t)distinct_add(&u, text);
-    }
-    d->K = text_encoder_width(j->encoder);
-    d->unique = u.n;
-    if (!(d->embedding = mem_new((size_t)u.n * (size_t)d->K, sizeof *d->embedding)))
+    TRY(collect_queries(&q, d, j));
+    d->K = query_width(j);
+    d->unique = q.of.n;
+    if (!(d->embedding = mem_new((size_t)d->unique * (size_t)d->K, sizeof *d->embedding)))
         FAIL(CL_ENOMEM, "no memory for the embeddings of %s", d->conf->name);
-    TRY(crew_embed(j->crew, d->embedding, (const char *const *)u.text, (size_t)u.n));
+    TRY(query_embed(j, d->embedding, q.question, q.picture, (size_t)d->unique));
 done:
-    distinct_free(&u);
+    mem_free(q.question), mem_free(q.picture);
+    distinct_free(&q.of);
     return rc;
 }
 

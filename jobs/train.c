@@ -83,6 +83,7 @@ static int log_step(struct run *r, int stage, int64_t step, double lr, const str
     if (stage == 2) {
         log_int(l, "tokens", r->trainer.tokens);
         log_num(l, "tokens_per_s", seconds > 0 ? (double)r->trainer.tokens / seconds : 0);
+        if (r->job.method->ops->penalises) log_num(l, "penalty", out->penalty);
     }
     return log_end(l);
 }
@@ -141,6 +142,24 @@ done:
     progress_end(r->job.log);
     if (rc == CL_ENUM) err_prefix(rc, "%s, step %lld", what, (long long)s->step);
     return say_last(r, rc);
+}
+
+/* What single records tell about the learned task. A run that is killed meanwhile begins with it again. */
+static int look_back(struct run *r)
+{
+    int rc;
+    struct run_state *s = &r->state;
+    double begun = clock_seconds();
+    char what[300];
+
+    if (!r->job.method->ops->sense) return CL_OK;
+    snprintf(what, sizeof what, "task %d/%d %s, looking back", s->task + 1, s->tasks, task_name(r, s->task));
+    crew_at(r->job.crew, "%s", what);
+    progress_begin(r->job.log, what, s->history[s->task].samples, "records");
+    rc = trainer_sense(&r->trainer);
+    progress_end(r->job.log);
+    s->history[s->task].seconds += clock_seconds() - begun;
+    return rc == CL_ENUM ? say_last(r, err_prefix(rc, "%s", what)) : rc;
 }
 
 /* A task begins with the number of its records; when it goes on, they must be as many. */
@@ -209,6 +228,7 @@ static int train_task(struct run *r)
     }
     TRY(trainer_order(&r->trainer, 2, s->step));
     TRY(run_stage(r, 2));
+    TRY(look_back(r));
     TRY(end_task(r));
 done:
     trainer_close(&r->trainer);
@@ -480,10 +500,23 @@ static void close_run(struct run *r)
     if (r->lock >= 0) close(r->lock); // lets the next one in, once everything is closed
 }
 
+/* What training passes keep: decided before the first of them. */
+static int plan_passes(struct run *r, struct plan_row *plan)
+{
+    int rc = CL_OK;
+
+    if (!r->job.method->ops->trains) return CL_OK;
+    TRY(plan_job_row(plan, &r->job, r->train, r->test));
+    r->job.again = plan->again;
+done:
+    return rc;
+}
+
 int train_run(struct config *cfg, const struct train_options *options, struct train_result *out)
 {
     int rc;
     struct run r = {.job.cfg = *cfg, .opt = *options, .lock = -1, .recalled = NO_ROW};
+    struct plan_row plan;
 
     memset(cfg, 0, sizeof *cfg);
     r.save = (struct saver){.j = &r.job, .s = &r.state, .t = &r.trainer};
@@ -491,7 +524,8 @@ int train_run(struct config *cfg, const struct train_options *options, struct tr
     TRY(job_open(&r.job, JOB_MODEL | JOB_TRAIN | JOB_METHOD));
     log_quiet(r.job.log, r.opt.quiet);
     TRY(open_data(&r));
-    if (!r.opt.quiet) report_settings(&r.job, r.train, r.test);
+    TRY(plan_passes(&r, &plan));
+    if (!r.opt.quiet) report_settings(&r.job, r.job.method->ops->trains ? &plan : NULL, r.train, r.test);
     TRY(open_run_dir(&r));
     TRY(train_stream(&r));
     TRY(finish(&r));

@@ -23,4 +23,12 @@ struct adapters {
     const float *coef;               // (samples of the batch, slots)
 };
 
+/* Another state of the same slots whose answers a pass is held near: with a teacher the loss gets, for every answer row,
+ *     weight * T^2 * KL(softmax(z' / T) || softmax(z / T))
+ * z' the logits with the teacher's coefficients, z those of the pass, T the temperature. */
+struct adapter_teacher {
+    const float *coef; // (samples of the batch, slots); NULL: no teacher
+    float weight, temperature;
+};
+
 #endif

@@ -29,6 +29,14 @@ struct softmax_part {
     float target;   // logit of the row's target, -inf where these columns do not hold it
 };
 
+/* The same of a row of logits a and another row b, both divided by a temperature T: all that the divergence
+ * KL(softmax(b / T) || softmax(a / T)) = cross / other_sum - (other_top + log other_sum) + (top + log sum) takes. */
+struct soft_part {
+    double top, sum;             // of a / T
+    double other_top, other_sum; // of b / T
+    double cross;                // sum of exp(b / T - other_top) (b - a) / T
+};
+
 enum activation { ACT_GELU, ACT_QUICK_GELU, ACT_GELU_TANH, ACT_SILU, ACT_RELU };
 
 /* Rows of several samples end to end. Sample s has query rows [cu_q[s], cu_q[s+1]) and cu_k[s+1] - cu_k[s] key rows that
@@ -116,6 +124,12 @@ struct backend {
     int (*softmax_part)(struct softmax_part *part, struct tensor logits, const int32_t *target, int64_t first);
     int (*softmax_grad)(struct tensor logits, const struct softmax_part *whole, const int32_t *target, int64_t first,
                         float grad_scale);
+    /* How far logits (n, V) are from other logits, both f32, at a temperature; the columns may be some of a vocabulary. part (n)
+     * host := of these columns; other := factor * (softmax(logits / T) - softmax(other / T)) by the whole row's part (n), which
+     * is the gradient of factor * T * KL at the logits. */
+    int (*soft_part)(struct soft_part *part, struct tensor logits, struct tensor other, float temperature);
+    int (*soft_grad)(struct tensor other, struct tensor logits, const struct soft_part *whole, float temperature,
+                     float factor);
     /* Greedy choice: id (n) host = column of the largest logit among columns with allowed[c] != 0 (host, V; NULL: all),
      * the lower column where equal. CL_ENUM when a row holds NaN. With top (n) host: the largest logits too, and rows
      * without a choice are no error: id -1 where no column is allowed, -2 where a row holds NaN. */

@@ -8,6 +8,8 @@
  *
  * Only what is asked for is computed: in the last layer keys and values come from every token, everything else from the
  * answer rows alone.
+ *
+ * What a training pass does not keep (enum recompute) the backward pass computes again by the very functions of this file.
  */
 #include "io/err.h"
 #include "model/lvlm_internal.h"
@@ -29,6 +31,18 @@ static int64_t query_rows(const struct lvlm *m, const struct pass *p, int l, int
     return pass_narrows(m, p, l) ? rows : n;
 }
 
+/* gate and up are kept for the backward pass. */
+static bool keeps_mlp(const struct pass *p)
+{
+    return p->save && p->again == RECOMPUTE_NOTHING;
+}
+
+/* All layers share one set of what is between the residual streams. */
+static bool shares_layers(const struct pass *p)
+{
+    return !p->save || p->again == RECOMPUTE_LAYER;
+}
+
 static void carve_layer(struct lvlm *m, struct layer_acts *a, int64_t n, int64_t r, const struct pass *p)
 {
     struct arena *A = &m->arena;
@@ -44,42 +58,64 @@ static void carve_layer(struct lvlm *m, struct layer_acts *a, int64_t n, int64_t
     a->u = arena_tensor(A, act, r, width);
     a->x2 = arena_tensor(A, DT_F32, r, m->D);
     a->rstd2 = arena_take(A, (size_t)r * sizeof(float));
+    a->gate = a->up = (struct tensor){NULL, act, r, m->own.F, m->own.F};
+    if (!keeps_mlp(p)) return;
     a->gate = arena_tensor(A, act, r, m->own.F);
     a->up = arena_tensor(A, act, r, m->own.F);
 }
 
-/* Where every activation of a pass stands. Saving: each layer has its own; else all layers share one set and the residual
- * stream goes back and forth between two buffers. */
+void mlp_room(struct lvlm *m, const struct pass *p, struct layer_acts *a)
+{
+    if (keeps_mlp(p)) return;
+    a->gate = arena_tensor(&m->arena, m->be->act, a->x2.rows, m->own.F);
+    a->up = arena_tensor(&m->arena, m->be->act, a->x2.rows, m->own.F);
+}
+
+/* The residual stream in front of every layer, and behind the last. Without a backward pass it goes back and forth between two
+ * buffers. */
+static void carve_stream(struct lvlm *m, int64_t n, int64_t rows, const struct pass *p)
+{
+    const int L = m->c.text.layers;
+    struct tensor flip[2];
+
+    for (int i = 0; !p->save && i < 2; i++) flip[i] = arena_tensor(&m->arena, DT_F32, n, m->D);
+    for (int l = 0; l <= L; l++) {
+        int64_t r = l < L ? n : query_rows(m, p, L - 1, n, rows);
+        m->act[l].x = p->save ? arena_tensor(&m->arena, DT_F32, r, m->D) : tensor_rows(flip[l & 1], 0, r);
+    }
+}
+
+/* The set that layers share, with layer l's rows and its own stream. */
+static void share_layer(struct lvlm *m, const struct layer_acts *shared, int l, int64_t r)
+{
+    struct layer_acts *a = &m->act[l];
+    const struct tensor x = a->x;
+
+    *a = *shared;
+    a->x = x;
+    a->q.rows = a->o.rows = a->u.rows = a->x2.rows = a->gate.rows = a->up.rows = r;
+}
+
+/* Where every activation of a pass stands. */
 int decoder_layout(struct lvlm *m, int64_t n, int64_t rows, const struct pass *p)
 {
-    int L = m->c.text.layers;
-    struct tensor flip[2];
+    const int L = m->c.text.layers;
     struct layer_acts shared;
 
     m->final_h = arena_tensor(&m->arena, m->be->act, p->rows_only ? rows : n, m->D);
     m->final_rstd = arena_take(&m->arena, (size_t)(p->rows_only ? rows : n) * sizeof(float));
     if (p->save) m->dfinal = arena_tensor(&m->arena, DT_F32, rows, m->D);
-    if (!p->save) {
-        flip[0] = arena_tensor(&m->arena, DT_F32, n, m->D);
-        flip[1] = arena_tensor(&m->arena, DT_F32, n, m->D);
-        carve_layer(m, &shared, n, n, p);
+    carve_stream(m, n, rows, p);
+    if (shares_layers(p)) carve_layer(m, &shared, n, n, p);
+    for (int l = 0; l < L; l++) {
+        int64_t r = query_rows(m, p, l, n, rows);
+        if (shares_layers(p))
+            share_layer(m, &shared, l, r);
+        else
+            carve_layer(m, &m->act[l], n, r, p);
     }
-    for (int l = 0; l <= L; l++) {
-        int64_t r = l < L ? n : query_rows(m, p, L - 1, n, rows);
-        if (p->save) {
-            m->act[l].x = arena_tensor(&m->arena, DT_F32, r, m->D);
-            if (l < L) carve_layer(m, &m->act[l], n, query_rows(m, p, l, n, rows), p);
-            continue;
-        }
-        m->act[l] = shared;
-        m->act[l].x = tensor_rows(flip[l & 1], 0, r);
-        if (l == L) break;
-        r = query_rows(m, p, l, n, rows);
-        m->act[l].q.rows = m->act[l].o.rows = m->act[l].u.rows = m->act[l].x2.rows = r;
-        m->act[l].gate.rows = m->act[l].up.rows = r;
-    }
-    // a view of the last tensor that does not fit has no data; sizes below only grow, so looking at the last ones is enough
-    if (!m->act[L].x.data || (!p->save && !shared.up.data))
+    // what does not fit has no data; sizes only grow, so looking at the last one is enough
+    if (!m->act[L].x.data || !m->act[L - 1].rstd2 || (keeps_mlp(p) && !m->act[L - 1].up.data))
         return err_set(CL_EINTERNAL,
                        "step of %lld tokens, %lld answer rows does not fit its memory (reserved %lld, %lld)",
                        (long long)n, (long long)rows, (long long)m->limits.tokens, (long long)m->limits.rows);
@@ -198,8 +234,7 @@ done:
 /* A block is cut in two where the ranks exchange its result: up to where its sum begins, and from where that has ended. In
  * between no scratch is held. */
 
-/* x2 := this rank's part of W_o attention(..) + increments. */
-static int attention_begin(struct lvlm *m, const struct span *s, int l)
+int attention_begin(struct lvlm *m, const struct span *s, int l)
 {
     int rc;
     const struct backend *be = m->be;
@@ -210,7 +245,7 @@ static int attention_begin(struct lvlm *m, const struct span *s, int l)
 
     TRY(project_qkv(m, s, l));
     if (p->kv) TRY(kv_store(p->kv, l, p, k, v));
-    if (p->kv && kv_decoding(p->kv)) {
+    if (p->kv && kv_is_read(p->kv)) {
         k = kv_keys(p->kv, l), v = kv_values(p->kv, l);
         kv_attention(p->kv, p, &shape);
     }
@@ -222,8 +257,7 @@ done:
     return rc;
 }
 
-/* x2 += x. */
-static int attention_end(struct lvlm *m, const struct span *s, int l)
+int attention_end(struct lvlm *m, const struct span *s, int l)
 {
     int rc;
     const struct layer_acts a = span_acts(m, s, l);
@@ -242,21 +276,38 @@ done:
     return rc;
 }
 
+int mlp_gate_up(struct lvlm *m, const struct layer_acts *a, int l)
+{
+    int rc;
+    const struct backend *be = m->be;
+    const struct layer_weights *w = &m->layer[l];
+    size_t mark = arena_mark(&m->arena);
+    struct tensor h = arena_tensor(&m->arena, be->act, a->x2.rows, m->D);
+
+    OP(be->rmsnorm(h, a->rstd2, a->x2, w->mlp_norm, m->c.text.eps));
+    OP(be->linear(a->gate, h, w->gate, w->gate_bias, false));
+    OP(be->linear(a->up, h, w->up, w->up_bias, false));
+    rc = CL_OK;
+done:
+    arena_back(&m->arena, mark);
+    return rc;
+}
+
 /* x of the next layer := this rank's part of W_down (act(gate) * up). */
 static int mlp_begin(struct lvlm *m, const struct span *s, int l)
 {
     int rc;
     const struct backend *be = m->be;
     const struct layer_weights *w = &m->layer[l];
-    const struct layer_acts a = span_acts(m, s, l);
+    struct layer_acts a = span_acts(m, s, l);
     const struct tensor out = span_queries(m, s, l, m->act[l + 1].x);
     size_t mark = arena_mark(&m->arena);
-    struct tensor h = arena_tensor(&m->arena, be->act, a.x2.rows, m->D), g = a.gate;
+    struct tensor g;
 
-    OP(be->rmsnorm(h, a.rstd2, a.x2, w->mlp_norm, m->c.text.eps));
-    OP(be->linear(a.gate, h, w->gate, w->gate_bias, false));
-    OP(be->linear(a.up, h, w->up, w->up_bias, false));
-    if (s->p->save) g = arena_tensor(&m->arena, be->act, a.gate.rows, m->own.F); // the backward pass needs gate itself
+    mlp_room(m, s->p, &a);
+    TRY(mlp_gate_up(m, &a, l));
+    g = a.gate;
+    if (keeps_mlp(s->p)) g = arena_tensor(&m->arena, be->act, a.gate.rows, m->own.F); // it is gate itself that is kept
     OP(be->glu(g, a.gate, a.up, m->c.text.act));
     OP(be->linear(out, g, w->down, w->down_bias, false));
     TRY(group_begin(m, s->i, out, SUM_MLP, l));
@@ -315,7 +366,7 @@ int decoder_measure(struct lvlm *m, const struct pass *p)
     some.rows = rows < chunk ? rows : chunk;
     TRY(decoder_layout(m, p->b->n, p->b->rows, p));
     TRY(decoder_run(m, p));
-    TRY(head_loss(m, &some, NULL, p->save ? 1.0f : 0.0f));
+    TRY(head_loss(m, &some, NULL, NULL, p->save ? 1.0f : 0.0f));
     if (p->save) TRY(decoder_backward(m, p, NULL));
     rc = CL_OK;
 done:
@@ -334,22 +385,60 @@ static int check_targets(const struct lvlm *m, const struct packed_batch *b)
     return CL_OK;
 }
 
-int lvlm_forward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, float *nll, float grad_scale)
+/* Embedding to final_h, from an empty arena. */
+static int run_pass(struct lvlm *m, const struct pass *p)
 {
     int rc;
-    struct pass p = {.b = b, .ad = ad, .save = grad_scale != 0, .rows_only = true};
 
+    arena_back(&m->arena, 0);
+    TRY(decoder_layout(m, p->b->n, p->b->rows, p));
+    TRY(decoder_run(m, p));
+done:
+    return rc;
+}
+
+/* The teacher's pass: its last hidden states are kept beside the arena, where the pass that it teaches needs all room. */
+static int run_teacher(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad,
+                       const struct adapter_teacher *t)
+{
+    int rc;
+    struct adapters theirs = *ad;
+    const struct pass p = {.b = b, .ad = &theirs, .rows_only = true};
+
+    theirs.coef = t->coef;
+    TRY(run_pass(m, &p));
+    TRY(m->be->copy(tensor_rows(m->teacher.h, 0, b->rows), m->final_h));
+    m->teacher.weight = t->weight, m->teacher.temperature = t->temperature;
+    m->teacher.on = true;
+done:
+    return rc;
+}
+
+int lvlm_forward_taught(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad,
+                        const struct adapter_teacher *t, float *nll, float *kl, float grad_scale)
+{
+    int rc;
+    struct pass p = {.b = b, .ad = ad, .save = grad_scale != 0, .again = m->train_limits.again, .rows_only = true};
+
+    if (t && !t->coef) t = NULL;
+    if (t && (!p.save || !ad)) FAIL(CL_EINTERNAL, "a teacher of a pass that does not learn");
     TRY(check_batch(m, b, ad, p.save));
     TRY(check_targets(m, b));
-    TRY(follow_forward(m, b, ad, grad_scale));
+    TRY(follow_forward(m, b, ad, t, grad_scale));
     TRY(bank_load(m, ad));
+    if (t) TRY(head_reserve_teacher(m));
     mem_guard_begin();
-    arena_back(&m->arena, 0);
-    rc = decoder_layout(m, b->n, b->rows, &p);
-    if (!rc) rc = decoder_run(m, &p);
-    if (!rc) rc = head_loss(m, b, nll, grad_scale);
+    rc = t ? run_teacher(m, b, ad, t) : CL_OK;
+    if (!rc) rc = run_pass(m, &p);
+    if (!rc) rc = head_loss(m, b, nll, kl, grad_scale);
+    m->teacher.on = false;
     mem_guard_end();
     if (!rc) rc = group_check_alike(m, m->final_h, "the last hidden states");
 done:
     return follow_done(m, rc);
+}
+
+int lvlm_forward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, float *nll, float grad_scale)
+{
+    return lvlm_forward_taught(m, b, ad, NULL, nll, NULL, grad_scale);
 }

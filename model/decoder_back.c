@@ -5,6 +5,8 @@
  *
  * In the last layer dx exists for the answer rows only; it becomes a gradient of all tokens where keys and values join.
  * Below layer 0's o_proj nothing learns: there the pass ends.
+ *
+ * Activations that were not kept (enum recompute) are computed again just before they are needed.
  */
 #include "io/err.h"
 #include "model/lvlm_internal.h"
@@ -37,11 +39,14 @@ static int mlp_back_begin(struct lvlm *m, const struct span *s, int l, const str
     int rc;
     const struct backend *be = m->be;
     const struct layer_weights *w = &m->layer[l];
-    const struct layer_acts a = span_acts(m, s, l);
+    struct layer_acts a = span_acts(m, s, l);
     const struct tensor dx = dx_of(m, s, l, d), dh = dh_of(s, d, dx.rows);
     size_t mark = arena_mark(&m->arena);
-    struct tensor dy, dg = arena_tensor(&m->arena, be->act, dx.rows, m->own.F);
+    struct tensor dy, dg;
 
+    mlp_room(m, s->p, &a);
+    if (s->p->again) TRY(mlp_gate_up(m, &a, l));
+    dg = arena_tensor(&m->arena, be->act, dx.rows, m->own.F);
     OP(as_activation(m, &dy, dx));
     OP(be->linear_back(dg, dy, w->down, false));
     OP(be->glu_back(a.gate, a.up, dg, m->c.text.act)); // gate, up become their gradients
@@ -156,6 +161,35 @@ done:
     return rc;
 }
 
+/* Everything of layer l up to x2 is to be computed again. The last layer's is still there: nothing came after it. */
+static bool recomputes_layer(const struct lvlm *m, const struct pass *p, int l)
+{
+    return p->again == RECOMPUTE_LAYER && l < m->c.text.layers - 1;
+}
+
+/* From the gradient behind layer l to that of q, k, v. The spans take turns: what one exchanges travels meanwhile. */
+static int layer_back(struct lvlm *m, const struct span *s, int spans, int l, const struct descent *d)
+{
+    int rc;
+    const bool again = recomputes_layer(m, s->p, l);
+
+    for (int i = 0; i < spans; i++) {
+        if (l < m->c.text.layers - 1) TRY(attention_back_end(m, &s[i], l + 1, d));
+        TRY(again ? attention_begin(m, &s[i], l) : mlp_back_begin(m, &s[i], l, d));
+    }
+    for (int i = 0; again && i < spans; i++) {
+        TRY(attention_end(m, &s[i], l));
+        TRY(mlp_back_begin(m, &s[i], l, d));
+    }
+    for (int i = 0; i < spans; i++) {
+        TRY(mlp_back_end(m, &s[i], l, d));
+        TRY(attention_back_begin(m, &s[i], l, d));
+    }
+    rc = CL_OK;
+done:
+    return rc;
+}
+
 int decoder_backward(struct lvlm *m, const struct pass *p, double *dcoef)
 {
     int rc;
@@ -173,14 +207,7 @@ int decoder_backward(struct lvlm *m, const struct pass *p, double *dcoef)
     TRY(m->be->rmsnorm_back(d.rows, m->dfinal, m->act[L].x, m->final_norm, m->final_rstd));
     for (int l = L - 1; l >= 0; l--) {
         watch_beat();
-        for (int i = 0; i < spans; i++) {
-            if (l < L - 1) TRY(attention_back_end(m, &s[i], l + 1, &d));
-            TRY(mlp_back_begin(m, &s[i], l, &d));
-        }
-        for (int i = 0; i < spans; i++) {
-            TRY(mlp_back_end(m, &s[i], l, &d));
-            TRY(attention_back_begin(m, &s[i], l, &d));
-        }
+        TRY(layer_back(m, s, spans, l, &d));
     }
     rc = CL_OK;
 done:
@@ -204,7 +231,7 @@ static int room_for_coef(struct lvlm *m, int64_t n)
 int lvlm_backward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, double *dcoef)
 {
     int rc;
-    struct pass p = {.b = b, .ad = ad, .save = true, .rows_only = true};
+    struct pass p = {.b = b, .ad = ad, .save = true, .again = m->train_limits.again, .rows_only = true};
     const int64_t n = (int64_t)b->samples * ad->slots;
 
     TRY(follow_backward(m, b, ad));

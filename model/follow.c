@@ -289,6 +289,7 @@ int follow_reserve(struct lvlm *m, const struct lvlm_limits *l)
     begin(m, ORDER_reserve);
     message_put_int(&m->say, l->samples), message_put_int(&m->say, l->tokens), message_put_int(&m->say, l->rows);
     message_put_int(&m->say, l->slots), message_put_int(&m->say, l->rank), message_put_int(&m->say, l->train);
+    message_put_int(&m->say, l->again);
     return send(m);
 }
 
@@ -300,6 +301,7 @@ static int member_reserve(struct member *s)
 
     l.samples = (int)message_int(in), l.tokens = message_int(in), l.rows = message_int(in);
     l.slots = (int)message_int(in), l.rank = (int)message_int(in), l.train = message_int(in);
+    l.again = (enum recompute)message_int(in);
     TRY(message_check(in, "to reserve memory"));
     TRY(need_model(s));
     TRY(follow_grow(&s->next, &s->next_room, l.samples, sizeof *s->next));
@@ -361,13 +363,19 @@ done:
     return rc;
 }
 
-int follow_forward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, float grad_scale)
+int follow_forward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad,
+                   const struct adapter_teacher *t, float grad_scale)
 {
     if (!follow_leads(m->tp)) return CL_OK;
     begin(m, ORDER_forward);
     put_batch(&m->say, b);
     put_set(m, ad, b->samples);
     message_put_double(&m->say, (double)grad_scale);
+    message_put_int(&m->say, t != NULL);
+    if (t) {
+        message_put_double(&m->say, (double)t->weight), message_put_double(&m->say, (double)t->temperature);
+        message_put_bytes(&m->say, t->coef, (size_t)b->samples * (size_t)ad->slots * sizeof *t->coef);
+    }
     return send(m);
 }
 
@@ -375,13 +383,18 @@ static int member_forward(struct member *s)
 {
     int rc;
     double scale;
+    struct adapter_teacher t = {0};
 
     TRY(need_model(s));
     TRY(get_batch(s));
     TRY(get_set(s, s->b.samples));
     scale = message_double(&s->in);
+    if (message_int(&s->in)) {
+        t.weight = (float)message_double(&s->in), t.temperature = (float)message_double(&s->in);
+        t.coef = values(&s->in, (int64_t)s->b.samples * s->set.slots, sizeof *t.coef);
+    }
     TRY(message_check(&s->in, "of a forward pass"));
-    TRY(lvlm_forward(s->m, &s->b, &s->set, NULL, (float)scale));
+    TRY(lvlm_forward_taught(s->m, &s->b, &s->set, &t, NULL, NULL, (float)scale));
 done:
     return rc;
 }
@@ -497,6 +510,30 @@ static int member_kv_free(struct member *s)
     TRY(need_model(s));
     TRY(find(&kv, &s->m->caches, message_int(&s->in), "cache"));
     lvlm_kv_free(kv);
+done:
+    return rc;
+}
+
+int follow_kv_copy(struct lvlm *m, const struct kv_cache *kv, int from, int to, int64_t tokens)
+{
+    if (!follow_leads(m->tp)) return CL_OK;
+    begin(m, ORDER_kv_copy);
+    message_put_int(&m->say, kv_number(kv));
+    message_put_int(&m->say, from), message_put_int(&m->say, to), message_put_int(&m->say, tokens);
+    return send(m);
+}
+
+static int member_kv_copy(struct member *s)
+{
+    int rc, from, to;
+    int64_t tokens;
+    void *kv;
+
+    TRY(need_model(s));
+    TRY(find(&kv, &s->m->caches, message_int(&s->in), "cache"));
+    from = (int)message_int(&s->in), to = (int)message_int(&s->in), tokens = message_int(&s->in);
+    TRY(message_check(&s->in, "to copy keys and values"));
+    TRY(lvlm_kv_copy(kv, from, to, tokens));
 done:
     return rc;
 }

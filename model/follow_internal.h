@@ -13,7 +13,8 @@
     X(see)                                                                                                             \
     X(feature_free)                                                                                                    \
     X(load)                                                                                                            \
-    X(forward) X(backward) X(grads_clear) X(grads_read) X(coef_reduce) X(logits) X(kv_new) X(kv_free) X(prefill)       \
+    X(forward)                                                                                                         \
+    X(backward) X(grads_clear) X(grads_read) X(coef_reduce) X(logits) X(kv_new) X(kv_free) X(kv_copy) X(prefill)       \
         X(decode) X(nonfinite) X(embed)
 
 enum order {

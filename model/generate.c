@@ -3,7 +3,8 @@
  * The cache has places for some sequences of some length; each place fills from its front. Prefill runs a pack of prompts
  * through the ordinary forward pass and leaves keys and values behind; decoding runs one token of each of n sequences,
  * whatever places they have, so that a finished sequence's place can be given to the next prompt at once (continuous
- * batching is the caller's: jobs/evaluate.c).
+ * batching is the caller's: jobs/generator.c). A prompt that begins like one whose keys and values are there already gets
+ * these copied and runs from there on: its tokens' positions say so, and attention reads the cache then.
  */
 #include "io/err.h"
 #include "model/lvlm_internal.h"
@@ -17,7 +18,7 @@ struct kv_cache {
     int64_t length;       // tokens of one sequence
     struct tensor *k, *v; // (L) (sequences * length, KV)
     int64_t *used;        // (sequences) tokens in each place
-    bool decoding;
+    bool read;            // by the attention of this pass: it has tokens that follow others in the cache
     /* one step's arrays */
     struct packed_batch b; // decode: one token a sample
     int64_t *slot;         // (slot_room) cache row of each token of a pass
@@ -90,9 +91,9 @@ int64_t kv_number(const struct kv_cache *kv)
     return kv->id;
 }
 
-bool kv_decoding(const struct kv_cache *kv)
+bool kv_is_read(const struct kv_cache *kv)
 {
-    return kv->decoding;
+    return kv->read;
 }
 
 struct tensor kv_keys(struct kv_cache *kv, int l)
@@ -119,12 +120,35 @@ done:
 
 void kv_attention(const struct kv_cache *kv, const struct pass *p, struct attention_shape *s)
 {
-    for (int i = 0; i < p->b->samples; i++) {
-        kv->cu_k[i + 1] = kv->cu_k[i] + kv->used[p->seq[i]] + 1; // the token of this step is in the cache already
+    const struct packed_batch *b = p->b;
+
+    for (int i = 0; i < b->samples; i++) { // the tokens of this pass are in the cache already
+        kv->cu_k[i + 1] = kv->cu_k[i] + b->pos[b->cu[i]] + (b->cu[i + 1] - b->cu[i]);
         kv->k_start[i] = p->seq[i] * kv->length;
     }
     s->cu_k = kv->cu_k;
     s->k_start = kv->k_start;
+}
+
+int lvlm_kv_copy(struct kv_cache *kv, int from, int to, int64_t tokens)
+{
+    int rc;
+    struct lvlm *m = kv->m;
+
+    if (from < 0 || to < 0 || from >= kv->sequences || to >= kv->sequences || tokens < 0 || tokens > kv->used[from])
+        FAIL(CL_EINTERNAL, "copying %lld tokens of place %d to place %d (there are %d places)", (long long)tokens, from,
+             to, kv->sequences);
+    TRY(follow_kv_copy(m, kv, from, to, tokens));
+    for (int l = 0; l < m->c.text.layers && from != to; l++) {
+        TRY(m->be->copy(tensor_rows(kv->k[l], to * kv->length, tokens),
+                        tensor_rows(kv->k[l], from * kv->length, tokens)));
+        TRY(m->be->copy(tensor_rows(kv->v[l], to * kv->length, tokens),
+                        tensor_rows(kv->v[l], from * kv->length, tokens)));
+    }
+    kv->used[to] = tokens;
+    rc = CL_OK;
+done:
+    return follow_done(m, rc);
 }
 
 static int run(struct lvlm *m, const struct pass *p, int64_t rows, const uint8_t *allowed, int32_t *next)
@@ -153,17 +177,21 @@ int lvlm_prefill(struct lvlm *m, struct kv_cache *kv, const int *seq, const stru
         b->rows > m->limits.rows)
         FAIL(CL_EINTERNAL, "prefill of %d prompts, %lld tokens (reserved %d, %lld)", b->samples, (long long)b->n,
              m->limits.samples, (long long)m->limits.tokens);
+    kv->read = false;
     for (int s = 0; s < b->samples; s++) {
-        int64_t n = b->cu[s + 1] - b->cu[s];
-        if (n > kv->length)
-            FAIL(CL_EDATA, "prompt of %lld tokens is longer than the KV cache (%lld)", (long long)n,
+        int64_t n = b->cu[s + 1] - b->cu[s], at = b->pos[b->cu[s]];
+        if (at + n > kv->length)
+            FAIL(CL_EDATA, "prompt of %lld tokens is longer than the KV cache (%lld)", (long long)(at + n),
                  (long long)kv->length);
-        for (int64_t i = 0; i < n; i++) kv->slot[b->cu[s] + i] = seq[s] * kv->length + i;
+        if (at && at != kv->used[seq[s]])
+            FAIL(CL_EINTERNAL, "prompt goes on at token %lld of a place that has %lld", (long long)at,
+                 (long long)kv->used[seq[s]]);
+        for (int64_t i = 0; i < n; i++) kv->slot[b->cu[s] + i] = seq[s] * kv->length + at + i;
+        kv->read |= at > 0;
     }
-    kv->decoding = false;
     TRY(follow_prefill(m, kv, seq, b, ad, allowed));
     TRY(run(m, &p, b->rows, allowed, next));
-    for (int s = 0; s < b->samples; s++) kv->used[seq[s]] = b->cu[s + 1] - b->cu[s];
+    for (int s = 0; s < b->samples; s++) kv->used[seq[s]] = b->pos[b->cu[s]] + (b->cu[s + 1] - b->cu[s]);
     rc = CL_OK;
 done:
     return follow_done(m, rc);
@@ -189,7 +217,7 @@ int lvlm_decode(struct lvlm *m, struct kv_cache *kv, int n, const int *seq, cons
         kv->slot[i] = seq[i] * kv->length + kv->used[seq[i]];
     }
     TRY(check_batch(m, b, ad, false));
-    kv->decoding = true;
+    kv->read = true;
     TRY(follow_decode(m, kv, n, seq, token, ad, allowed));
     TRY(run(m, &p, n, allowed, next));
     for (int i = 0; i < n; i++) kv->used[seq[i]]++;

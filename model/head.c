@@ -25,11 +25,12 @@ int64_t head_chunk(const struct lvlm *m)
 
 int head_reserve(struct lvlm *m, int64_t rows)
 {
-    size_t size, chunk = (size_t)(rows < head_chunk(m) ? rows : head_chunk(m));
+    size_t size = (size_t)(m->tp ? m->tp->size : 1), chunk = (size_t)(rows < head_chunk(m) ? rows : head_chunk(m));
 
-    if (!is_shared(m)) return CL_OK;
-    size = (size_t)m->tp->size;
     head_free(m);
+    if (!(m->soft = mem_new((size + 1) * chunk, sizeof *m->soft)))
+        return err_set(CL_ENOMEM, "no memory for the parts of a softmax");
+    if (!is_shared(m)) return CL_OK;
     m->part = mem_new((size + 1) * chunk, sizeof *m->part);
     m->choice = mem_new(size * chunk, sizeof *m->choice);
     m->top = mem_new(chunk, sizeof *m->top);
@@ -39,8 +40,29 @@ int head_reserve(struct lvlm *m, int64_t rows)
 
 void head_free(struct lvlm *m)
 {
-    mem_free(m->part), mem_free(m->choice), mem_free(m->top);
-    m->part = NULL, m->choice = NULL, m->top = NULL;
+    mem_free(m->part), mem_free(m->choice), mem_free(m->top), mem_free(m->soft);
+    m->part = NULL, m->choice = NULL, m->top = NULL, m->soft = NULL;
+}
+
+int head_reserve_teacher(struct lvlm *m)
+{
+    const int64_t rows = m->train_limits.rows, chunk = rows < head_chunk(m) ? rows : head_chunk(m);
+
+    if (rows <= m->teacher.h.rows) return CL_OK;
+    head_free_teacher(m);
+    m->teacher.h = tensor_of(m->be->alloc((size_t)(rows * m->D) * dtype_size(m->be->act)), m->be->act, rows, m->D);
+    m->teacher.logits = m->be->alloc((size_t)(chunk * m->own.V) * sizeof(float));
+    if (m->teacher.h.data && m->teacher.logits) return CL_OK;
+    head_free_teacher(m);
+    return err_set(CL_ENOMEM, "no memory for the teacher's %lld answer rows; hint: lower stage2.micro_batch",
+                   (long long)rows);
+}
+
+void head_free_teacher(struct lvlm *m)
+{
+    if (m->teacher.h.data) m->be->free(m->teacher.h.data);
+    if (m->teacher.logits) m->be->free(m->teacher.logits);
+    memset(&m->teacher, 0, sizeof m->teacher);
 }
 
 /* t (n, V) := this rank's columns of the logits of rows [first, first + n) of final_h. */
@@ -84,19 +106,67 @@ done:
     return rc;
 }
 
+static struct soft_part join_soft(const struct soft_part *part, int64_t n, int ranks)
+{
+    struct soft_part whole = {.top = part[0].top, .other_top = part[0].other_top};
+
+    for (int r = 1; r < ranks; r++) {
+        whole.top = fmax(whole.top, part[r * n].top);
+        whole.other_top = fmax(whole.other_top, part[r * n].other_top);
+    }
+    for (int r = 0; r < ranks; r++) {
+        const struct soft_part *p = &part[r * n];
+        double shift = exp(p->other_top - whole.other_top);
+        whole.sum += p->sum * exp(p->top - whole.top);
+        whole.other_sum += p->other_sum * shift;
+        whole.cross += p->cross * shift;
+    }
+    return whole;
+}
+
+/* soft (n, V) := what straying from the teacher adds to the gradient of these logits, of rows from `first` on. The teacher's
+ * logits are made anew from its hidden states, chunk by chunk as the others. */
+static int soft_loss(struct lvlm *m, struct tensor soft, struct tensor logits, float *kl, float grad_scale,
+                     int64_t first)
+{
+    int rc;
+    const int64_t n = logits.rows;
+    const int ranks = m->tp ? m->tp->size : 1;
+    const float T = m->teacher.temperature;
+    struct soft_part *whole = m->soft + ranks * n;
+
+    TRY(m->be->linear(soft, tensor_rows(m->teacher.h, first, n), m->lm_head, NULL, false));
+    TRY(m->be->soft_part(m->soft + (m->tp ? m->tp->rank : 0) * n, logits, soft, T));
+    TRY(comm_gather(comm_of(m), m->soft, NULL, (size_t)n * sizeof *m->soft));
+    for (int64_t r = 0; r < n; r++) {
+        const struct soft_part *p = whole + r;
+        whole[r] = join_soft(m->soft + r, n, ranks);
+        double d = p->cross / p->other_sum - (p->other_top + log(p->other_sum)) + (p->top + log(p->sum));
+        if (kl) kl[r] = (float)((double)T * (double)T * d);
+    }
+    TRY(m->be->soft_grad(soft, logits, whole, T, grad_scale * m->teacher.weight * T));
+done:
+    return rc;
+}
+
 /* One chunk of answer rows: nll and, in training, the gradient at final_h. */
-static int loss_chunk(struct lvlm *m, const struct packed_batch *b, float *nll, float grad_scale, int64_t first,
-                      int64_t n)
+static int loss_chunk(struct lvlm *m, const struct packed_batch *b, float *nll, float *kl, float grad_scale,
+                      int64_t first, int64_t n)
 {
     int rc;
     size_t mark = arena_mark(&m->arena);
-    struct tensor logits = arena_tensor(&m->arena, DT_F32, n, m->own.V), d;
+    struct tensor logits = arena_tensor(&m->arena, DT_F32, n, m->own.V), d, soft;
 
     TRY(logits_of(m, logits, first, n));
+    if (m->teacher.on) {
+        soft = tensor_of(m->teacher.logits, DT_F32, n, m->own.V);
+        TRY(soft_loss(m, soft, logits, kl ? kl + first : NULL, grad_scale, first));
+    }
     if (is_shared(m))
         TRY(shared_loss(m, logits, b->target + first, nll ? nll + first : NULL, grad_scale));
     else
         TRY(m->be->cross_entropy(nll ? nll + first : NULL, logits, b->target + first, grad_scale));
+    if (m->teacher.on) TRY(m->be->add(logits, soft));
     if (grad_scale != 0) {
         TRY(as_activation(m, &d, logits));
         TRY(m->be->linear_back(tensor_rows(m->dfinal, first, n), d, m->lm_head, false));
@@ -107,13 +177,13 @@ done:
     return rc;
 }
 
-int head_loss(struct lvlm *m, const struct packed_batch *b, float *nll, float grad_scale)
+int head_loss(struct lvlm *m, const struct packed_batch *b, float *nll, float *kl, float grad_scale)
 {
     int rc = CL_OK;
     const int64_t chunk = head_chunk(m);
 
     for (int64_t i = 0; !rc && i < b->rows; i += chunk)
-        rc = loss_chunk(m, b, nll, grad_scale, i, b->rows - i < chunk ? b->rows - i : chunk);
+        rc = loss_chunk(m, b, nll, kl, grad_scale, i, b->rows - i < chunk ? b->rows - i : chunk);
     return rc;
 }
 

@@ -9,6 +9,8 @@
 #include <math.h>
 #include <stdio.h>
 
+const char *const recompute_name[RECOMPUTES] = {"keep", "recompute_mlp", "recompute_layer"};
+
 /* What needs no weight: config.json, this rank's share, the tables of layers. */
 static int open_shape(struct lvlm *m, const struct lvlm_config *c)
 {
@@ -97,7 +99,7 @@ void lvlm_close(struct lvlm *m)
     if (m->opened) follow_done(m, follow_close(m));
     weights_free(m);
     bank_free(m);
-    head_free(m);
+    head_free(m), head_free_teacher(m);
     span_free(m);
     if (m->vision) vision_close(m->vision);
     safetensors_close(m->st);
@@ -210,6 +212,7 @@ static void widen(struct lvlm_limits *l, const struct lvlm_limits *want)
     if (want->slots > l->slots) l->slots = want->slots;
     if (want->slots) l->rank = want->rank;
     l->train |= want->train;
+    if (want->train) l->again = want->again;
 }
 
 /* Host arrays of a step. */
@@ -232,7 +235,7 @@ static int measure(struct lvlm *m, const struct lvlm_limits *l, size_t *bytes)
     int rc;
     struct packed_batch b = {0};
     struct adapters ad = {.slots = l->slots, .learned = l->slots, .rank = l->rank};
-    struct pass p = {.b = &b, .ad = l->slots ? &ad : NULL, .save = l->train, .rows_only = true};
+    struct pass p = {.b = &b, .ad = l->slots ? &ad : NULL, .save = l->train, .again = l->again, .rows_only = true};
     struct tensor *none = mem_new((size_t)m->c.text.layers, sizeof *none); // increments that nobody looks at
 
     if (!none) FAIL(CL_ENOMEM, "no memory for %d layers", m->c.text.layers);
@@ -374,6 +377,26 @@ void lvlm_feature_free(struct lvlm *m, struct feature *f)
     if (!f) return;
     follow_done(m, follow_feature_free(m, f->id));
     feature_drop(m, f);
+}
+
+int lvlm_feature_mean(struct lvlm *m, float *out, const struct feature *f)
+{
+    int rc;
+    const int n = m->c.vision.tokens, K = m->c.vision.hidden;
+    void *host = mem_new(lvlm_feature_bytes(m), 1);
+    float *row = mem_new((size_t)K, sizeof *row);
+    double *sum = mem_new((size_t)K, sizeof *sum);
+
+    if (!host || !row || !sum) FAIL(CL_ENOMEM, "no memory for the features of a picture");
+    TRY(m->be->download(host, f->data, lvlm_feature_bytes(m)));
+    for (int i = 0; i < n; i++) {
+        convert_to_f32(row, (const char *)host + (size_t)i * (size_t)K * dtype_size(m->be->act), m->be->act, K);
+        for (int k = 0; k < K; k++) sum[k] += (double)row[k];
+    }
+    for (int k = 0; k < K; k++) out[k] = (float)(sum[k] / n);
+done:
+    mem_free(host), mem_free(row), mem_free(sum);
+    return rc;
 }
 
 int lvlm_load(struct lvlm *m, const struct adapters *ad)

@@ -23,12 +23,22 @@
 
 struct lvlm;
 
-struct lvlm_limits { // what the step's memory is laid out for
-    int samples;     // of one packed batch (micro-batch, or rows decoded at once)
-    int64_t tokens;  // of one packed batch
-    int64_t rows;    // answer rows of one packed batch
-    int slots, rank; // of an adapter set, e.g. 32 slots of rank 8
-    bool train;      // keep activations for lvlm_backward
+/* What of a training pass the way back computes again instead of keeping it, to the same bits: memory for operations. */
+enum recompute {
+    RECOMPUTE_NOTHING,
+    RECOMPUTE_MLP,   // norm, gate and up of every layer
+    RECOMPUTE_LAYER, // everything but the residual stream in front of every layer; ranks exchange attention's sums twice
+    RECOMPUTES
+};
+extern const char *const recompute_name[RECOMPUTES]; // "keep", "recompute_mlp", "recompute_layer"
+
+struct lvlm_limits {      // what the step's memory is laid out for
+    int samples;          // of one packed batch (micro-batch, or rows decoded at once)
+    int64_t tokens;       // of one packed batch
+    int64_t rows;         // answer rows of one packed batch
+    int slots, rank;      // of an adapter set, e.g. 32 slots of rank 8
+    bool train;           // keep activations for lvlm_backward
+    enum recompute again; // train: which of them not; may be another one in a later call
 };
 
 /* Loads the base in `dir` for this rank of tp (borrowed; may be NULL). CL_EMISMATCH: tensors that do not fit config.json;
@@ -66,6 +76,8 @@ struct feature {
  * that follows is unless it says otherwise. */
 int lvlm_see(struct lvlm *m, struct feature **feature, const float *pixels, int n);
 void lvlm_feature_free(struct lvlm *m, struct feature *f); // NULL is fine
+/* out (d_vision) host := mean over the picture's positions. Not collective. */
+int lvlm_feature_mean(struct lvlm *m, float *out, const struct feature *f);
 size_t lvlm_feature_bytes(const struct lvlm *m);           // of one picture, on each rank
 
 /* Brings the increments to the device (and to the members: A by columns) where their version is another than the one that is
@@ -76,6 +88,10 @@ int lvlm_load(struct lvlm *m, const struct adapters *ad);
 /* nll (batch rows) host: negative log-likelihood of each answer row. grad_scale: 0 for evaluation, else d loss / d nll of
  * every row (1 / answer tokens of the whole optimizer step). ad NULL: the base alone. Collective over tp. */
 int lvlm_forward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, float *nll, float grad_scale);
+/* The same with a teacher (NULL, or coef NULL: without), whose pass comes first. kl (batch rows) host: T^2 KL of each answer row,
+ * unweighted. The first such pass takes memory for the teacher's hidden states and a chunk of logits. */
+int lvlm_forward_taught(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad,
+                        const struct adapter_teacher *teacher, float *nll, float *kl, float grad_scale);
 /* Copies the logits of the last lvlm_forward that had grad_scale 0: (rows, vocab) f32 host. */
 int lvlm_logits(struct lvlm *m, float *logits, int64_t rows);
 
@@ -98,8 +114,12 @@ struct kv_cache;
 /* Room for `sequences` sequences of up to `length` tokens. */
 int lvlm_kv_new(struct kv_cache **kv, struct lvlm *m, int sequences, int64_t length);
 void lvlm_kv_free(struct kv_cache *kv);
+/* The first `tokens` tokens of place `to` := those of place `from`, whatever stood there. The same place: what is behind them is
+ * given up. Collective over tp. */
+int lvlm_kv_copy(struct kv_cache *kv, int from, int to, int64_t tokens);
 /* Runs the prompts of a pack (batch_add with prompt_only) into cache places seq[s]; next (samples) host: the greedy
- * choice after each among allowed ids (vocab flags, NULL: all). Collective over tp. */
+ * choice after each among allowed ids (vocab flags, NULL: all). A prompt whose positions (b->pos) begin at p > 0 goes on behind
+ * the p tokens that its place has from lvlm_kv_copy. Collective over tp. */
 int lvlm_prefill(struct lvlm *m, struct kv_cache *kv, const int *seq, const struct packed_batch *b,
                  const struct adapters *ad, const uint8_t *allowed, int32_t *next);
 /* One token for each of n sequences; token[i] is appended to seq[i]. ad->coef has n rows. */

@@ -41,7 +41,8 @@ struct layer_weights {
 };
 
 /* What one layer leaves behind for the backward pass. n: tokens of the batch; in the last layer q, o, u, x2, gate and up
- * exist for the answer rows only. */
+ * exist for the answer rows only. Where gate and up are computed again they have no place here but are scratch of the MLP; where
+ * the whole layer is, all layers share one set of everything but x. */
 struct layer_acts {
     struct tensor x;          // (n, D) f32, residual stream coming in
     float *rstd1;             // (n)
@@ -132,6 +133,13 @@ struct lvlm {
     int32_t *id;      // (tokens) host: ids with picture positions replaced
     int32_t *row_pos; // (rows) host: position of each answer row
     struct adapter_bank bank;
+    struct {
+        struct tensor h; // (rows, D) what final_h was in the teacher's pass
+        float *logits;   // (chunk of rows, V of this rank) on the device
+        float weight, temperature;
+        bool on; // the pass that runs has a teacher
+    } teacher;
+    struct soft_part *soft; // (ranks + 1, chunk of rows) as `part`, which one rank alone does not have
 
     /* of a group of ranks */
     struct softmax_part *part; // (ranks + 1, chunk of rows): every rank's, then the whole
@@ -171,7 +179,8 @@ struct pass {
     const struct adapters *ad; // NULL: none
     struct kv_cache *kv;       // NULL: none
     const int *seq;            // (samples) places in the cache
-    bool save;                 // keep activations of every layer
+    bool save;                 // keep activations for the backward pass,
+    enum recompute again;      // but for those
     bool rows_only;            // last layer for answer rows only
 };
 
@@ -238,6 +247,14 @@ struct tensor span_queries(const struct lvlm *m, const struct span *s, int l, st
 struct layer_acts span_acts(const struct lvlm *m, const struct span *s, int l); // its rows of m->act[l]
 struct attention_shape span_shape(const struct lvlm *m, const struct span *s, int l);
 
+/* Two parts of a layer, which the backward pass runs again: x2 := this rank's part of the attention block, until its sum begins;
+ * behind the sum x2 += x. gate, up := those of x2, norm included. */
+int attention_begin(struct lvlm *m, const struct span *s, int l);
+int attention_end(struct lvlm *m, const struct span *s, int l);
+int mlp_gate_up(struct lvlm *m, const struct layer_acts *a, int l);
+/* gate and up of the layer from the arena, where they have no place of their own. */
+void mlp_room(struct lvlm *m, const struct pass *p, struct layer_acts *a);
+
 /* decoder_back.c: from dfinal down. */
 int decoder_backward(struct lvlm *m, const struct pass *p, double *dcoef);
 
@@ -246,8 +263,12 @@ int64_t head_chunk_of(int ranks);         // rows whose logits are held at once
 int64_t head_chunk(const struct lvlm *m); // the same of m's ranks
 int head_reserve(struct lvlm *m, int64_t rows);
 void head_free(struct lvlm *m);
-/* nll (rows) host or NULL, and with grad_scale != 0 this rank's part of the gradient at final_h (dfinal). */
-int head_loss(struct lvlm *m, const struct packed_batch *b, float *nll, float grad_scale);
+/* Memory for teachers of batches within the limits of training; once. Not inside a step. */
+int head_reserve_teacher(struct lvlm *m);
+void head_free_teacher(struct lvlm *m);
+/* nll, kl (rows) host or NULL, and with grad_scale != 0 this rank's part of the gradient at final_h (dfinal). kl is only there
+ * while a teacher is on. */
+int head_loss(struct lvlm *m, const struct packed_batch *b, float *nll, float *kl, float grad_scale);
 /* The greedy choice after each of n rows of final_h. A row without a choice is the leader's error, after the last row. */
 int head_choose(struct lvlm *m, int64_t n, const uint8_t *allowed, int32_t *next);
 
@@ -275,7 +296,7 @@ int kv_store(struct kv_cache *kv, int layer, const struct pass *p, struct tensor
 struct tensor kv_keys(struct kv_cache *kv, int layer);
 struct tensor kv_values(struct kv_cache *kv, int layer);
 void kv_attention(const struct kv_cache *kv, const struct pass *p, struct attention_shape *s);
-bool kv_decoding(const struct kv_cache *kv);
+bool kv_is_read(const struct kv_cache *kv);
 int64_t kv_number(const struct kv_cache *kv);
 
 /* follow.c: the leader's side. Each tells the members what comes now and does nothing on a rank that is no leader; then all
@@ -286,7 +307,8 @@ int follow_reserve(struct lvlm *m, const struct lvlm_limits *limits);
 int follow_see(struct lvlm *m, int n);
 int follow_feature_free(struct lvlm *m, int64_t id);
 int follow_load(struct lvlm *m, const struct adapters *ad);
-int follow_forward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, float grad_scale);
+int follow_forward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad,
+                   const struct adapter_teacher *teacher, float grad_scale);
 int follow_backward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad);
 int follow_grads_clear(struct lvlm *m);
 int follow_grads_read(struct lvlm *m, int learned, int rank);
@@ -294,6 +316,7 @@ int follow_coef_reduce(struct lvlm *m);
 int follow_logits(struct lvlm *m, int64_t rows);
 int follow_kv_new(struct lvlm *m, int sequences, int64_t length);
 int follow_kv_free(struct lvlm *m, int64_t id);
+int follow_kv_copy(struct lvlm *m, const struct kv_cache *kv, int from, int to, int64_t tokens);
 int follow_prefill(struct lvlm *m, const struct kv_cache *kv, const int *seq, const struct packed_batch *b,
                    const struct adapters *ad, const uint8_t *allowed);
 int follow_decode(struct lvlm *m, const struct kv_cache *kv, int n, const int *seq, const int32_t *token,

@@ -113,7 +113,8 @@ struct layer_acts span_acts(const struct lvlm *m, const struct span *s, int l)
     struct tensor *const queries[] = {&a.q, &a.o, &a.u, &a.x2, &a.gate, &a.up};
 
     a.x = span_tokens(s, a.x), a.k = span_tokens(s, a.k), a.v = span_tokens(s, a.v);
-    for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) *queries[i] = span_queries(m, s, l, *queries[i]);
+    for (size_t i = 0; i < sizeof queries / sizeof *queries; i++)
+        if (queries[i]->data) *queries[i] = span_queries(m, s, l, *queries[i]); // gate, up may have no place
     a.rstd1 += s->at, a.rstd2 += query_at, a.lse += query_at * m->own.heads;
     return a;
 }

@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { ALIGN = 64 }; // a cache line, and the width of an AVX-512 register
+enum { HUGE_PAGE = 2 << 20, HUGE_LEAST = 2 * HUGE_PAGE }; // bytes
 
 size_t dtype_size(enum dtype t)
 {
@@ -119,6 +121,19 @@ void mem_guard_end(void)
     atomic_fetch_sub(&guarded, 1);
 }
 
+/* Blocks of a weight's or a cache's size lie in huge pages where the system grants them: a product that reads a weight once is
+ * bound by memory, and with pages of 4 KiB a third of its time goes to finding them. */
+static void *new_block(size_t bytes)
+{
+    void *p;
+
+    if (posix_memalign(&p, bytes < HUGE_LEAST ? ALIGN : HUGE_PAGE, bytes)) return NULL;
+#ifdef MADV_HUGEPAGE
+    if (bytes >= HUGE_LEAST) madvise(p, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); // a wish: no matter if not
+#endif
+    return p;
+}
+
 void *mem_new(size_t count, size_t size)
 {
     size_t bytes;
@@ -128,7 +143,7 @@ void *mem_new(size_t count, size_t size)
     check_guard(bytes);
     bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
     if (!bytes) bytes = ALIGN;
-    p = aligned_alloc(ALIGN, bytes);
+    p = new_block(bytes);
     return p ? memset(p, 0, bytes) : NULL;
 }
 

@@ -34,13 +34,14 @@ static void add_layers(struct traffic *t, const struct lvlm_config *c, int tenso
 }
 
 static void add_layers_back(struct traffic *t, const struct lvlm_config *c, int tensor, int64_t n, int64_t rows,
-                            enum dtype wire)
+                            enum dtype wire, enum recompute again)
 {
     const int64_t D = c->text.hidden;
 
     for (int l = c->text.layers - 1; l >= 0; l--) {
-        add_sum(t, tensor, (l == c->text.layers - 1 ? rows : n) * D, wire); // in front of the MLP
-        if (l) add_sum(t, tensor, n * D, wire);                             // of q, k, v: keys come from all tokens
+        if (again == RECOMPUTE_LAYER && l < c->text.layers - 1) add_sum(t, tensor, n * D, wire); // behind attention
+        add_sum(t, tensor, (l == c->text.layers - 1 ? rows : n) * D, wire);                      // in front of the MLP
+        if (l) add_sum(t, tensor, n * D, wire); // of q, k, v: keys come from all tokens
     }
 }
 
@@ -56,12 +57,12 @@ struct traffic traffic_forward_halves(const struct lvlm_config *c, int tensor, c
 }
 
 struct traffic traffic_backward_halves(const struct lvlm_config *c, int tensor, const int64_t n[2],
-                                       const int64_t rows[2], enum dtype wire)
+                                       const int64_t rows[2], enum dtype wire, enum recompute again)
 {
     struct traffic t = {0};
 
     add_sum(&t, tensor, (rows[0] + rows[1]) * c->text.hidden, wire); // from lm_head
-    for (int i = 0; i < 2; i++) add_layers_back(&t, c, tensor, n[i], rows[i], wire);
+    for (int i = 0; i < 2; i++) add_layers_back(&t, c, tensor, n[i], rows[i], wire, again);
     return t;
 }
 
@@ -70,9 +71,10 @@ struct traffic traffic_forward(const struct lvlm_config *c, int tensor, int64_t 
     return traffic_forward_halves(c, tensor, (int64_t[2]){n}, (int64_t[2]){rows}, wire);
 }
 
-struct traffic traffic_backward(const struct lvlm_config *c, int tensor, int64_t n, int64_t rows, enum dtype wire)
+struct traffic traffic_backward(const struct lvlm_config *c, int tensor, int64_t n, int64_t rows, enum dtype wire,
+                                enum recompute again)
 {
-    return traffic_backward_halves(c, tensor, (int64_t[2]){n}, (int64_t[2]){rows}, wire);
+    return traffic_backward_halves(c, tensor, (int64_t[2]){n}, (int64_t[2]){rows}, wire, again);
 }
 
 struct traffic traffic_prefill(const struct lvlm_config *c, int tensor, int64_t n, int64_t prompts, enum dtype wire)

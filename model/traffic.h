@@ -6,7 +6,7 @@
 #ifndef CLLAVA_MODEL_TRAFFIC_H
 #define CLLAVA_MODEL_TRAFFIC_H
 
-#include "model/lvlm_config.h"
+#include "model/lvlm.h"
 #include "model/tensor.h"
 
 struct traffic { // calls, and bytes that one rank sends, the one that sends most
@@ -18,13 +18,14 @@ struct traffic { // calls, and bytes that one rank sends, the one that sends mos
 
 /* One lvlm_forward over n tokens, `rows` answer rows, increments or not. */
 struct traffic traffic_forward(const struct lvlm_config *c, int tensor, int64_t n, int64_t rows, enum dtype wire);
-/* One lvlm_backward after it. */
-struct traffic traffic_backward(const struct lvlm_config *c, int tensor, int64_t n, int64_t rows, enum dtype wire);
+/* One lvlm_backward after it, which computes some of it again. */
+struct traffic traffic_backward(const struct lvlm_config *c, int tensor, int64_t n, int64_t rows, enum dtype wire,
+                                enum recompute again);
 /* The same where parallel.overlap cuts the batch in two: tokens and answer rows of either half. */
 struct traffic traffic_forward_halves(const struct lvlm_config *c, int tensor, const int64_t n[2],
                                       const int64_t rows[2], enum dtype wire);
 struct traffic traffic_backward_halves(const struct lvlm_config *c, int tensor, const int64_t n[2],
-                                       const int64_t rows[2], enum dtype wire);
+                                       const int64_t rows[2], enum dtype wire, enum recompute again);
 /* One lvlm_prefill of `prompts` prompts, n tokens; one lvlm_decode of n sequences. */
 struct traffic traffic_prefill(const struct lvlm_config *c, int tensor, int64_t n, int64_t prompts, enum dtype wire);
 struct traffic traffic_decode(const struct lvlm_config *c, int tensor, int64_t n, enum dtype wire);

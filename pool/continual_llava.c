@@ -98,6 +98,13 @@ static void continual_close(struct method *m)
     mem_free(c);
 }
 
+static void continual_size(const struct config *cfg, int tasks, struct method_size *out)
+{
+    const int each = cfg->pool.slots_per_task;
+
+    *out = (struct method_size){tasks * each, each, cfg->pool.rank, cfg->pool.top_m};
+}
+
 static int check_config(const struct config *cfg, const struct method_shape *shape)
 {
     if (shape->K < 1)
@@ -390,7 +397,7 @@ static int continual_route(struct method *m, enum route_mode mode, int task, con
     if (train) TRY(check_current(c, task));
     if (train || mode == ROUTE_ORACLE)
         candidates = pool_of_task(&c->pool, task); // empty before that task: the base alone
-    out->n = n;
+    out->n = n, out->query = embedding;
     out->N = c->pool.N;
     out->slots = train ? c->train_slots : c->pool.N;
     for (int s = 0; s < n; s++) {
@@ -556,6 +563,7 @@ const struct method_ops continual_llava_ops = {
     .help = "a growing pool of low-rank increments, selected per question, with context from earlier tasks",
     .routes = true,
     .trains = true,
+    .size = continual_size,
     .open = continual_open,
     .close = continual_close,
     .begin_task = continual_begin_task,

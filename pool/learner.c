@@ -14,6 +14,7 @@ int learner_open(struct learner *l, const struct pool *p, int slots, int vector,
     *l = (struct learner){.slots = slots, .vector = vector, .a_count = (int64_t)a, .b_count = (int64_t)b};
     l->adam = *adam;
     l->clip = clip;
+    l->x_rate = 1;
     l->dA = mem_new(a, sizeof *l->dA);
     l->mA = mem_new(a, sizeof *l->mA);
     l->vA = mem_new(a, sizeof *l->vA);
@@ -82,8 +83,8 @@ int learner_step(struct learner *l, struct pool *p, struct pool_range own, float
     optim_adamw(&l->adam, p->A + own.first * pool_a_size(p), l->mA, l->vA, l->dA, scale, l->a_count, l->steps, lr);
     optim_adamw(&l->adam, p->B + own.first * pool_b_size(p), l->mB, l->vB, l->dB, scale, l->b_count, l->steps, lr);
     if (x) {
-        optim_adamw(&l->adam, x, l->mx, l->vx, l->gx, scale, l->vector, l->steps, lr);
-        for (int i = 0; i < l->vector; i++) x[i] = fminf(fmaxf(x[i], 0), 1);
+        optim_adamw(&l->adam, x, l->mx, l->vx, l->gx, scale, l->vector, l->steps, lr * l->x_rate);
+        for (int i = 0; i < l->vector && !l->x_free; i++) x[i] = fminf(fmaxf(x[i], 0), 1);
     }
     clear_gradients(l);
     pool_touch(p, own);

@@ -1,4 +1,4 @@
-/* method.c - finding a method by name; buffers of a routing. */
+/* method.c - finding a method by name or number; buffers of a routing. */
 #include "pool/method.h"
 
 #include "io/err.h"
@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-const struct method_ops *method_find(const char *name)
+const struct method_ops *method_at(size_t i)
 {
     static const struct method_ops *const all[] = {
 #define METHOD_OPS(name) &name##_ops,
@@ -15,9 +15,16 @@ const struct method_ops *method_find(const char *name)
 #undef METHOD_OPS
     };
 
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (!strcmp(all[i]->name, name)) return all[i];
-    return NULL;
+    return i < sizeof all / sizeof *all ? all[i] : NULL;
+}
+
+const struct method_ops *method_find(const char *name)
+{
+    const struct method_ops *ops;
+
+    for (size_t i = 0; (ops = method_at(i)); i++)
+        if (!strcmp(ops->name, name)) break;
+    return ops;
 }
 
 const char *method_names(void)
@@ -36,9 +43,10 @@ int routing_new(struct routing *r, int room, int max_slots, int M)
         return err_set(CL_EINTERNAL, "routing of %d samples, %d slots, %d selected", room, max_slots, M);
     r->coef = mem_new(n * s, sizeof *r->coef);
     r->selected = mem_new(n * (size_t)M, sizeof *r->selected);
+    r->teacher_coef = mem_new(n * s, sizeof *r->teacher_coef);
     r->intrinsic = mem_new(n * s, sizeof *r->intrinsic);
     r->context = mem_new(n * s, sizeof *r->context);
-    if (r->coef && r->selected && r->intrinsic && r->context) return CL_OK;
+    if (r->coef && r->teacher_coef && r->selected && r->intrinsic && r->context) return CL_OK;
     routing_free(r);
     return err_set(CL_ENOMEM, "no memory for the routing of %d samples over %d slots", room, max_slots);
 }
@@ -46,6 +54,7 @@ int routing_new(struct routing *r, int room, int max_slots, int M)
 void routing_free(struct routing *r)
 {
     mem_free(r->coef);
+    mem_free(r->teacher_coef);
     mem_free(r->selected);
     mem_free(r->intrinsic);
     mem_free(r->context);

@@ -7,6 +7,7 @@
  *     open -> for each task: begin_task
  *                            [align .. align, end_align]      stage 1, for methods that route
  *                            { mix, route, learn .., step }   stage 2, once per optimizer step
+ *                            [sense ..]                       what single samples tell about the learned task
  *                            end_task
  *          -> route for evaluation -> close
  *
@@ -27,6 +28,14 @@ struct method_shape {
     int K;        // width of a question embedding, 0 when the method does not route
 };
 
+/* How large a method becomes: what buffers and plans are made for. */
+struct method_size {
+    int slots;    // of the pool when every task is learned
+    int learned;  // of them by one task
+    int rank;     // of a slot
+    int selected; // at most, for a sample (struct routing's M)
+};
+
 enum route_mode {
     ROUTE_TRAIN,   // only the current task's slots are candidates
     ROUTE_FREE,    // every slot of the tasks begun so far competes: inference
@@ -37,20 +46,25 @@ enum route_mode {
 
 /* Which increments each of n samples gets. Buffers belong to the method's caller (routing_new). */
 struct routing {
-    int n, room;       // samples, capacity
-    int max_slots;     // capacity for slots and N
-    int slots;         // slots of the adapter set that is active (method_adapters)
-    int N, M;          // slots of the whole pool, selected per sample
-    float *coef;       // (n, slots): what the model multiplies with
-    int32_t *selected; // (n, M) pool slots by falling similarity; -1 where fewer
-    double *intrinsic; // (n, N) coefficients of selected slots
-    double *context;   // (n, N) coefficients of earlier tasks' slots through w
+    int n, room;                    // samples, capacity
+    int max_slots;                  // capacity for slots and N
+    int slots;                      // slots of the adapter set that is active (method_adapters)
+    int N, M;                       // slots of the whole pool, selected per sample
+    float *coef;                    // (n, slots): what the model multiplies with
+    int32_t *selected;              // (n, M) pool slots by falling similarity; -1 where fewer
+    double *intrinsic;              // (n, N) coefficients of selected slots
+    double *context;                // (n, N) coefficients of earlier tasks' slots through w
+    const float *const *query;      // (n) the embeddings as route got them, borrowed
+    struct adapter_teacher teacher; // coef: teacher_coef, or NULL; for ROUTE_TRAIN of methods that teach
+    float *teacher_coef;            // (n, slots)
 };
 int routing_new(struct routing *r, int room, int max_slots, int M);
 void routing_free(struct routing *r);
 
 struct step_report {
-    double loss, grad_norm; // norm over everything that learns, before clipping
+    double loss;      // of the answers alone
+    double penalty;   // what the method adds to it, weighted
+    double grad_norm; // over everything that learns, penalty included, before clipping
 };
 
 struct sample_ref {
@@ -62,9 +76,11 @@ struct method; // a method's own state begins with its ops pointer (methods.h ke
 
 struct method_ops {
     const char *name, *help;
-    bool routes; // needs question embeddings (and stage 1)
-    bool trains; // false: zero_shot
-    bool joint;  // all tasks are one training set
+    bool routes;    // needs question embeddings (and stage 1)
+    bool trains;    // false: zero_shot
+    bool joint;     // all tasks are one training set
+    bool penalises; // adds a term of its own to the loss (step_report.penalty)
+    void (*size)(const struct config *cfg, int tasks, struct method_size *out);
     int (*open)(struct method **m, const struct config *cfg, const struct method_shape *shape);
     void (*close)(struct method *m);
 
@@ -95,6 +111,11 @@ struct method_ops {
     /* Clips, steps with learning rate lr, clears gradients, bumps versions. out->grad_norm is set. CL_ENUM when the norm
      * is not finite (nothing is changed then). */
     int (*step)(struct method *m, int task, double lr, struct step_report *out);
+    /* After stage 2 of a task, for methods that ask what its records still pull at: of how many of them (the first of a random
+     * order; at most all there are), 0: of none. Then, until all were seen, the buffers of `gradients` hold sums over n of the
+     * `total` records: of the squared gradient of each record's own nll, summed over its answer tokens. NULL, both: none. */
+    int64_t (*sense_samples)(struct method *m, int task);
+    int (*sense)(struct method *m, int task, int64_t n, int64_t total);
     int (*end_task)(struct method *m, int task);
 
     /* /pool, /context (and what the method needs beyond); with `resume` the optimizer moments in /resume too. load finds
@@ -113,8 +134,10 @@ struct method {
     const struct method_ops *ops;
 };
 
-/* By name of `method:` in the configuration; NULL when unknown. method_names: comma-separated list for messages. */
+/* By name of `method:` in the configuration; NULL when unknown. method_at: the i-th, NULL beyond the last. method_names:
+ * comma-separated list for messages. */
 const struct method_ops *method_find(const char *name);
+const struct method_ops *method_at(size_t i);
 const char *method_names(void);
 
 #endif

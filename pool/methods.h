@@ -9,7 +9,12 @@
     X(zero_shot)                                                                                                       \
     X(sequential_lora)                                                                                                 \
     X(joint)                                                                                                           \
-    X(replay)
+    X(replay)                                                                                                          \
+    X(taskwise_lora)                                                                                                   \
+    X(lwf)                                                                                                             \
+    X(ewc)                                                                                                             \
+    X(o_lora)                                                                                                          \
+    X(moe_lora)
 
 #define METHOD_DECLARE(name) extern const struct method_ops name##_ops;
 METHODS(METHOD_DECLARE)

@@ -208,6 +208,7 @@ const struct method_ops replay_ops = {
     .name = "replay",
     .help = "one LoRA that sees replay.budget kept samples of each earlier task again",
     .trains = true,
+    .size = lora_size,
     .open = replay_open,
     .close = replay_close,
     .begin_task = replay_begin_task,

@@ -20,6 +20,7 @@ enum rng_purpose {
     RNG_REPLAY_KEEP = 5, // which records of a finished task are kept
     RNG_REPLAY_MIX = 6,  // which of them join a step
     RNG_ROUTE = 7,       // ROUTE_RANDOM: which slots a sample gets
+    RNG_SENSE = 8,       // which records of a learned task are looked at one by one
     RNG_BOOTSTRAP = 32   // which scores a resample of the bootstrap holds
 };
 

@@ -37,7 +37,7 @@ static int joint_open(struct method **m, const struct config *cfg, const struct 
 }
 
 #define PLAIN_LORA                                                                                                     \
-    .trains = true, .close = plain_close, .begin_task = lora_begin_task, .adapters = lora_adapters,                    \
+    .trains = true, .size = lora_size, .close = plain_close, .begin_task = lora_begin_task, .adapters = lora_adapters, \
     .route = lora_route, .gradients = lora_gradients, .step = lora_step, .end_task = lora_end_task, .save = lora_save, \
     .load = lora_load, .parameters = lora_parameters, .slot_task = lora_slot_task
 

@@ -3,6 +3,12 @@
 #include "model/tensor.h"
 #include "pool/methods.h"
 
+static void zero_size(const struct config *cfg, int tasks, struct method_size *out)
+{
+    (void)cfg, (void)tasks;
+    *out = (struct method_size){0};
+}
+
 static int zero_open(struct method **m, const struct config *cfg, const struct method_shape *shape)
 {
     (void)cfg, (void)shape;
@@ -39,9 +45,9 @@ static int zero_adapters(struct method *m, enum route_mode mode, int task, struc
 static int zero_route(struct method *m, enum route_mode mode, int task, const float *const *embedding,
                       const uint64_t *sample, int n, struct routing *out)
 {
-    (void)m, (void)mode, (void)task, (void)embedding, (void)sample;
+    (void)m, (void)mode, (void)task, (void)sample;
     if (n > out->room) return err_set(CL_EINTERNAL, "routing of %d samples has room for %d", n, out->room);
-    out->n = n;
+    out->n = n, out->query = embedding;
     out->N = out->slots = 0;
     for (int64_t i = 0; i < (int64_t)n * out->M; i++) out->selected[i] = -1;
     return CL_OK;
@@ -80,6 +86,7 @@ static int zero_slot_task(const struct method *m, int slot)
 const struct method_ops zero_shot_ops = {
     .name = "zero_shot",
     .help = "the base alone, nothing is learned",
+    .size = zero_size,
     .open = zero_open,
     .close = zero_close,
     .begin_task = zero_begin_task,

@@ -11,20 +11,7 @@
 #include <unistd.h>
 
 #include "io/checkpoint.h"
-#include "io/err.h"
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        int rc_ = (call);                                                                                              \
-        if (rc_) fail_msg("%s: %s: %s", #call, err_name(rc_), err_text());                                             \
-    } while (0)
-/* The call fails with this code and a text that holds this part. */
-#define REFUSED(call, code, part)                                                                                      \
-    do {                                                                                                               \
-        int rc_ = (call);                                                                                              \
-        if (rc_ != (code) || !strstr(err_text(), part))                                                                \
-            fail_msg("%s: got %s: %s (expected %s with '%s')", #call, err_name(rc_), err_text(), #code, part);         \
-    } while (0)
+#include "outcome.h"
 
 static char folder[64];
 

@@ -3,12 +3,7 @@
 #define CLLAVA_TESTS_GOLDEN_RUN_H
 
 #include "io/config.h"
-#include "io/err.h"
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        if ((call) != 0) fail_msg("%s", err_text());                                                                   \
-    } while (0)
+#include "outcome.h"
 
 /* A temporary folder; the test leaves it behind only when it fails. */
 GOLDEN_FN const char *golden_temporary(char path[64])

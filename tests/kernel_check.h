@@ -18,6 +18,7 @@
 
 #include "io/err.h"
 #include "model/backend.h"
+#include "model/cpu/isa.h"
 #include "model/cpu/kernels.h"
 
 enum { EDGE = 192, PATTERN = 0xa5 }; // bytes in front and behind
@@ -141,18 +142,19 @@ static inline float *floats(int64_t n, double middle, double size)
 
 static inline void each_setting(void (*run)(enum dtype act))
 {
-    static const char *const level[] = {"v2", "v3", "v4"};
+    static const char *const level[] = {"v2", "v3", "v4", "v4b"};
     static const enum dtype precision[] = {DT_F32, DT_BF16};
     char text[32];
     int runs = 0;
 
-    for (int l = 0; l < 3; l++)
-        for (int p = 0; p < 2; p++) {
+    for (int l = 0; l < 4; l++)
+        for (int p = l == 3; p < 2; p++) { // v4b differs from v4 in bf16 alone
             setenv("CLLAVA_CPU", level[l], 1);
             int rc = backend_cpu(&be, precision[p]);
             if (rc == CL_EDEVICE) continue;
             assert_int_equal(rc, CL_OK);
-            if (strcmp(cpu_kernels()->level, level[l])) continue; // not on this processor
+            if (strncmp(cpu_kernels()->level, level[l], 2) || cpu_has_pairs() != (l == 3))
+                continue; // not on this processor
             snprintf(text, sizeof text, "%s %s", level[l], dtype_name(precision[p]));
             setting = text;
             state = 88172645463325252u;

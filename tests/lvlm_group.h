@@ -46,7 +46,8 @@ static const struct tiny models[] = {
 };
 enum { MODELS = sizeof models / sizeof *models, SEEING = 1 };
 
-static char base[512]; // folder of the base, the same on all ranks
+static enum recompute again; // what training passes do
+static char base[512];       // folder of the base, the same on all ranks
 
 TINY_FN void write_base(const struct tiny *t, void (*change)(struct tiny_file *))
 {
@@ -161,7 +162,7 @@ TINY_FN void train(struct result *r, struct lvlm *m, const struct tiny *t, struc
     float scale;
 
     make_increments(&k, lvlm_get_config(m));
-    check_ok(lvlm_reserve(m, &(struct lvlm_limits){SAMPLES, TOKENS, ROWS, SLOTS, RANK, true}));
+    check_ok(lvlm_reserve(m, &(struct lvlm_limits){SAMPLES, TOKENS, ROWS, SLOTS, RANK, true, again}));
     check_ok(batch_new(&b, SAMPLES, TOKENS));
     pack(&b, t, f, 1);
     r->rows = (int)b.rows, scale = 1.0f / (float)(2 * b.rows);
@@ -286,7 +287,7 @@ TINY_FN struct lvlm *open_model(const struct tp *tp)
 
     check_ok(backend_cpu(&be, DT_F32));
     check_ok(lvlm_open(&m, base, be, tp, true));
-    check_ok(lvlm_reserve(m, &(struct lvlm_limits){SAMPLES, TOKENS, ROWS, SLOTS, RANK, true}));
+    check_ok(lvlm_reserve(m, &(struct lvlm_limits){SAMPLES, TOKENS, ROWS, SLOTS, RANK, true, again}));
     return m;
 }
 

@@ -4,10 +4,10 @@
 #define CLLAVA_TESTS_METHOD_FIXTURE_H
 
 #include "golden_file.h"
-#include "io/err.h"
 #include "model/tensor.h"
 #include "pool/method.h"
 #include "pool/rng.h"
+#include "outcome.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -15,12 +15,6 @@
 
 #define FIXTURE_FN static inline __attribute__((unused))
 
-/* Fails the test with the error's text. */
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        int rc_ = (call);                                                                                              \
-        if (rc_) fail_msg("%s:%d: %s: %s: %s", __FILE__, __LINE__, #call, err_name(rc_), err_text());                  \
-    } while (0)
 /* The call fails with this code and its text contains this. */
 #define FAILS(code, part, call)                                                                                        \
     do {                                                                                                               \
@@ -40,6 +34,7 @@ FIXTURE_FN struct config fixture_config(void)
     c.pool.key_groups = 2;
     c.pool.scale = 1;
     c.pool.a_init = "kaiming";
+    c.pool.query = "question";
     c.pool.mix = "cosine";
     c.pool.temperature = 0.1;
     c.context.enabled = true;
@@ -58,6 +53,15 @@ FIXTURE_FN struct config fixture_config(void)
     c.lora.a_init = "kaiming";
     c.replay.budget = 5;
     c.replay.ratio = 0.5;
+    c.ewc.lambda = 1;
+    c.ewc.gamma = 0.9;
+    c.ewc.samples = 4;
+    c.o_lora.lambda = 0.5;
+    c.lwf.lambda = 1;
+    c.lwf.temperature = 2;
+    c.moe_lora.experts = 4;
+    c.moe_lora.rank = 2;
+    c.moe_lora.router_lr = 1e-3;
     return c;
 }
 
@@ -194,6 +198,58 @@ FIXTURE_FN double fixture_step(struct method *m, int task, int step, float *cons
     OK(m->ops->step(m, task, lr, &report));
     mem_guard_end();
     return report.grad_norm;
+}
+
+enum { FIXTURE_SAMPLES = 3, FIXTURE_STEPS = 3 };
+
+/* Steps [from, to) of a task, whose samples have embeddings around the task's direction. */
+FIXTURE_FN void fixture_steps(struct method *m, const struct config *cfg, int task, int from, int to)
+{
+    float **x = fixture_embeddings(FIXTURE_SAMPLES, fixture_shape.K, task);
+    struct method_size size;
+    struct routing r;
+
+    m->ops->size(cfg, fixture_shape.tasks, &size);
+    OK(routing_new(&r, FIXTURE_SAMPLES, size.slots, size.selected));
+    for (int i = from; i < to; i++) fixture_step(m, task, i, x, FIXTURE_SAMPLES, &r, 1e-2);
+    routing_free(&r);
+    fixture_embeddings_free(x);
+}
+
+FIXTURE_FN void fixture_task(struct method *m, const struct config *cfg, int task)
+{
+    OK(m->ops->begin_task(m, task, 10));
+    fixture_steps(m, cfg, task, 0, FIXTURE_STEPS);
+    OK(m->ops->end_task(m, task));
+}
+
+/* Two tasks; the second is stopped after each of its steps and goes on in another process: the same bits. */
+FIXTURE_FN void fixture_resumes(const char *name, const struct config *cfg, const char *dir)
+{
+    struct method *whole = fixture_open(name, cfg, &fixture_shape);
+
+    fixture_task(whole, cfg, 0);
+    char *before = fixture_save(whole, dir, "before.h5", false);
+    fixture_task(whole, cfg, 1);
+    char *expected = fixture_save(whole, dir, "whole.h5", false);
+    for (int stop = 0; stop <= FIXTURE_STEPS; stop++) {
+        struct method *first = fixture_open(name, cfg, &fixture_shape), *second;
+        fixture_load(first, before, false);
+        OK(first->ops->begin_task(first, 1, 10));
+        fixture_steps(first, cfg, 1, 0, stop);
+        char *path = fixture_save(first, dir, "stop.h5", true);
+        second = fixture_open(name, cfg, &fixture_shape);
+        fixture_load(second, path, true);
+        fixture_steps(second, cfg, 1, stop, FIXTURE_STEPS);
+        OK(second->ops->end_task(second, 1));
+        char *end = fixture_save(second, dir, "end.h5", false);
+        assert_true(fixture_same(expected, end) > 0);
+        free(path), free(end);
+        first->ops->close(first);
+        second->ops->close(second);
+    }
+    free(before), free(expected);
+    whole->ops->close(whole);
 }
 
 #endif

@@ -223,6 +223,192 @@ static void steps(void)
     free_result(&first);
 }
 
+/* ---- squared gradients */
+
+/* Each sample's derivative of its own nll by one number of A or B, by differences; the sum of their squares. */
+static double squared_slope(struct fixture *x, struct batches *b, float *number, int slot, uint64_t *version)
+{
+    const float at = *number, h = 0.02f;
+    const struct adapters set = set_of(x);
+    double nll[2][SAMPLES], sum = 0;
+    int odd;
+
+    for (int side = 0; side < 2; side++) {
+        *number = side ? at + h : at - h;
+        x->slot[slot].version = ++*version;
+        check_ok(crew_score(x->j.crew, b->micro, b->n, &set, &odd));
+        for (int i = 0; i < SAMPLES; i++) nll[side][i] = b->micro[i].nll;
+    }
+    *number = at;
+    x->slot[slot].version = ++*version;
+    for (int i = 0; i < SAMPLES; i++) sum += pow((nll[1][i] - nll[0][i]) / (2 * (double)h), 2);
+    return sum;
+}
+
+static int64_t largest(const float *v, int64_t n)
+{
+    int64_t at = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        if (v[i] > v[at]) at = i;
+    return at;
+}
+
+/* The sum over samples of squared gradients, not the square of their sum: the same in every layout, and what differences of the
+ * loss say of the numbers that matter most. */
+static void squares_of(struct layout l, void *context)
+{
+    struct result *first = context, r;
+    const struct text_config *t;
+    struct adapters set;
+    struct batches b;
+    struct fixture x;
+    uint64_t version = 100;
+    int odd;
+
+    open_fixture(&x, l);
+    t = &x.j.base.text;
+    set = set_of(&x);
+    r = (struct result){.a = (int64_t)LEARNED * t->layers * RANK * t->heads * t->head_dim,
+                        .b = (int64_t)LEARNED * t->layers * RANK * t->hidden};
+    check((r.dA = mem_new((size_t)r.a, sizeof *r.dA)) && (r.dB = mem_new((size_t)r.b, sizeof *r.dB)));
+    reserve(&x, 1);
+    pack(&b, &x, 1, &r);
+    for (int n = 2; n <= SAMPLES; n += SAMPLES - 2) { // what an earlier call left does not count
+        check_ok(crew_squares(x.j.crew, b.micro, n, &set, 1, r.dA, r.dB, &odd));
+        check_int(odd, -1);
+    }
+    if (first->dA) {
+        near_floats(r.dA, first->dA, r.a);
+        near_floats(r.dB, first->dB, r.b);
+        free_result(&r);
+    } else {
+        int64_t i = largest(r.dA, r.a), k = largest(r.dB, r.b), a = r.a / LEARNED, each = r.b / LEARNED;
+        double A = squared_slope(&x, &b, &x.A[i], (int)(i / a), &version),
+               B = squared_slope(&x, &b, &x.B[k], (int)(k / each), &version);
+        check_near((double)r.dA[i], A, 0.01 * A);
+        check_near((double)r.dB[k], B, 0.01 * B);
+        *first = r;
+    }
+    unpack(&b);
+    close_fixture(&x);
+}
+
+static void squares(void)
+{
+    struct result first = {0};
+
+    in_every_layout(squares_of, &first);
+    free_result(&first);
+}
+
+/* ---- a teacher */
+
+enum { TEACH_EACH = 2 };
+
+/* A step of all samples in pairs, held near the answers that other coefficients give; the sums of losses and divergences. */
+static void taught_step(struct fixture *x, struct batches *b, struct result *r, const float *teacher, double *nll,
+                        double *kl)
+{
+    const struct adapters set = set_of(x);
+    int odd;
+
+    for (int k = 0; k < b->n; k++)
+        b->micro[k].teacher = (struct adapter_teacher){teacher ? teacher + k * TEACH_EACH * SLOTS : NULL, 0.7f, 1.6f};
+    check_ok(crew_step(x->j.crew, b->micro, b->n, &set, 0.125f, r->dA, r->dB, NULL, NULL, &odd));
+    check_int(odd, -1);
+    *nll = *kl = 0;
+    for (int k = 0; k < b->n; k++) *nll += b->micro[k].nll, *kl += b->micro[k].kl;
+}
+
+/* Derivative of what is learned by one number, by differences. */
+static double taught_slope(struct fixture *x, struct batches *b, struct result *r, const float *teacher, float *number,
+                           int slot, uint64_t *version)
+{
+    const float at = *number, h = 0.02f;
+    double loss[2], nll, kl;
+
+    for (int side = 0; side < 2; side++) {
+        *number = side ? at + h : at - h;
+        x->slot[slot].version = ++*version;
+        taught_step(x, b, r, teacher, &nll, &kl);
+        loss[side] = 0.125 * (nll + (double)0.7f * kl);
+    }
+    *number = at;
+    x->slot[slot].version = ++*version;
+    return (loss[1] - loss[0]) / (2 * (double)h);
+}
+
+static int64_t farthest(const float *v, int64_t n)
+{
+    int64_t at = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        if (fabsf(v[i]) > fabsf(v[at])) at = i;
+    return at;
+}
+
+/* Slots 0 and 1 learn, the teacher is slot 2 alone, so that it stands still when they move. Losses are those without a teacher,
+ * all layouts agree, and the gradient is what differences say. */
+static void taught_of(struct layout l, void *context)
+{
+    struct result *first = context, r;
+    float teacher[SAMPLES * SLOTS] = {0};
+    const struct text_config *t;
+    double nll, kl, plain, none;
+    uint64_t version = 100;
+    struct batches b;
+    struct fixture x;
+
+    open_fixture(&x, l);
+    t = &x.j.base.text;
+    for (int i = 0; i < SAMPLES; i++) teacher[i * SLOTS + 2] = 0.9f;
+    r = (struct result){.a = (int64_t)LEARNED * t->layers * RANK * t->heads * t->head_dim,
+                        .b = (int64_t)LEARNED * t->layers * RANK * t->hidden};
+    check((r.dA = mem_new((size_t)r.a, sizeof *r.dA)) && (r.dB = mem_new((size_t)r.b, sizeof *r.dB)));
+    check_ok(crew_reserve(x.j.crew, &(struct lvlm_limits){.samples = TEACH_EACH,
+                                                          .tokens = TEACH_EACH * x.d.longest,
+                                                          .rows = TEACH_EACH * x.d.most_answers,
+                                                          .slots = SLOTS,
+                                                          .rank = RANK,
+                                                          .train = true}));
+    pack(&b, &x, TEACH_EACH, &r);
+    taught_step(&x, &b, &r, NULL, &plain, &none);
+    check(none == 0);
+    taught_step(&x, &b, &r, x.coef, &nll, &kl); // its own teacher: nothing is far
+    check_near(nll, plain, 1e-6 * plain);
+    check_near(kl, 0, 1e-4);
+    taught_step(&x, &b, &r, teacher, &nll, &kl);
+    check_near(nll, plain, 1e-6 * plain);
+    check(kl > 1e-3);
+    if (first->dA) {
+        check_near(kl, first->nll[0], 1e-4 * kl);
+        near_floats(r.dA, first->dA, r.a);
+        near_floats(r.dB, first->dB, r.b);
+        free_result(&r);
+    } else {
+        struct result unused = {.dA = mem_new((size_t)r.a, sizeof(float)), .dB = mem_new((size_t)r.b, sizeof(float))};
+        int64_t i = farthest(r.dA, r.a), k = farthest(r.dB, r.b);
+        double A = taught_slope(&x, &b, &unused, teacher, &x.A[i], (int)(i / (r.a / LEARNED)), &version),
+               B = taught_slope(&x, &b, &unused, teacher, &x.B[k], (int)(k / (r.b / LEARNED)), &version);
+        check_near((double)r.dA[i], A, 0.01 * fabs(A));
+        check_near((double)r.dB[k], B, 0.01 * fabs(B));
+        free_result(&unused);
+        r.nll[0] = kl;
+        *first = r;
+    }
+    unpack(&b);
+    close_fixture(&x);
+}
+
+static void taught(void)
+{
+    struct result first = {0};
+
+    in_every_layout(taught_of, &first);
+    free_result(&first);
+}
+
 /* Only slots whose version changed travel, A and B of each. */
 static void changes_of(struct layout l, void *context)
 {
@@ -443,9 +629,9 @@ static void refused(void)
 /* Rank 0 runs the cases, the others serve it, as in the program. */
 int main(int argc, char **argv)
 {
-    static const struct mpi_case cases[] = {{"steps", steps},     {"changes", changes}, {"scores", scores},
-                                            {"prompts", prompts}, {"stops", stops},     {"questions", questions},
-                                            {"refused", refused}};
+    static const struct mpi_case cases[] = {{"steps", steps},     {"squares", squares},     {"taught", taught},
+                                            {"changes", changes}, {"scores", scores},       {"prompts", prompts},
+                                            {"stops", stops},     {"questions", questions}, {"refused", refused}};
     int n = (int)(sizeof cases / sizeof *cases), passed = 0;
 
     setvbuf(stdout, NULL, _IOLBF, 0);

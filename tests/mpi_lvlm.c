@@ -152,19 +152,49 @@ static void golden_forward(const struct set *s, struct packed_batch *b, int task
     free(logits), free(got), free(want);
 }
 
-static void golden_greedy(const struct set *s, struct packed_batch *b, struct kv_cache *kv, int task, int i)
+/* The greedy answer to the prompt b in place seq is the file's. */
+static void golden_greedy(const struct set *s, const struct packed_batch *b, struct kv_cache *kv, int seq, int task,
+                          int i)
 {
-    static const int seq[] = {0};
     size_t n;
     int32_t *want = golden_read_i32(s->g, &n, "forward/%d/%d/generated", task, i), token;
 
-    check_ok(lvlm_prefill(s->m, kv, seq, b, NULL, s->allowed, &token));
+    check_ok(lvlm_prefill(s->m, kv, &seq, b, NULL, s->allowed, &token));
     for (size_t k = 0;; k++) {
         check_int(token, want[k]);
         if (k == n - 1) break;
-        check_ok(lvlm_decode(s->m, kv, 1, seq, &token, NULL, s->allowed, &token));
+        check_ok(lvlm_decode(s->m, kv, 1, &seq, &token, NULL, s->allowed, &token));
     }
     free(want);
+}
+
+/* So is the answer to what follows its first `shared` tokens, whose keys and values come from place 0. */
+static void golden_shared(const struct set *s, const struct packed_batch *b, struct kv_cache *kv, int64_t shared,
+                          int task, int i)
+{
+    struct packed_batch rest;
+    const int64_t n = b->n - shared;
+    struct sample sample = {.id = b->id + shared, .n = n, .prompt_n = n, .picture = -1};
+
+    if (b->pictures && b->picture_at[0] >= shared) sample.picture = b->picture_at[0] - shared;
+    check_ok(batch_new(&rest, 1, n));
+    check_ok(batch_add(&rest, &sample, true));
+    for (int64_t k = 0; k < n; k++) rest.pos[k] += (int32_t)shared;
+    if (rest.pictures) rest.feature[0] = b->feature[0];
+    check_ok(lvlm_kv_copy(kv, 0, 1, shared));
+    golden_greedy(s, &rest, kv, 1, task, i);
+    batch_free(&rest);
+}
+
+static void golden_answers(const struct set *s, const struct packed_batch *b, struct kv_cache *kv, int task, int i)
+{
+    golden_greedy(s, b, kv, 0, task, i);
+    golden_shared(s, b, kv, b->n - 1, task, i);
+    golden_shared(s, b, kv, b->pictures ? b->picture_at[0] : b->n / 2, task, i);
+    check_ok(lvlm_kv_copy(kv, 1, 1, b->n - 2)); // the same place: what follows is given up
+    check_code(lvlm_kv_copy(kv, 1, 0, b->n - 1), CL_EINTERNAL);
+    check_ok(lvlm_kv_copy(kv, 1, 0, b->n - 2));
+    golden_shared(s, b, kv, b->n - 2, task, i);
 }
 
 static void allow_pieces(struct set *s)
@@ -192,7 +222,7 @@ static void golden_set(const struct tp *tp, void *context)
     allow_pieces(s);
     check_ok(lvlm_reserve(s->m, &(struct lvlm_limits){.samples = 1, .tokens = 400, .rows = 64}));
     check_ok(batch_new(&b, 1, 400));
-    check_ok(lvlm_kv_new(&kv, s->m, 1, 400));
+    check_ok(lvlm_kv_new(&kv, s->m, 2, 400));
     for (int task = 0; task < 2; task++)
         for (int i = 0; golden_has(s->g, "forward/%d/%d", task, i); i++) {
             struct feature *f = NULL;
@@ -208,7 +238,7 @@ static void golden_set(const struct tp *tp, void *context)
             if (golden_has(s->g, "forward/%d/%d/generated", task, i)) {
                 golden_sample(s, &b, task, i, true);
                 if (f) b.feature[0] = f;
-                golden_greedy(s, &b, kv, task, i);
+                golden_answers(s, &b, kv, task, i);
             }
             lvlm_feature_free(s->m, f);
             seen++;

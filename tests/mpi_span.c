@@ -67,7 +67,7 @@ static void each_model(enum dtype act, double within)
 
 static void equals_one_piece(void)
 {
-    each_model(DT_F32, 1e-6);
+    each_model(DT_F32, 4e-6); // few rows are summed in another order than many
 }
 
 static void equals_one_piece_bf16(void)
@@ -89,18 +89,58 @@ static void bf16_on_the_wire(void)
     each_model(DT_F32, 2e-2);
 }
 
+static const struct tiny golden[] = {
+    {.vocab = 448, .heads = 4, .vision = 32, .image_token = 420},
+    {.vocab = 448, .heads = 6, .vision = 48, .image_token = 400},
+};
+
 static void golden_batches(void)
 {
-    static const struct tiny golden[] = {
-        {.vocab = 448, .heads = 4, .vision = 32, .image_token = 420},
-        {.vocab = 448, .heads = 6, .vision = 48, .image_token = 400},
-    };
     char what[64];
 
     for (int i = 0; i < 2; i++) {
         snprintf(what, sizeof what, "golden %c", "ab"[i]);
         snprintf(base, sizeof base, SOURCE_DIR "/golden/%c/base", "ab"[i]);
-        compare_on(&golden[i], DT_F32, 1e-6, what);
+        compare_on(&golden[i], DT_F32, 4e-6, what);
+    }
+}
+
+/* ---- activations that are computed again */
+
+/* The same bits whatever is kept, in one piece and in two. */
+static void compare_levels(const struct tiny *t, enum dtype act)
+{
+    for (int overlap = 0; overlap < 1 + (ranks_size() > 1); overlap++) {
+        struct one kept = {t, act, {0}};
+        again = RECOMPUTE_NOTHING;
+        ranks_set_overlap(overlap);
+        together(runs, &kept);
+        for (again = RECOMPUTE_MLP; again < RECOMPUTES; again++) {
+            struct one r = {t, act, {0}};
+            together(runs, &r);
+            if (ranks_rank() == 0) same_bits(&r.r, &kept.r);
+            free_result(&r.r);
+        }
+        again = RECOMPUTE_NOTHING;
+        free_result(&kept.r);
+    }
+}
+
+static void recomputed_equals_kept(void)
+{
+    const struct backend *be;
+    const bool bf16 = !backend_cpu(&be, DT_BF16);
+
+    for (int i = 0; i < MODELS; i++) {
+        if (models[i].heads < ranks_size()) continue;
+        write_base(&models[i], NULL);
+        compare_levels(&models[i], DT_F32);
+        if (bf16 && i == SEEING) compare_levels(&models[i], DT_BF16);
+        remove_base();
+    }
+    for (int i = 0; i < 2; i++) {
+        snprintf(base, sizeof base, SOURCE_DIR "/golden/%c/base", "ab"[i]);
+        compare_levels(&golden[i], DT_F32);
     }
 }
 
@@ -132,7 +172,7 @@ static void steps(const struct tp *tp, void *context)
     for (int i = 0; i < SAMPLES * SLOTS; i++) k.coef[i] = i % SLOTS == i / SLOTS % SLOTS ? 0.8f + 0.1f * (float)i : 0;
     check_ok(batch_new(&b, SAMPLES, TOKENS));
     for (int i = 0; i < c->samples; i++) tiny_sample(&b, &models[0], c->n[i], 1 + c->n[i] / 3, false, false, &seed);
-    check_ok(lvlm_reserve(m, &(struct lvlm_limits){c->samples, b.n, b.rows, SLOTS, RANK, true}));
+    check_ok(lvlm_reserve(m, &(struct lvlm_limits){c->samples, b.n, b.rows, SLOTS, RANK, true, RECOMPUTE_NOTHING}));
     check_ok(lvlm_grads_clear(m));
     if (tp) comm_counts_clear(tp->comm);
     check_ok(lvlm_forward(m, &b, &k.set, c->nll, 1));
@@ -165,11 +205,11 @@ static void cut_like(int samples, const int *n)
     } else {
         double most = 0, far = 0;
         if (ranks_size() > 1) check_int(on.sums, 2 * off.sums - 1); // the embedding's is one
-        check(distance(on.nll, off.nll, (size_t)on.rows) < 1e-6);
-        check(distance(on.dA, off.dA, on.n_A) < 1e-6);
+        check(distance(on.nll, off.nll, (size_t)on.rows) < 4e-6);
+        check(distance(on.dA, off.dA, on.n_A) < 4e-6);
         for (int i = 0; i < samples * SLOTS; i++)
             most = fmax(most, fabs(off.dcoef[i])), far = fmax(far, fabs(on.dcoef[i] - off.dcoef[i]));
-        check(far <= 1e-6 * most);
+        check(far <= 4e-6 * most);
     }
     free(off.dA), free(on.dA);
 }
@@ -230,8 +270,8 @@ int main(int argc, char **argv)
 {
     static const struct mpi_case cases[] = {
 #define CASE(name) {#name, name}
-        CASE(equals_one_piece), CASE(equals_one_piece_bf16), CASE(bf16_on_the_wire),
-        CASE(golden_batches),   CASE(uneven_batches),        CASE(where_nonfinite),
+        CASE(equals_one_piece), CASE(equals_one_piece_bf16), CASE(bf16_on_the_wire),       CASE(golden_batches),
+        CASE(uneven_batches),   CASE(where_nonfinite),       CASE(recomputed_equals_kept),
     };
     return mpi_cases(argc, argv, cases, sizeof cases / sizeof *cases);
 }

@@ -134,7 +134,7 @@ static void count_all(const struct tiny *t, enum dtype wire)
     same_traffic(forward, traffic_forward(&c, P, s.n, s.rows, wire));
     // increments: what brings A and B to the members, and nothing else
     same_traffic(training, both(traffic_forward(&c, P, s.n, s.rows, wire), traffic_load(&c, P, SLOTS, RANK)));
-    same_traffic(backward, traffic_backward(&c, P, s.n, s.rows, wire));
+    same_traffic(backward, traffic_backward(&c, P, s.n, s.rows, wire, again));
     same_traffic(read, traffic_gradients(&c, P, LEARNED, RANK));
     same_traffic(coefs, traffic_coefs(P, SAMPLES * SLOTS));
     same_traffic(prefill, traffic_prefill(&c, P, 2 * 15, 2, wire));
@@ -182,14 +182,34 @@ static void halves(void)
 #endif
     same_traffic(forward,
                  both(traffic_forward_halves(&c, P, s.half_n, s.half_rows, DT_F32), traffic_load(&c, P, SLOTS, RANK)));
-    same_traffic(backward, traffic_backward_halves(&c, P, s.half_n, s.half_rows, DT_F32));
+    same_traffic(backward, traffic_backward_halves(&c, P, s.half_n, s.half_rows, DT_F32, again));
     same_traffic(prefill, traffic_prefill(&c, P, 2 * 15, 2, DT_F32)); // not cut
-    check_int(backward.sums, 2 * traffic_backward(&c, P, s.n, s.rows, DT_F32).sums - 1);
+    check_int(backward.sums, 2 * traffic_backward(&c, P, s.n, s.rows, DT_F32, again).sums - 1);
     remove_base();
+}
+
+/* The sums that the backward pass makes once more are counted too. */
+static void recomputed(void)
+{
+    struct lvlm_config c;
+
+    if (ranks_size() == 1) return;
+    write_base(&wide, NULL);
+    check_ok(lvlm_config_read(&c, base));
+    remove_base();
+    check_int(traffic_backward(&c, 2, 30, 6, DT_F32, RECOMPUTE_LAYER).sums,
+              traffic_backward(&c, 2, 30, 6, DT_F32, RECOMPUTE_NOTHING).sums + wide.L - 1);
+    for (again = RECOMPUTE_MLP; again < RECOMPUTES; again++) {
+        ranks_set_overlap(false);
+        count_all(&wide, DT_F32);
+        halves();
+    }
+    again = RECOMPUTE_NOTHING;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct mpi_case cases[] = {{"traffic_is_as_predicted", traffic_is_as_predicted}, {"halves", halves}};
+    static const struct mpi_case cases[] = {
+        {"traffic_is_as_predicted", traffic_is_as_predicted}, {"halves", halves}, {"recomputed", recomputed}};
     return mpi_cases(argc, argv, cases, sizeof cases / sizeof *cases);
 }

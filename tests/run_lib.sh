@@ -103,3 +103,17 @@ ranks() {
         ASAN_OPTIONS="detect_leaks=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}" \
         timeout -k 5 "${RANKS_LIMIT:-120}" "$MPIRUN" -q --bind-to none -n "$n" "$@"
 }
+
+# alike A B: the same events, losses to 1e-4, norms to 1e-3 and penalties to 2e-3 of each other, the same predictions.
+alike() {
+    local figures='s/"(loss|grad_norm|penalty)":[^,}]*/"\1"/g' name
+    diff <(events $1 | sed -E "$figures") <(events $2 | sed -E "$figures") >difference || { head -n 4 difference; return 1; }
+    for name in loss=1e-4 grad_norm=1e-3 penalty=2e-3; do
+        events $1 | grep -q "\"${name%=*}\"" || continue
+        paste -d ' ' <(events $1 | sed -nE "s/.*\"${name%=*}\":([^,]*).*/\1/p") \
+            <(events $2 | sed -nE "s/.*\"${name%=*}\":([^,]*).*/\1/p") |
+            awk -v most=${name#*=} '{ d = $1 - $2; m = $1 < 0 ? -$1 : $1; if (d < 0) d = -d; if (d > most * m) { print; bad = 1 } }
+                END { exit bad || !NR }' || return 1
+    done
+    diff -r $1/predictions $2/predictions
+}

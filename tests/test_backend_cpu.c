@@ -377,6 +377,75 @@ static void run_softmax_parts(enum dtype act)
     }
 }
 
+/* T KL(softmax(b / T) || softmax(a / T)) and its gradient at a by differences. */
+static double ref_divergence(const double *a, const double *b, int64_t n, double T)
+{
+    double top[2] = {a[0], b[0]}, sum[2] = {0}, kl = 0;
+    for (int64_t c = 0; c < n; c++) top[0] = fmax(top[0], a[c]), top[1] = fmax(top[1], b[c]);
+    for (int64_t c = 0; c < n; c++) sum[0] += exp((a[c] - top[0]) / T), sum[1] += exp((b[c] - top[1]) / T);
+    for (int64_t c = 0; c < n; c++) {
+        double p = (b[c] - top[1]) / T - log(sum[1]), q = (a[c] - top[0]) / T - log(sum[0]);
+        kl += exp(p) * (p - q);
+    }
+    return T * kl;
+}
+
+static double divergence(const struct soft_part *p)
+{
+    return p->cross / p->other_sum - (p->other_top + log(p->other_sum)) + (p->top + log(p->sum));
+}
+
+static void run_soft(enum dtype act)
+{
+    static const int64_t vocab[] = {1, 2, 7, 16, 33, 1000, 2049, 6001};
+    (void)act;
+    for (int i = 0; i < 8; i++) {
+        int64_t n = vocab[i], cut = n / 3;
+        double T = i % 2 ? 2 : 0.5, *want = doubles(3 * n), h = 1e-5;
+        struct matrix x = make(DT_F32, 3, n, i % 4, i % 2 ? 20 : 3), o = make(DT_F32, 3, n, (i + 1) % 3, 4);
+        struct soft_part part[3], half[2][3];
+
+        OK(be->soft_part(part, x.t, o.t, (float)T));
+        for (int r = 0; r < 3; r++) {
+            double *a = x.x + r * n, *b = o.x + r * n, kl = ref_divergence(a, b, n, T) / T;
+            if (!(fabs(divergence(&part[r]) - kl) < 1e-5 + 1e-5 * kl))
+                fail_msg("%s: divergence %g (expected %g)", setting, divergence(&part[r]), kl);
+            for (int64_t c = 0; c < n; c++) {
+                double keep = a[c], up, down;
+                if (n > 50) { // differences would take long: softmax less softmax
+                    want[r * n + c] = 0.25 * (exp(keep / T - part[r].top) / part[r].sum -
+                                              exp(b[c] / T - part[r].other_top) / part[r].other_sum);
+                    continue;
+                }
+                a[c] = keep + h, up = ref_divergence(a, b, n, T);
+                a[c] = keep - h, down = ref_divergence(a, b, n, T);
+                a[c] = keep;
+                want[r * n + c] = 0.25 * (up - down) / (2 * h);
+            }
+        }
+        if (cut) { // columns in two parts make the same whole
+            OK(be->soft_part(half[0], tensor_block(x.t, 0, 3, 0, cut), tensor_block(o.t, 0, 3, 0, cut), (float)T));
+            OK(be->soft_part(half[1], tensor_block(x.t, 0, 3, cut, n - cut), tensor_block(o.t, 0, 3, cut, n - cut),
+                             (float)T));
+            for (int r = 0; r < 3; r++) {
+                const struct soft_part *a = &half[0][r], *b = &half[1][r], *w = &part[r];
+                double sum = a->sum * exp(a->top - w->top) + b->sum * exp(b->top - w->top);
+                double cross =
+                    a->cross * exp(a->other_top - w->other_top) + b->cross * exp(b->other_top - w->other_top);
+                assert_true(w->top == fmax(a->top, b->top) && w->other_top == fmax(a->other_top, b->other_top));
+                assert_true(fabs(sum - w->sum) < 1e-5 * w->sum);
+                assert_true(fabs(cross - w->cross) < 1e-4 * (1 + fabs(w->cross)));
+            }
+        }
+        OK(be->soft_grad(o.t, x.t, part, (float)T, 0.25f));
+        CHECK(x, x.x, 1e-10);
+        CHECK(o, want, 20);
+        assert_int_equal(be->soft_part(part, x.t, tensor_of(o.t.data, DT_F32, 2, n), 1), CL_EINTERNAL);
+        drop(&x), drop(&o);
+        free(want);
+    }
+}
+
 static void run_argmax(enum dtype act)
 {
     static const int64_t vocab[] = {1, 5, 16, 50, 2048, 5000};
@@ -547,7 +616,8 @@ static void run_misfits(enum dtype act)
     X(rows)                                                                                                            \
     X(index)                                                                                                           \
     X(rmsnorm)                                                                                                         \
-    X(rmsnorm_back) X(layernorm) X(activate) X(extremes) X(glu) X(glu_back) X(rope) X(cross_entropy) X(softmax_parts)  \
+    X(rmsnorm_back)                                                                                                    \
+    X(layernorm) X(activate) X(extremes) X(glu) X(glu_back) X(rope) X(cross_entropy) X(softmax_parts) X(soft)          \
         X(argmax) X(adapter) X(threads) X(misfits)
 CASES(CASE)
 

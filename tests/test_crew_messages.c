@@ -146,7 +146,7 @@ static void prompts(void **state)
 
 static void limits(void **state)
 {
-    const struct lvlm_limits in = {7, INT64_C(1) << 40, 99, 32, 8, true};
+    const struct lvlm_limits in = {7, INT64_C(1) << 40, 99, 32, 8, true, RECOMPUTE_LAYER};
     struct lvlm_limits out = {0};
     struct message m = {0};
     (void)state;
@@ -159,6 +159,7 @@ static void limits(void **state)
     assert_int_equal(out.slots, 32);
     assert_int_equal(out.rank, 8);
     assert_true(out.train);
+    assert_int_equal(out.again, RECOMPUTE_LAYER);
     message_free(&m);
 }
 

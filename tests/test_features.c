@@ -8,6 +8,10 @@
 #include "golden_file.h"
 #include "golden_run.h"
 #include "jobs/job.h"
+#include "jobs/query.h"
+#include "model/tensor.h"
+
+#include <math.h>
 
 enum { PICTURES = 8 };
 
@@ -62,6 +66,37 @@ static void small_budget(void **state)
     close_fixture(&x);
 }
 
+/* What routing sees of pictures: the mean of their features, each picture once, zeros without one; beside text at unit length. */
+static void queries(void **state)
+{
+    struct fixture x;
+    const struct feature *f;
+    (void)state;
+    open_fixture(&x);
+    const int K = x.j.base.vision.hidden, n = x.j.base.vision.tokens;
+    const char *path[4] = {x.path[0], x.path[1], NULL, x.path[0]}, *text[4] = {"", "", "", ""};
+    float *out = mem_new(5 * (size_t)K, sizeof *out);
+    char *kept = x.j.cfg.pool.query;
+    x.j.cfg.pool.query = "picture";
+    assert_int_equal(query_width(&x.j), K);
+    OK(query_embed(&x.j, out, text, path, 4));
+    assert_int_equal(features_get_stats(x.j.features).computed, 2);
+    OK(features_get(x.j.features, path, 1, &f));
+    for (int k = 0; k < K; k++) {
+        double sum = 0;
+        for (int i = 0; i < n; i++) sum += ((const float *)f->data)[i * K + k];
+        assert_true(fabs(out[k] - sum / n) <= 1e-6 * fabs(sum / n));
+        assert_true(out[2 * K + k] == 0);
+    }
+    assert_memory_equal(out, out + 3 * K, (size_t)K * sizeof *out);
+    assert_memory_not_equal(out, out + K, (size_t)K * sizeof *out);
+    OK(query_embed_one(&x.j, out + 4 * K, "", path[1]));
+    assert_memory_equal(out + 4 * K, out + K, (size_t)K * sizeof *out);
+    x.j.cfg.pool.query = kept;
+    mem_free(out);
+    close_fixture(&x);
+}
+
 /* One call gets all of its pictures, however small the budget, equal ones once. */
 static void one_call_many(void **state)
 {
@@ -108,7 +143,7 @@ static void broken_picture(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(small_budget), cmocka_unit_test(one_call_many),
-                                       cmocka_unit_test(broken_picture)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(small_budget), cmocka_unit_test(queries),
+                                       cmocka_unit_test(one_call_many), cmocka_unit_test(broken_picture)};
     return cmocka_run_group_tests_name("features", tests, NULL, NULL);
 }

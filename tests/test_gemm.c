@@ -194,7 +194,7 @@ static void run_weights(enum dtype act)
 /* More shapes than the store keeps, then the first ones again. */
 static void run_many_shapes(enum dtype act)
 {
-    enum { N = 24, K = 16, MOST = 520 };
+    enum { N = 24, K = 16, MOST = 540 };
     struct source s = make_source(DT_F32, N, K, K, false, act);
     struct weight *w;
 
@@ -280,6 +280,37 @@ done:
     free(s.raw), free(s.x);
 }
 
+/* A few rows: each row's bits are the same alone and among others, for any number of threads. */
+static void run_few(enum dtype act)
+{
+    static const int64_t size[][2] = {{64, 64}, {320, 530}, {129, 100}, {67, 1500}};
+    enum { MOST = 12 };
+    const int before = omp_get_max_threads();
+
+    for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
+        const int64_t out = size[i][0], in = size[i][1];
+        struct source s = make_source(act, out, in, in, false, act);
+        struct matrix x = make(act, MOST, in, 0, 1), alone = make(act, MOST, out, 0, 0);
+        struct weight *w;
+
+        OK(be->weight_new(&w, s.p, act, out, in, in, WEIGHT_FORWARD, true));
+        for (int64_t r = 0; r < MOST; r++)
+            OK(be->linear(tensor_rows(alone.t, r, 1), tensor_rows(x.t, r, 1), w, NULL, false));
+        for (int n = 1; n <= MOST; n++) {
+            struct matrix y = make(act, n, out, 0, 0);
+            omp_set_num_threads(n % 3 + 1);
+            OK(be->linear(y.t, tensor_rows(x.t, 0, n), w, NULL, false));
+            assert_memory_equal(y.t.data, alone.t.data, (size_t)(n * out) * dtype_size(act));
+            drop(&y);
+            check_linear(w, s.x, n, out, in, act, n);
+        }
+        omp_set_num_threads(before);
+        be->weight_free(w);
+        drop(&x), drop(&alone);
+        free(s.raw), free(s.x);
+    }
+}
+
 /* A long sum over the rows of both, as in gradients of many tokens: the same bits for 1, 2, 3 threads. */
 static void run_long_sum(enum dtype act)
 {
@@ -328,7 +359,7 @@ static void run_bad_weights(enum dtype act)
         each_setting(run_##name);                                                                                      \
     }
 #define CASES(X)                                                                                                       \
-    X(gemm) X(gemm_empty) X(weights) X(many_shapes) X(large) X(picked_rows) X(threads) X(long_sum) X(bad_weights)
+    X(gemm) X(gemm_empty) X(weights) X(many_shapes) X(large) X(picked_rows) X(few) X(threads) X(long_sum) X(bad_weights)
 CASES(CASE)
 
 int main(void)

@@ -23,7 +23,7 @@
 #include "io/err.h"
 #include "io/image.h"
 
-enum { ITEMS = 300, SIDE = GENERATE_SIDE };
+enum { ITEMS = 300, SIDE = GENERATE_SIDE, DOMAIN = 4 }; // tasks of the domain stream
 
 /* ---- small helpers */
 
@@ -56,11 +56,16 @@ static const char *in_root(const char *name)
     return path;
 }
 
-static void make_stream(const char *name, int train, int test, uint64_t seed)
+static void make_one(const char *name, const char *stream, int train, int test, uint64_t seed)
 {
-    struct generate_options o = {.dir = in_root(name), .stream = "domain", .train = train, .test = test, .seed = seed};
+    struct generate_options o = {.dir = in_root(name), .stream = stream, .train = train, .test = test, .seed = seed};
 
     if (generate_stream(&o)) fail_msg("%s", err_text());
+}
+
+static void make_stream(const char *name, int train, int test, uint64_t seed)
+{
+    make_one(name, "domain", train, test, seed);
 }
 
 static char *slurp(const char *path, size_t *n)
@@ -382,15 +387,20 @@ static void heldout_wording_is_for_tests(void **state)
     }
 }
 
+static bool types_share_wordings(int task)
+{
+    return task == GENERATE_ICON || task == GENERATE_DETAIL || task == GENERATE_GROUNDING;
+}
+
 static void wordings_are_distinct(void **state)
 {
-    const char *all[64], *type, *const *words;
+    const char *all[256], *type, *const *words;
     int count = 0, n;
 
     (void)state;
     for (int task = 0; task < GENERATE_TASKS; task++)
         for (int k = 0; (words = generate_wordings(task, k, &type, &n)); k++)
-            for (int i = 0; i < n && task != GENERATE_ICON; i++) all[count++] = words[i]; // icon types share wordings
+            for (int i = 0; i < n && !types_share_wordings(task); i++) all[count++] = words[i];
     for (int i = 0; i < count; i++)
         for (int j = 0; j < i; j++) assert_string_not_equal(all[i], all[j]);
     assert_null(generate_wordings(GENERATE_TASKS, 0, &type, &n));
@@ -436,13 +446,13 @@ static void equal_seeds_give_equal_bytes(void **state)
     make_stream("a", 6, 5, 1);
     make_stream("b", 6, 5, 1);
     make_stream("c", 6, 5, 2);
-    for (int task = 0; task < GENERATE_TASKS; task++) {
+    for (int task = 0; task < DOMAIN; task++) {
         static const char *const files[] = {"train.json", "test.json", "images/train-00005.png",
                                             "images/test-00000.png"};
         char file[64];
 
         for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-            snprintf(file, sizeof file, "%s/%s", generate_task_names[task], files[i]);
+            snprintf(file, sizeof file, "%s/%s", generate_task_name(task), files[i]);
             assert_true(same_file("a", "b", file));
             assert_false(same_file("a", "c", file));
         }
@@ -454,12 +464,12 @@ static void items_do_not_depend_on_how_many(void **state)
     (void)state;
     make_stream("few", 2, 1, 5);
     make_stream("more", 7, 3, 5);
-    for (int task = 0; task < GENERATE_TASKS; task++) {
+    for (int task = 0; task < DOMAIN; task++) {
         char file[64];
 
-        snprintf(file, sizeof file, "%s/images/train-00001.png", generate_task_names[task]);
+        snprintf(file, sizeof file, "%s/images/train-00001.png", generate_task_name(task));
         assert_true(same_file("few", "more", file));
-        snprintf(file, sizeof file, "%s/images/test-00000.png", generate_task_names[task]);
+        snprintf(file, sizeof file, "%s/images/test-00000.png", generate_task_name(task));
         assert_true(same_file("few", "more", file));
     }
 }
@@ -474,11 +484,11 @@ static void pictures_differ(void **state)
 
     (void)state;
     make_stream("differ", 3, 2, 4);
-    for (int task = 0; task < GENERATE_TASKS; task++) {
+    for (int task = 0; task < DOMAIN; task++) {
         for (int i = 0; i < 5; i++) {
             char path[3 * PATH_MAX];
 
-            snprintf(path, sizeof path, "%s/differ/%s/images/%s", root, generate_task_names[task], names[i]);
+            snprintf(path, sizeof path, "%s/differ/%s/images/%s", root, generate_task_name(task), names[i]);
             bytes[i] = slurp(path, &n[i]);
             for (int j = 0; j < i; j++) assert_false(n[i] == n[j] && memcmp(bytes[i], bytes[j], n[i]) == 0);
         }
@@ -492,7 +502,7 @@ static void pixels_are_the_known_ones(void **state)
     uint64_t hash = UINT64_C(14695981039346656037);
 
     (void)state;
-    for (int task = 0; task < GENERATE_TASKS; task++)
+    for (int task = 0; task < DOMAIN; task++)
         for (int i = 0; i < 20; i++) {
             struct generate_item item = draw(task, i % 2, i);
             struct generate_rng rng = {.state = (uint64_t)i};
@@ -527,7 +537,7 @@ static const char *text_of(const json_t *record, const char *key)
     return json_string_value(json_object_get(record, key));
 }
 
-static void check_record(const json_t *record, const char *images, bool test)
+static void check_record(const json_t *record, const char *images, bool test, size_t turns_of)
 {
     json_t *turns = json_object_get(record, "conversations"), *answers = json_object_get(record, "answers");
     const char *picture = text_of(record, "image"), *answer = text_of(json_array_get(turns, 1), "value");
@@ -536,7 +546,7 @@ static void check_record(const json_t *record, const char *images, bool test)
 
     assert_non_null(text_of(record, "id"));
     assert_non_null(picture);
-    assert_int_equal(json_array_size(turns), 2);
+    assert_int_equal(json_array_size(turns), turns_of);
     assert_string_equal(text_of(json_array_get(turns, 0), "from"), "human");
     assert_string_equal(text_of(json_array_get(turns, 1), "from"), "gpt");
     assert_memory_equal(text_of(json_array_get(turns, 0), "value"), "<image>\n", 8);
@@ -550,28 +560,39 @@ static void check_record(const json_t *record, const char *images, bool test)
     image_free(&im);
 }
 
-static void records_are_conversations(void **state)
+/* The records of both splits of a stream's tasks, each scored by the metric it should have. */
+static void check_stream(const char *stream, const char *const *metrics, int n)
 {
-    int n;
-    const struct generate_task *tasks = generate_stream_tasks("domain", &n);
+    struct generate_task tasks[GENERATE_MOST_TASKS];
 
-    (void)state;
-    assert_int_equal(n, 4);
-    make_stream("json", 12, 9, 8);
+    assert_int_equal(generate_stream_tasks(stream, tasks), n);
+    make_one(stream, stream, 12, 9, 8);
     for (int i = 0; i < 2 * n; i++) {
         bool test = i % 2;
         char path[3 * PATH_MAX], images[3 * PATH_MAX];
         json_t *list;
 
-        snprintf(path, sizeof path, "%s/json/%s/%s.json", root, tasks[i / 2].name, test ? "test" : "train");
-        snprintf(images, sizeof images, "%s/json/%s/images", root, tasks[i / 2].name);
+        snprintf(path, sizeof path, "%s/%s/%s/%s.json", root, stream, tasks[i / 2].name, test ? "test" : "train");
+        snprintf(images, sizeof images, "%s/%s/%s/images", root, stream, tasks[i / 2].name);
         list = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
         assert_non_null(list);
         assert_int_equal(json_array_size(list), test ? 9 : 12);
-        for (size_t r = 0; r < json_array_size(list); r++) check_record(json_array_get(list, r), images, test);
+        for (size_t r = 0; r < json_array_size(list); r++)
+            check_record(json_array_get(list, r), images, test, strcmp(tasks[i / 2].name, "conversation") ? 2 : 4);
         json_decref(list);
-        assert_string_equal(tasks[i / 2].metric, "exact");
+        assert_string_equal(tasks[i / 2].metric, metrics[i / 2]);
     }
+}
+
+static void records_are_conversations(void **state)
+{
+    (void)state;
+    check_stream("domain", (const char *[]){"exact", "exact", "exact", "exact"}, 4);
+    check_stream("capability", (const char *[]){"token_f1", "exact", "rouge_l"}, 3);
+    check_stream(
+        "dataset",
+        (const char *[]){"scienceqa_llava", "exact", "imagenet", "gqa", "exact", "refcoco_acc50", "exact", "ocrvqa"},
+        8);
 }
 
 static void bad_options_are_refused(void **state)

@@ -129,7 +129,7 @@ static void final_agrees(const char *dir, hid_t g, const struct limits *lim)
             double sum = 0;
             OK(dataset_get(d.ds, i, &r));
             OK(dataset_first_question(&r, &question));
-            OK(job_route(&j, question, &one));
+            OK(job_route(&j, question, NULL, &one));
             free(question), record_free(&r);
             int32_t *selected = golden_read_i32(g, &n, "final/%d/%d/selected", t, (int)i);
             assert_int_equal(n, one.M);

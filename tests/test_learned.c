@@ -15,22 +15,10 @@
 #include <unistd.h>
 
 #include "io/checkpoint.h"
-#include "io/err.h"
 #include "io/safetensors.h"
 #include "jobs/commands.h"
 #include "jobs/learned.h"
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        int rc_ = (call);                                                                                              \
-        if (rc_) fail_msg("%s: %s: %s", #call, err_name(rc_), err_text());                                             \
-    } while (0)
-#define REFUSED(call, code, part)                                                                                      \
-    do {                                                                                                               \
-        int rc_ = (call);                                                                                              \
-        if (rc_ != (code) || !strstr(err_text(), part))                                                                \
-            fail_msg("%s: got %s: %s (expected %s with '%s')", #call, err_name(rc_), err_text(), #code, part);         \
-    } while (0)
+#include "outcome.h"
 
 enum { T = 3, N = 6, K = 5, L = 2, R = 2, H = 7, D = 4 };
 static const int32_t owner[N] = {0, 0, 1, 1, 2, 2};

@@ -245,6 +245,21 @@ static double loss_at(struct fixture *x, struct packed_batch *b, struct incremen
     return sum / (double)b->rows;
 }
 
+/* A and B of all slots in one block, and coefficients. */
+static float *random_increments(struct increments *k, const struct text_config *c)
+{
+    uint32_t seed = 11;
+    float *A;
+
+    k->nA = (size_t)c->layers * RANK * (size_t)(c->heads * c->head_dim);
+    k->nB = (size_t)c->layers * (size_t)c->hidden * RANK;
+    assert_non_null(A = malloc(SLOTS * (k->nA + k->nB) * sizeof *A));
+    for (size_t i = 0; i < SLOTS * (k->nA + k->nB); i++) A[i] = 0.2f * noise(&seed);
+    for (int i = 0; i < 4 * SLOTS; i++) k->coef[i] = 0.5f + 0.4f * noise(&seed);
+    k->set = (struct adapters){SLOTS, 2, RANK, k->slot, k->coef};
+    return A;
+}
+
 /* d loss along a random direction of A, B and the coefficients equals the inner product with the gradients. The last
  * slot is constant: it has no gradient, but its coefficient has one. */
 static void gradient_agrees(const char *set)
@@ -305,6 +320,60 @@ static void gradient_b(void **state)
 {
     (void)state;
     gradient_agrees("b");
+}
+
+/* ---- activations that are computed again */
+
+struct gradients {
+    float nll[64], *dA, *dB;
+    double dcoef[4 * SLOTS];
+    size_t step;
+};
+
+static void train_once(struct gradients *g, struct fixture *x, const struct packed_batch *b, const struct increments *k,
+                       enum recompute again)
+{
+    const struct lvlm_limits limits = {
+        .samples = 4, .tokens = b->n, .rows = b->rows, .slots = SLOTS, .rank = RANK, .train = true, .again = again};
+    struct lvlm *m = x->j.lvlm;
+
+    g->dA = calloc(2 * k->nA, 4), g->dB = calloc(2 * k->nB, 4);
+    g->step = lvlm_step_bytes(m, &limits);
+    OK(lvlm_reserve(m, &limits));
+    OK(lvlm_grads_clear(m));
+    OK(lvlm_forward(m, b, &k->set, g->nll, 1.0f / (float)b->rows));
+    OK(lvlm_backward(m, b, &k->set, g->dcoef));
+    OK(lvlm_grads_read(m, g->dA, g->dB, 2, RANK));
+}
+
+/* The same bits, in less memory. */
+static void recomputed_equals_kept(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct fixture x;
+        struct packed_batch b = {0};
+        struct increments k = {0};
+        struct gradients g[RECOMPUTES];
+        float *A, *B;
+        open_fixture(&x, i ? "b" : "a");
+        A = random_increments(&k, &lvlm_get_config(x.j.lvlm)->text), B = A + SLOTS * k.nA;
+        OK(batch_new(&b, 4, 800));
+        pack(&x, &b, 0, 5, 4);
+        point_slots(&k, A, B);
+        for (int r = RECOMPUTES - 1; r >= 0; r--) train_once(&g[r], &x, &b, &k, (enum recompute)r); // memory grows
+        for (int r = 1; r < RECOMPUTES; r++) {
+            assert_true(g[r].step < g[r - 1].step);
+            assert_memory_equal(g[r].nll, g[0].nll, (size_t)b.rows * 4);
+            assert_memory_equal(g[r].dA, g[0].dA, 2 * k.nA * 4);
+            assert_memory_equal(g[r].dB, g[0].dB, 2 * k.nB * 4);
+            assert_memory_equal(g[r].dcoef, g[0].dcoef, sizeof g[0].dcoef);
+        }
+        for (int r = 0; r < RECOMPUTES; r++) free(g[r].dA), free(g[r].dB);
+        free(A);
+        batch_free(&b);
+        close_fixture(&x);
+    }
 }
 
 /* ---- memory of a step: the larger of what training and generation need, taken once */
@@ -391,10 +460,17 @@ static void share_of_a_plan(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(forward_a),       cmocka_unit_test(forward_b),      cmocka_unit_test(packs_equal_singles),
-        cmocka_unit_test(greedy_a),        cmocka_unit_test(greedy_b),       cmocka_unit_test(gradient_a),
-        cmocka_unit_test(gradient_b),      cmocka_unit_test(memory_is_kept), cmocka_unit_test(one_layer_evaluates),
+        cmocka_unit_test(forward_a),
+        cmocka_unit_test(forward_b),
+        cmocka_unit_test(packs_equal_singles),
+        cmocka_unit_test(greedy_a),
+        cmocka_unit_test(greedy_b),
+        cmocka_unit_test(gradient_a),
+        cmocka_unit_test(gradient_b),
+        cmocka_unit_test(memory_is_kept),
+        cmocka_unit_test(one_layer_evaluates),
         cmocka_unit_test(share_of_a_plan),
+        cmocka_unit_test(recomputed_equals_kept),
     };
     return cmocka_run_group_tests_name("lvlm", tests, NULL, NULL);
 }

@@ -11,13 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/err.h"
 #include "jobs/machine.h"
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        if ((call) != 0) fail_msg("%s", err_text());                                                                   \
-    } while (0)
+#include "outcome.h"
 
 static char path[64];
 

@@ -10,7 +10,9 @@
 static void test_names(void **state)
 {
     (void)state;
-    assert_string_equal(method_names(), "continual_llava, zero_shot, sequential_lora, joint, replay");
+    assert_string_equal(
+        method_names(),
+        "continual_llava, zero_shot, sequential_lora, joint, replay, taskwise_lora, lwf, ewc, o_lora, moe_lora");
     assert_null(method_find("lora"));
     assert_null(method_find(""));
     for (const char *p = method_names(); *p;) {
@@ -26,7 +28,8 @@ static void test_names(void **state)
 /* Before any task every method is the base alone, in every mode of evaluation. */
 static void test_zero_shot_row(void **state)
 {
-    static const char *const name[] = {"continual_llava", "zero_shot", "sequential_lora", "joint", "replay"};
+    static const char *const name[] = {"continual_llava", "zero_shot", "sequential_lora",
+                                       "joint",           "replay",    "taskwise_lora"};
     const struct config cfg = fixture_config();
     float **s = fixture_embeddings(2, 8, 0);
     const uint64_t sample[2] = {4, 5};
@@ -35,7 +38,7 @@ static void test_zero_shot_row(void **state)
 
     (void)state;
     OK(routing_new(&r, 2, 9, 2));
-    for (int i = 0; i < 5; i++) {
+    for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
         struct method *m = fixture_open(name[i], &cfg, &fixture_shape);
         for (enum route_mode mode = ROUTE_FREE; mode <= ROUTE_RANDOM; mode++) {
             OK(m->ops->adapters(m, mode, 0, &set));

@@ -180,9 +180,55 @@ static void shares(void **state)
     within(b.cache, a.cache / 4, 0.001);
     within(b.micro.flop, a.micro.flop / 4, 0.03); // every rank multiplies with the whole of B
     assert_int_equal(a.micro.traffic.sums, 0);
-    f = traffic_forward(&p.base, 4, 2 * 700, 2 * 40, DT_F32), g = traffic_backward(&p.base, 4, 2 * 700, 2 * 40, DT_F32);
+    f = traffic_forward(&p.base, 4, 2 * 700, 2 * 40, DT_F32),
+    g = traffic_backward(&p.base, 4, 2 * 700, 2 * 40, DT_F32, RECOMPUTE_NOTHING);
     assert_int_equal(b.micro.traffic.sums, f.sums + g.sums);
     assert_int_equal(b.micro.traffic.sum_bytes, f.sum_bytes + g.sum_bytes);
+    close_plan(&p);
+}
+
+/* Activations: what is chosen within a limit, and what that costs. */
+static void levels(void **state)
+{
+    const struct plan_options o = {.tokens = 700, .answers = 40};
+    const struct plan_layout two = {2, 2, 1, false, 4, false};
+    const double D = 4096, n = 4 * 700;
+    struct plan_row all, r;
+    struct plan p;
+
+    (void)state;
+    open_plan(&p, &llava_7b, "", &o);
+    p.all_levels = true;
+    OK(plan_row(&all, &p, &two));
+    assert_int_equal(all.again, RECOMPUTE_NOTHING);
+    // of 31 layers with all rows the MLP's gate and up; then q, k, v, o, x2 too, but for one set
+    within(all.level[0].step - all.level[1].step, 31 * n * 2 * (11008 / 2.0) * 2 - n * 2 * 11008 / 2.0 * 2, 0.1);
+    within(all.level[1].step - all.level[2].step, 31 * n * (4 * (D / 2) * 2 + D * 4), 0.1);
+    for (int i = 1; i < RECOMPUTES; i++) {
+        assert_true(all.level[i].peak < all.level[i - 1].peak);
+        assert_true(all.level[i].flop > all.level[i - 1].flop);
+    }
+    // 32 times gate and up of this rank, the last of answer rows
+    within(all.level[1].flop - all.level[0].flop, 2 * (31 * n + 160) * 2 * D * 11008 / 2, 1e-9);
+    within(all.level[2].wire - all.level[0].wire, 31 * n * D * 4, 1e-9); // halves of two ranks, both ways
+    assert_true(all.level[1].wire == all.level[0].wire);
+    for (int i = 0; i < RECOMPUTES; i++) {
+        p.cfg.memory_limit = (all.level[i].peak + 1) / (1 << 30);
+        OK(plan_row(&r, &p, &two));
+        assert_int_equal(r.again, i);
+        assert_true(r.level[i].fits && (!i || !r.level[i - 1].fits));
+        assert_true(r.first.step == all.level[i].step && r.time.share > 0);
+        assert_true(!i || r.time.compute > all.time.compute);
+        within(r.time.flop, all.time.flop, 1e-9); // what is useful
+    }
+    p.cfg.memory_limit = 1;
+    OK(plan_row(&r, &p, &two));
+    assert_int_equal(r.again, RECOMPUTE_LAYER);
+    assert_false(r.level[r.again].fits);
+    strcpy(p.cfg.activations, "keep");
+    OK(plan_row(&r, &p, &two));
+    assert_int_equal(r.again, RECOMPUTE_NOTHING);
+    assert_true(r.level[2].step > 0);
     close_plan(&p);
 }
 
@@ -278,8 +324,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parameters), cmocka_unit_test(memory_of_7b), cmocka_unit_test(operations_by_hand),
-        cmocka_unit_test(shares),     cmocka_unit_test(layouts),      cmocka_unit_test(methods),
-        cmocka_unit_test(texts),
+        cmocka_unit_test(shares),     cmocka_unit_test(levels),       cmocka_unit_test(layouts),
+        cmocka_unit_test(methods),    cmocka_unit_test(texts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,7 @@ printf 'base: %s\nencoder: nowhere\n' "$base" >plan.yaml
 "$CLLAVA" plan plan.yaml --tokens 700 --answers 40 >out 2>err || fail 'a base without weights'
 [[ ! -s err ]] || fail 'something on stderr'
 grep -q '7.06 G parameters' out || fail 'parameters'
-for words in 'assumed: training 700 tokens' 'RoBERTa-base assumed' 'per node (assumed)' 'kinds of memory'; do
+for words in 'what training keeps' 'recompute_layer' 'assumed: training 700 tokens' 'RoBERTa-base assumed' 'per node (assumed)' 'kinds of memory'; do
     grep -qF "$words" out || fail "no '$words'"
 done
 for ranks in 1 2 4 8 16 32 64; do grep -qE "^ +$ranks +1 +$ranks\*" out || fail "no row of $ranks ranks"; done

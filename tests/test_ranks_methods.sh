@@ -2,25 +2,14 @@
 # test_ranks_methods.sh - the baselines on several ranks, against one process; several jobs in one program.
 source "$SOURCE_DIR/run_lib.sh"
 
-# alike A B: the same events, losses to 1e-4 and norms to 1e-3 of each other, the same predictions.
-alike() {
-    local figures='s/"(loss|grad_norm)":[^,}]*/"\1"/g' name
-    diff <(events $1 | sed -E "$figures") <(events $2 | sed -E "$figures") >difference || { head -n 4 difference; return 1; }
-    for name in loss=1e-4 grad_norm=1e-3; do
-        paste -d ' ' <(events $1 | sed -nE "s/.*\"${name%=*}\":([^,]*).*/\1/p") \
-            <(events $2 | sed -nE "s/.*\"${name%=*}\":([^,]*).*/\1/p") |
-            awk -v most=${name#*=} '{ d = $1 - $2; m = $1 < 0 ? -$1 : $1; if (d < 0) d = -d; if (d > most * m) { print; bad = 1 } }
-                END { exit bad || !NR }' || return 1
-    done
-    diff -r $1/predictions $2/predictions
-}
-
-for method in sequential_lora replay joint; do
+for method in sequential_lora replay joint taskwise_lora lwf ewc o_lora moe_lora; do
     rm -rf run again dump
     configuration b run "method: $method
 pool: {init: null}
 lora: {rank: 4}
 replay: {budget: 4, ratio: 0.7}
+ewc: {lambda: 20, gamma: 0.8, samples: 7}
+moe_lora: {experts: 5, rank: 2, top_k: 3, router_lr: 1e-2}
 stage2: {epochs: 2, batch: 5, micro_batch: 2, lr: 1e-2, shuffle: true}" >run.yaml
     train 0 run.yaml
     for layout in '4 2 shared' '3 1 dedicated'; do

@@ -16,6 +16,17 @@ for steps in 1 6 7 9 13 18; do
     same calm x
 done
 
+# Activations that are computed again, from the middle of a task on and back: the same bits.
+rm -rf x
+train 75 x.yaml --max-steps 7 --set activations=recompute_layer
+grep -q '| activations  | recompute_layer: ' err || fail 'settings do not name it'
+train 75 x.yaml --max-steps 8 --set activations=recompute_mlp
+train 75 x.yaml --max-steps 9 --set memory_limit=0.001
+grep -q '| activations  | recompute_layer (auto): .* over memory_limit' err || fail 'auto'
+train 0 x.yaml
+grep -q '| activations  | keep (auto): ' err || fail 'auto keeps'
+same calm x
+
 # Step by step.
 rm -rf x
 for steps in {1..18}; do train 75 x.yaml --max-steps $steps; done

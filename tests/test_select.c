@@ -28,7 +28,7 @@ static struct pool pool_of(const float *keys, int n, int K, int groups, int top_
 
     assert_int_equal(pool_open(&p, &shape, 1, top_m, groups, 1), 0);
     for (int i = 0; i < n; i += each) assert_int_equal(pool_grow(&p, i / each, n - i < each ? n - i : each), 0);
-    memcpy(p.keys, keys, (size_t)n * (size_t)K * sizeof *keys);
+    if (n) memcpy(p.keys, keys, (size_t)n * (size_t)K * sizeof *keys);
     pool_keys_changed(&p, (struct pool_range){0, n});
     return p;
 }

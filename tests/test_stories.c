@@ -11,17 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/err.h"
 #include "io/safetensors.h"
 #include "model/lvlm.h"
+#include "outcome.h"
 
 #define STORIES SHARED_DIR "/weights/stories260K/"
 enum { STEPS = 200 };
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        if ((call) != 0) fail_msg("%s", err_text());                                                                   \
-    } while (0)
 
 struct header {
     int32_t dim, ffn, layers, heads, kv_heads, vocab, seq; // as in the file

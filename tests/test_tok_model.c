@@ -5,26 +5,9 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "io/err.h"
 #include "io/tok_model.h"
-
-static json_t *parse(const char *text)
-{
-    char *copy = strdup(text);
-    json_error_t fault;
-    json_t *o;
-
-    for (char *p = copy; *p; p++)
-        if (*p == '`') *p = '"';
-    o = json_loads(copy, JSON_DECODE_ANY, &fault);
-    if (!o) fail_msg("%s: %s", copy, fault.text);
-    free(copy);
-    return o;
-}
+#include "tok_fixture.h"
 
 static const struct {
     const char *json, *word; // ` for "; NULL: the model of the line before

@@ -5,26 +5,9 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "io/err.h"
 #include "io/tok_normalize.h"
-
-static json_t *parse(const char *text)
-{
-    char *copy = strdup(text);
-    json_error_t fault;
-    json_t *o;
-
-    for (char *p = copy; *p; p++)
-        if (*p == '`') *p = '"';
-    o = json_loads(copy, JSON_DECODE_ANY, &fault);
-    if (!o) fail_msg("%s: %s", copy, fault.text);
-    free(copy);
-    return o;
-}
+#include "tok_fixture.h"
 
 static const struct {
     const char *json, *text, *expected; // ` for "
@@ -120,7 +103,7 @@ static void nul_and_glued(void **state)
     tok_buf_free(&b);
 }
 
-static void refused(void **state)
+static void refuses(void **state)
 {
     static const char *const bad[][2] = {
         {"{`type`: `Precompiled`}", "Precompiled"},
@@ -153,7 +136,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_step),
         cmocka_unit_test(nul_and_glued),
-        cmocka_unit_test(refused),
+        cmocka_unit_test(refuses),
     };
     return cmocka_run_group_tests_name("tok_normalize", tests, NULL, NULL);
 }

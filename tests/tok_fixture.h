@@ -51,16 +51,34 @@ TOK_FN void write_text(const char *name, const char *s)
     write_bytes(name, s, s ? strlen(s) : 0);
 }
 
-/* ` for ", so that JSON stays readable in C. */
-TOK_FN void write_json(const char *name, const char *s)
+/* s with " for `, so that JSON stays readable in C; malloc'ed. */
+TOK_FN char *quoted(const char *s)
 {
     char *copy = strdup(s);
 
     assert_non_null(copy);
     for (char *p = copy; *p; p++)
         if (*p == '`') *p = '"';
-    write_text(name, copy);
-    free(copy);
+    return copy;
+}
+
+TOK_FN void write_json(const char *name, const char *s)
+{
+    char *text = quoted(s);
+
+    write_text(name, text);
+    free(text);
+}
+
+TOK_FN json_t *parse(const char *s)
+{
+    char *text = quoted(s);
+    json_error_t fault;
+    json_t *o = json_loads(text, JSON_DECODE_ANY, &fault);
+
+    if (!o) fail_msg("%s: %s", text, fault.text);
+    free(text);
+    return o;
 }
 
 /* malloc'ed; NULL: no such file. */

@@ -427,6 +427,40 @@ done:
     return rc;
 }
 
+static int check_pair(const char *op, struct tensor a, struct tensor b)
+{
+    int rc;
+
+    TRY(check_f32(op, a));
+    TRY(check_f32(op, b));
+    if (a.rows != b.rows || a.cols != b.cols)
+        FAIL(CL_EINTERNAL, "%s: logits of %lld x %lld and %lld x %lld", op, (long long)a.rows, (long long)a.cols,
+             (long long)b.rows, (long long)b.cols);
+done:
+    return rc;
+}
+
+static int cpu_soft_part(struct soft_part *part, struct tensor logits, struct tensor other, float temperature)
+{
+    int rc;
+
+    TRY(check_pair("soft_part", logits, other));
+    cpu_kernels()->soft_part(part, logits, other, temperature);
+done:
+    return rc;
+}
+
+static int cpu_soft_grad(struct tensor other, struct tensor logits, const struct soft_part *whole, float temperature,
+                         float factor)
+{
+    int rc;
+
+    TRY(check_pair("soft_grad", logits, other));
+    cpu_kernels()->soft_grad(other, logits, whole, temperature, factor);
+done:
+    return rc;
+}
+
 static int cpu_argmax(int32_t *id, float *top, struct tensor logits, const uint8_t *allowed)
 {
     int rc;
@@ -477,8 +511,9 @@ done:
         .activate = cpu_activate, .glu = cpu_glu, .glu_back = cpu_glu_back, .rope = cpu_rope,                          \
         .attention = cpu_attention, .attention_back = cpu_attention_back, .gather = cpu_gather,                        \
         .scatter = cpu_scatter, .scatter_add = cpu_scatter_add, .cross_entropy = cpu_cross_entropy,                    \
-        .softmax_part = cpu_softmax_part, .softmax_grad = cpu_softmax_grad, .argmax = cpu_argmax,                      \
-        .adapter_scale = cpu_adapter_scale, .adapter_coef_back = cpu_adapter_coef_back                                 \
+        .softmax_part = cpu_softmax_part, .softmax_grad = cpu_softmax_grad, .soft_part = cpu_soft_part,                \
+        .soft_grad = cpu_soft_grad, .argmax = cpu_argmax, .adapter_scale = cpu_adapter_scale,                          \
+        .adapter_coef_back = cpu_adapter_coef_back                                                                     \
     }
 
 int backend_cpu(const struct backend **be, enum dtype precision)

@@ -10,6 +10,7 @@
 #include "model/cpu/scratch.h"
 
 enum { PACK_LEAST = 64 * 64 };  // numbers of a weight below which the plain order does as well
+enum { FEW_ROWS = 12 };         // rows up to which the own loops are faster than oneDNN's
 enum { PANEL_BYTES = 2 << 20 }; // about a core's cache: turned, and gone through once for every few rows
 
 struct weight {
@@ -240,6 +241,47 @@ done:
     return rc;
 }
 
+/* ---- a few rows: decoding */
+
+/* x with rows `in` numbers apart, filled up with 0, of the given type, in scratch. */
+static void *filled_rows(struct tensor x, enum dtype type, int64_t in)
+{
+    const size_t size = dtype_size(type), row = (size_t)in * size;
+    char *p = scratch_take(SCRATCH_A, (size_t)x.rows * row);
+
+    if (!p) return NULL;
+    cpu_kernels()->copy((struct tensor){p, type, x.rows, x.cols, in}, x);
+    for (int64_t r = 0; r < x.rows; r++)
+        memset(p + (size_t)r * row + (size_t)x.cols * size, 0, (size_t)(in - x.cols) * size);
+    return p;
+}
+
+/* y (+)= x W^T + bias by the own loops. The order of a row's sums does not depend on the other rows. */
+static int multiply_few(const struct job *j, const struct weight *w)
+{
+    int rc;
+    const struct cpu_kernels *k = cpu_kernels();
+    const bool packed = w->packed.data;
+    const int64_t in = packed ? (w->in + PACKED_ROWS - 1) / PACKED_ROWS * PACKED_ROWS : w->in;
+    const void *x = filled_rows(j->a, packed ? DT_BF16 : DT_F32, in);
+
+    if (!x) FAIL(CL_ENOMEM, "cannot have memory for %lld rows", (long long)j->a.rows);
+    if (packed)
+        k->gemv_packed(j->c, x, w->packed.data, in, j->bias, j->accumulate, cpu_has_pairs());
+    else
+        k->gemv_plain(j->c, x, in, w->plain, in, w->ld, j->bias, j->accumulate);
+    rc = CL_OK;
+done:
+    return rc;
+}
+
+static bool is_few(const struct job *j, const struct weight *w)
+{
+    return j->a.rows <= FEW_ROWS && (w->packed.data || w->plain_type == DT_F32);
+}
+
+/* ---- any number of rows */
+
 static int times_weight(struct tensor y, struct tensor x, const struct weight *w, enum weight_use use,
                         const float *bias, bool accumulate)
 {
@@ -261,7 +303,10 @@ static int times_weight(struct tensor y, struct tensor x, const struct weight *w
                     .bias = bias,
                     .arithmetic = w->arithmetic};
     scratch_lock();
-    rc = j.stock && !forward ? multiply_turned(&j, w) : multiply(&j);
+    if (forward && is_few(&j, w))
+        rc = multiply_few(&j, w);
+    else
+        rc = j.stock && !forward ? multiply_turned(&j, w) : multiply(&j);
     scratch_unlock();
 done:
     return rc;

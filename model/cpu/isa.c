@@ -19,6 +19,7 @@ static bool has(const struct cpu_kernels *k)
 }
 
 static const struct cpu_kernels *chosen = &cpu_kernels_v2;
+static bool pairs;
 
 void cpu_choose(void)
 {
@@ -32,6 +33,7 @@ void cpu_choose(void)
             if (asked && !strcmp(asked, best->level)) break;
         }
     chosen = best;
+    pairs = best == &cpu_kernels_v4 && __builtin_cpu_supports("avx512bf16") && !(asked && !strcmp(asked, "v4"));
 }
 
 const struct cpu_kernels *cpu_kernels(void)
@@ -44,6 +46,11 @@ bool cpu_has_bf16(void)
     int isa = dnnl_get_effective_cpu_isa(); // a set of bits, each set containing the lesser ones
 
     return (isa & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
+}
+
+bool cpu_has_pairs(void)
+{
+    return pairs;
 }
 
 const char *backend_cpu_isa(void)

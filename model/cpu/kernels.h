@@ -36,6 +36,10 @@
     X(void, attention,                                                                                                 \
       (struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,                                 \
        const struct attention_shape *s))                                                                               \
+    /* the same where every sample has one query row, and at most 64 heads share one of the keys */                    \
+    X(void, attention_token,                                                                                           \
+      (struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,                                 \
+       const struct attention_shape *s))                                                                               \
     /* scratch: attention_back_bytes for each thread */                                                                \
     X(size_t, attention_back_bytes, (const struct attention_shape *s))                                                 \
     X(void, attention_back,                                                                                            \
@@ -46,10 +50,25 @@
     X(void, softmax_grad,                                                                                              \
       (struct tensor logits, const struct softmax_part *whole, const int32_t *target, int64_t first,                   \
        float grad_scale))                                                                                              \
+    X(void, soft_part, (struct soft_part * part, struct tensor logits, struct tensor other, float temperature))        \
+    X(void, soft_grad,                                                                                                 \
+      (struct tensor other, struct tensor logits, const struct soft_part *whole, float temperature, float factor))     \
     /* id[i] = -1: no column allowed; -2: row i holds NaN; top may be NULL */                                          \
     X(void, argmax, (int32_t * id, float *top, struct tensor logits, const uint8_t *allowed))                          \
     /* dst (cols, n) := columns [first, first + n) of the transpose of src (rows, cols), both packed (product.h) */    \
     X(void, turn, (uint16_t * dst, const uint16_t *src, int64_t rows, int64_t cols, int64_t first, int64_t n))         \
+    /* y (n, out) (+)= x W^T + bias of at most GEMV_ROWS rows. packed: W as in product.h, x rows of `in` bf16 \
+     * numbers, filled up to a multiple of PACKED_ROWS; pairs: the processor has AVX-512 BF16. bytes: blocks of \
+     * PACKED_COLS outputs, input by input, and a scale of each output. plain: rows of W ldw numbers apart. */        \
+    X(void, gemv_packed,                                                                                               \
+      (struct tensor y, const uint16_t *x, const uint16_t *w, int64_t in, const float *bias, bool accumulate,          \
+       bool pairs))                                                                                                    \
+    X(void, gemv_bytes,                                                                                                \
+      (struct tensor y, const float *x, const int8_t *w, const float *scale, int64_t in, const float *bias,            \
+       bool accumulate))                                                                                               \
+    X(void, gemv_plain,                                                                                                \
+      (struct tensor y, const float *x, int64_t ldx, const float *w, int64_t in, int64_t ldw, const float *bias,       \
+       bool accumulate))                                                                                               \
     X(void, adapter_scale, (struct tensor u, const float *coef, const int64_t *cu, int samples, int slots, int rank))  \
     X(void, adapter_coef_back,                                                                                         \
       (double *dcoef, struct tensor u, struct tensor v, const int64_t *cu, int samples, int slots, int rank))
@@ -64,6 +83,7 @@ struct cpu_kernels {
 extern const struct cpu_kernels cpu_kernels_v2, cpu_kernels_v3, cpu_kernels_v4;
 
 enum { CPU_MAX_HEAD = 256 }; // largest head_dim of the attention loops
+enum { GEMV_ROWS = 16 };     // most rows of the loops for a few
 
 /* The table that cpu_choose (model/cpu/isa.h) chose. */
 const struct cpu_kernels *cpu_kernels(void);

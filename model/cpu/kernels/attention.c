@@ -1,10 +1,10 @@
 /* attention.c - attention by blocks of queries and keys: softmax with a running maximum, never S x S.
  *
  * For each block of keys: scores, their largest, exponentials; what was summed before is scaled down where the maximum
- * rises. lse = maximum + log(sum). A block of very few lanes (decoding) goes row by row instead: it would leave most
- * of each register empty.
+ * rises. lse = maximum + log(sum). A block of very few lanes goes row by row instead: it would leave most of each
+ * register empty. One token of each sample, as in decoding, is a matter of its own (attention_token.c).
  */
-#include "model/cpu/kernels/attention_block.h"
+#include "model/cpu/kernels/attention_pairs.h"
 
 enum { FEW_LANES = 3 };
 
@@ -185,6 +185,10 @@ static void run_task(struct tensor o, float *lse, struct tensor q, struct tensor
     struct lanes l = lanes_of(s, b, kv_head, block);
     int64_t first = s->k_start ? s->k_start[b] : s->cu_k[b], keys = s->cu_k[b + 1] - s->cu_k[b];
 
+    if (l.count > FEW_LANES && pairs_fit((const struct tensor[]){q, k, v}, 3)) {
+        KERNEL(attend_pairs)(o, lse, q, k, v, s, &l, first, keys, (int64_t)kv_head * n);
+        return;
+    }
     if (l.count > FEW_LANES) {
         attend_block(o, lse, q, k, v, s, &l, first, keys, (int64_t)kv_head * n);
         return;
@@ -197,11 +201,23 @@ static void run_task(struct tensor o, float *lse, struct tensor q, struct tensor
     }
 }
 
+static bool is_one_token_each(const struct attention_shape *s)
+{
+    bool one = s->heads / s->kv_heads <= LANES;
+
+    for (int b = 0; one && b < s->samples; b++) one = s->cu_q[b + 1] - s->cu_q[b] == 1;
+    return one;
+}
+
 void KERNEL(attention)(struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,
                        const struct attention_shape *s)
 {
     int64_t blocks = 0, work = 0;
 
+    if (is_one_token_each(s)) {
+        KERNEL(attention_token)(o, lse, q, k, v, s);
+        return;
+    }
     for (int b = 0; b < s->samples; b++) {
         blocks += blocks_of(s, b);
         work += (s->cu_q[b + 1] - s->cu_q[b]) * (s->cu_k[b + 1] - s->cu_k[b]) * s->heads * s->head_dim;

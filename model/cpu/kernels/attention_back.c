@@ -5,7 +5,7 @@
  * One thread has a sample's key head with all heads that share it: it goes over the blocks of queries in turn and sums
  * dk and dv of the whole sample in scratch, so that no sum depends on the number of threads.
  */
-#include "model/cpu/kernels/attention_block.h"
+#include "model/cpu/kernels/attention_pairs.h"
 
 #include <omp.h>
 
@@ -27,11 +27,12 @@ static int64_t most_keys(const struct attention_shape *s)
     return most;
 }
 
-/* Bytes for each thread: the state, dk and dv of a sample's key head. */
+/* Bytes for each thread: the state (the larger of the two kinds), dk and dv of a sample's key head. */
 size_t KERNEL(attention_back_bytes)(const struct attention_shape *s)
 {
     size_t sums = 2 * (size_t)most_keys(s) * (size_t)padded(s->head_dim) * sizeof(float);
-    return (sizeof(struct state) + sums + 63) / 64 * 64;
+    size_t pairs = KERNEL(pairs_back_bytes)();
+    return ((pairs > sizeof(struct state) ? pairs : sizeof(struct state)) + sums + 63) / 64 * 64;
 }
 
 /* The lanes as rows and as columns; lanes beyond the last are 0 and add nothing to any sum. */
@@ -138,13 +139,6 @@ static void store_rows(struct tensor t, int64_t row, int64_t count, int64_t col,
     }
 }
 
-/* Tensors of one call. */
-struct back {
-    struct tensor dq, dk, dv, d_o, o, q, k, v;
-    const float *lse;
-    const struct attention_shape *s;
-};
-
 static void back_sample(const struct back *a, int b, int kv_head, struct state *t)
 {
     const struct attention_shape *s = a->s;
@@ -178,9 +172,14 @@ void KERNEL(attention_back)(struct tensor dq, struct tensor dk, struct tensor dv
     struct back all = {dq, dk, dv, d_o, o, q, k, v, lse, s};
     size_t bytes = KERNEL(attention_back_bytes)(s);
     int64_t tasks = (int64_t)s->samples * s->kv_heads;
+    bool pairs = pairs_fit((const struct tensor[]){d_o, o, q, k, v}, 5);
 
 #pragma omp parallel for schedule(dynamic) if (q.rows * q.cols > PARALLEL_WORK / 64)
-    for (int64_t i = 0; i < tasks; i++)
-        back_sample(&all, (int)(i / s->kv_heads), (int)(i % s->kv_heads),
-                    (struct state *)((char *)scratch + (size_t)omp_get_thread_num() * bytes));
+    for (int64_t i = 0; i < tasks; i++) {
+        void *own = (char *)scratch + (size_t)omp_get_thread_num() * bytes;
+        if (pairs)
+            KERNEL(pairs_back_sample)(&all, (int)(i / s->kv_heads), (int)(i % s->kv_heads), own);
+        else
+            back_sample(&all, (int)(i / s->kv_heads), (int)(i % s->kv_heads), own);
+    }
 }

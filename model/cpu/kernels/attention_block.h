@@ -64,7 +64,7 @@ INLINE void block_strip(const struct block_product *p, int j, const int cols)
     if (i < p->rows) block_tile(p, i, j, 1, cols);
 }
 
-static void block_multiply(const struct block_product *p)
+static inline void block_multiply(const struct block_product *p)
 {
     int j = 0;
 
@@ -116,7 +116,7 @@ INLINE void load_numbers(float *dst, struct row r, int n, float factor)
 }
 
 /* dst (count, padded(n)) = `count` rows of t from `row` on, columns from col on: keys or values of one head. */
-static void load_rows(float *dst, struct tensor t, int64_t row, int count, int64_t col, int n)
+static inline void load_rows(float *dst, struct tensor t, int64_t row, int count, int64_t col, int n)
 {
     for (int i = 0; i < count; i++) load_numbers(dst + i * padded(n), row_at(row_of(t, row + i), col), n, 1);
 }
@@ -127,7 +127,7 @@ struct sight {
     vi last[LANES / VW]; // last key of each lane
 };
 
-static void look(struct sight *s, const struct attention_shape *shape, const struct lanes *l, int64_t keys)
+static inline void look(struct sight *s, const struct attention_shape *shape, const struct lanes *l, int64_t keys)
 {
     int32_t last[LANES];
 
@@ -147,6 +147,13 @@ INLINE vi sees(const struct sight *s, int j, int64_t key)
 {
     return s->last[j] >= (int32_t)key - (vi){0};
 }
+
+/* Tensors of one call of the backward pass. */
+struct back {
+    struct tensor dq, dk, dv, d_o, o, q, k, v;
+    const float *lse;
+    const struct attention_shape *s;
+};
 
 /* Blocks of queries of one sample, for each key head. */
 INLINE int64_t blocks_of(const struct attention_shape *s, int sample)

@@ -93,14 +93,25 @@ INLINE vf vf_min(vf a, vf b)
 
 INLINE vf vf_of_bf16(vh h)
 {
+#ifdef __AVX512F__
+    return (vf)((vu)_mm512_cvtepu16_epi32((__m256i)h) << 16); // the compiler's own conversions go by halves
+#else
     return (vf)(__builtin_convertvector(h, vu) << 16);
+#endif
 }
 
 /* Rounds to nearest even; NaN stays NaN. */
 INLINE vh vf_to_bf16(vf x)
 {
-    vu bits = (vu)x, round = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16, nan = (vu)(x != x);
-    return __builtin_convertvector((round & ~nan) | ((bits >> 16 | 0x40) & nan), vh);
+    vu bits = (vu)x, cut = bits >> 16, round = (bits + 0x7fff + (cut & 1)) >> 16;
+#ifdef __AVX512F__
+    const __mmask16 nan = _mm512_cmp_ps_mask((__m512)x, (__m512)x, _CMP_UNORD_Q);
+    round = (vu)_mm512_mask_or_epi32((__m512i)round, nan, (__m512i)cut, _mm512_set1_epi32(0x40));
+    return (vh)_mm512_cvtepi32_epi16((__m512i)round);
+#else
+    const vu nan = (vu)(x != x);
+    return __builtin_convertvector((round & ~nan) | ((cut | 0x40) & nan), vh);
+#endif
 }
 
 static inline vf vf_load_part(const float *p, int w)

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# test_methods_commands.sh - what the other commands make of checkpoints of the baselines.
+source "$SOURCE_DIR/run_lib.sh"
+
+for method in taskwise_lora o_lora moe_lora ewc; do
+    configuration a $method "method: $method
+pool: {init: null}
+lora: {rank: 4}
+moe_lora: {experts: 5, rank: 2, top_k: 3}
+eval: {max_new_tokens: 4, zero_shot: false}" >$method.yaml
+    train 0 $method.yaml
+    grep -q "^| method  *| $method" err || fail "$method: not in the table of settings"
+    "$CLLAVA" inspect $method/checkpoint-task1-shape.h5 >out 2>err || fail "inspect $method"
+    for routing in oracle random; do
+        "$CLLAVA" eval $method/checkpoint-task1-shape.h5 --routing $routing --output answers --quiet >out 2>err || fail "eval $method"
+    done
+    "$CLLAVA" --help | grep -q "^  $method  " || fail "$method: not in the help"
+done
+
+# What is penalised is told apart from the loss of the answers; who routes by questions that own no slots tells nothing of routes.
+grep -q '"event":"stage2".*"penalty":' ewc/log.jsonl || fail 'ewc: no penalty in the log'
+grep -q '"penalty"' moe_lora/log.jsonl && fail 'moe_lora: a penalty in the log'
+grep '"event":"eval"' moe_lora/log.jsonl | grep -qv '"routed":null' && fail 'moe_lora: routed to tasks'
+
+# A task's own LoRA, those up to it, and what no LoRA can say.
+rank_of() { grep -o '"r": *[0-9]*' $1/adapter_config.json | grep -o '[0-9]*$'; }
+for method in taskwise_lora o_lora; do
+    for task in 0 1; do
+        "$CLLAVA" export $method/checkpoint-task1-shape.h5 --format peft --task $task --output peft-$method-$task >out 2>err ||
+            fail "export $method"
+    done
+done
+[[ $(rank_of peft-taskwise_lora-0) == 4 && $(rank_of peft-taskwise_lora-1) == 4 ]] || fail 'taskwise_lora: not one LoRA'
+cmp -s peft-taskwise_lora-{0,1}/adapter_model.safetensors && fail 'taskwise_lora: the same LoRA for both tasks'
+[[ $(rank_of peft-o_lora-0) == 4 && $(rank_of peft-o_lora-1) == 8 ]] || fail 'o_lora: not the LoRAs up to the task'
+error '[1-9]' 'no task has one mixture; hint: --slot' "$CLLAVA" export moe_lora/checkpoint-task1-shape.h5 --format peft --task 0
+"$CLLAVA" export moe_lora/checkpoint-task1-shape.h5 --format peft --slot 4 --output peft-moe >out 2>err || fail 'export of an expert'
+
+# Who does not know the task cannot choose its LoRA.
+error 2 "chooses its slot by the task's number" "$CLLAVA" score taskwise_lora/checkpoint-task1-shape.h5 "$golden/a/data/task0.json"
+"$CLLAVA" score moe_lora/checkpoint-task1-shape.h5 "$golden/a/data/task0.json" >out 2>err || fail 'score moe_lora'
+[[ $(head -1 out) == *'"selected":['*,*,*'],"intrinsic":'* ]] || fail 'moe_lora: not three experts'
+
+# A checkpoint of one method is no checkpoint of another.
+error '[1-9]' 'of method "ewc" \(expected "lwf"\)' "$CLLAVA" eval ewc/checkpoint-task1-shape.h5 --set method=lwf --output answers
+echo 'all passed'
