@@ -353,7 +353,7 @@ int command_bench(const struct command_args *a)
                       .clock = args_flag(a, "cpu-time") ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC,
                       .profile = args_flag(a, "profile"),
                       .growth = args_flag(a, "growth"),
-                      .samples = args_int(a, "samples", 64)};
+                      .samples = args_int(a, "samples", 0)};
     char where[256];
     FILE *f = NULL;
 

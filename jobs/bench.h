@@ -95,7 +95,7 @@ struct bench {
     double seconds;  // at least, of a measurement that repeats
     unsigned groups; // enum bench_group: what is measured
     int batch[BENCH_BATCHES], batches;
-    int64_t samples;         // of an evaluation
+    int64_t samples;         // of an evaluation; 0: as many as the shape allows in little time
     const char *base;        // a base of the shape that is there already; NULL: one is made
     const char *const *sets; // --set, for what runs as a job
     size_t n_sets;

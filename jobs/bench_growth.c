@@ -52,6 +52,12 @@ static void set_tasks(struct point *p, int v)
     p->pool.tasks = v;
 }
 
+/* So many slots of 32 tasks together. */
+static void set_pool(struct point *p, int v)
+{
+    p->pool = (struct bench_pool){.tasks = 32, .slots = v / 32, .rank = p->pool.rank, .selected = 1};
+}
+
 static const struct quantity quantity[] = {
     {"samples", {1, 2, 4, 8, 16}, set_samples},
     {"prompt tokens", {64, 128, 256, 512, 1024, 2048}, set_tokens},
@@ -59,6 +65,7 @@ static const struct quantity quantity[] = {
     {"selected M", {1, 2, 4, 8, 16, 32}, set_selected},
     {"rank R", {1, 2, 4, 8, 16, 32, 64}, set_rank},
     {"tasks T", {1, 2, 4, 8, 16, 32}, set_tasks},
+    {"slots of 32 tasks", {32, 64, 128, 256, 512, 1024}, set_pool},
 };
 
 static int add(struct bench *b, const char *name, int value, const char *what, double figure, const char *unit)

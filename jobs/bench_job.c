@@ -15,7 +15,7 @@
 #include "jobs/stage.h"
 #include "mpi/ranks.h"
 
-enum { RECORDS = 64, SHARING = 4, NEW_TOKENS = 16 };
+enum { RECORDS = 64, FEW_RECORDS = 8, SHARING = 4, NEW_TOKENS = 16 };
 /* Three sides of the stream: a picture for each question, four questions about each, and one question to begin with. One task
  * has slots. */
 enum { OWN, SHARED, FIRST, SIDES };
@@ -90,7 +90,7 @@ static int evaluation(struct work *w)
     int rc;
     static const char *const name[] = {[OWN] = "evaluation, own picture", [SHARED] = "evaluation, 4 a picture"};
     const int batch = w->j.cfg.eval.batch, new_tokens = w->j.cfg.eval.max_new_tokens;
-    const int64_t n = w->b->samples < RECORDS ? w->b->samples : RECORDS;
+    const int64_t n = w->b->samples ? w->b->samples : w->b->shape->d < 2048 ? RECORDS : FEW_RECORDS;
     double seconds;
     int64_t tokens;
 

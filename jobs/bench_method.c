@@ -38,7 +38,7 @@ done:
 }
 
 int bench_method_open(struct method **m, struct config *cfg, const struct bench_pool *p,
-                      const struct method_shape *shape, const float *const *query, int n)
+                      const struct method_shape *shape, const float *const *query)
 {
     int rc;
     const struct method_ops *ops = method_find("continual_llava");
@@ -47,8 +47,8 @@ int bench_method_open(struct method **m, struct config *cfg, const struct bench_
     TRY(bench_config(cfg, p, "/none", "/none", "f32", NULL, 0));
     TRY(ops->open(m, cfg, shape));
     for (int t = 0; t < p->tasks; t++) {
-        TRY(ops->begin_task(*m, t, n));
-        TRY(ops->end_align(*m, t, query, n)); // says how much of each slot context takes
+        TRY(ops->begin_task(*m, t, BENCH_QUESTIONS));
+        TRY(ops->end_align(*m, t, query, BENCH_QUESTIONS)); // says how much of each slot context takes
         if (t < p->tasks - 1) TRY(ops->end_task(*m, t));
     }
     rc = CL_OK;

@@ -200,7 +200,7 @@ static int measure_routing(struct measuring *m)
     struct routed r = {.query = m->w.query, .task = pool.tasks - 1};
     double best = INFINITY;
 
-    TRY(bench_method_open(&r.method, &cfg, &pool, &shape, m->w.query, BENCH_MOST_BATCH));
+    TRY(bench_method_open(&r.method, &cfg, &pool, &shape, m->w.query));
     TRY(routing_new(&r.out, 1, pool.tasks * pool.slots, pool.selected));
     for (int i = 0; i < 8; i++) {
         const double begun = bench_now(b);

@@ -8,6 +8,23 @@
 
 /* ---- the base */
 
+/* Embeddings that point everywhere. */
+static int make_questions(struct bench_work *w)
+{
+    uint64_t h = 1;
+
+    w->embedding = mem_new((size_t)BENCH_QUESTIONS * BENCH_EMBEDDING, sizeof *w->embedding);
+    if (!w->embedding) return err_set(CL_ENOMEM, "no memory for embeddings");
+    for (int i = 0; i < BENCH_QUESTIONS; i++) {
+        w->query[i] = w->embedding + i * BENCH_EMBEDDING;
+        for (int k = 0; k < BENCH_EMBEDDING; k++) {
+            h = h * 6364136223846793005 + 1442695040888963407;
+            w->embedding[i * BENCH_EMBEDDING + k] = (float)(h >> 40) / (1 << 24) - 0.5f;
+        }
+    }
+    return CL_OK;
+}
+
 int bench_work_open(struct bench_work *w, struct bench *b, const struct backend *be, const char *dir)
 {
     int rc;
@@ -17,15 +34,10 @@ int bench_work_open(struct bench_work *w, struct bench *b, const struct backend 
     *w = (struct bench_work){.b = b, .be = be, .dir = dir, .shape = *s};
     TRY(lvlm_open(&w->m, dir, be, ranks_now()->tp, true));
     w->pixels = mem_new(BENCH_MOST_BATCH * picture, sizeof *w->pixels);
-    w->embedding = mem_new((size_t)BENCH_MOST_BATCH * BENCH_EMBEDDING, sizeof *w->embedding);
-    if (!w->pixels || !w->embedding) FAIL(CL_ENOMEM, "no memory for a batch");
+    if (!w->pixels) FAIL(CL_ENOMEM, "no memory for a batch");
     for (size_t i = 0; i < BENCH_MOST_BATCH * picture; i++) w->pixels[i] = (float)(i * 7919 % 1021) / 255 - 2;
-    for (int i = 0; i < BENCH_MOST_BATCH; i++) {
-        float *e = w->embedding + i * BENCH_EMBEDDING;
-        for (int k = 0; k < BENCH_EMBEDDING; k++) e[k] = (float)((i * 104729 + k * 7919) % 1021) / 1021 - 0.4f;
-        w->query[i] = e;
-        w->seq[i] = i;
-    }
+    for (int i = 0; i < BENCH_MOST_BATCH; i++) w->seq[i] = i;
+    TRY(make_questions(w));
 done:
     return rc;
 }
@@ -73,7 +85,7 @@ int bench_work_pool(struct bench_work *w, const struct bench_pool *p)
 
     close_pool(w);
     w->pool = *p;
-    TRY(bench_method_open(&w->method, &w->cfg, p, &shape, w->query, BENCH_MOST_BATCH));
+    TRY(bench_method_open(&w->method, &w->cfg, p, &shape, w->query));
     TRY(routing_new(&w->routing, BENCH_MOST_BATCH, p->tasks * p->slots, p->selected));
     w->dcoef = mem_new((size_t)BENCH_MOST_BATCH * (size_t)(p->tasks * p->slots), sizeof *w->dcoef);
     if (!w->dcoef) FAIL(CL_ENOMEM, "no memory for the gradients of coefficients");

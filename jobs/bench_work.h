@@ -17,7 +17,11 @@
 #include "model/lvlm.h"
 #include "pool/method.h"
 
-enum { BENCH_DECODE_STEPS = 32, BENCH_EMBEDDING = 768 };
+enum {
+    BENCH_DECODE_STEPS = 32,
+    BENCH_EMBEDDING = 768,
+    BENCH_QUESTIONS = 512 // of every task: enough that all of its slots are used
+};
 
 struct bench_pool {
     int tasks, slots; // slots: of each task
@@ -45,8 +49,8 @@ struct bench_work {
     struct config cfg;
     struct method *method;
     struct routing routing;
-    float *embedding; // (BENCH_MOST_BATCH, BENCH_EMBEDDING)
-    const float *query[BENCH_MOST_BATCH];
+    float *embedding; // (BENCH_QUESTIONS, BENCH_EMBEDDING)
+    const float *query[BENCH_QUESTIONS];
 
     int batch;
     struct lvlm_limits limits;
@@ -75,9 +79,10 @@ int bench_work_score(void *work);
 int bench_work_prefill(void *work);
 int bench_work_decode(void *work);
 
-/* A method of its own over such a pool, as its tasks' embeddings query (n, each BENCH_EMBEDDING) leave it. */
+/* A method of its own over such a pool, as tasks with these questions leave it: query (BENCH_QUESTIONS), each BENCH_EMBEDDING
+ * numbers. */
 int bench_method_open(struct method **m, struct config *cfg, const struct bench_pool *p,
-                      const struct method_shape *shape, const float *const *query, int n);
+                      const struct method_shape *shape, const float *const *query);
 /* The configuration for a base: tasks train on and are asked about the files of bench_data_write in `data`. */
 int bench_config(struct config *cfg, const struct bench_pool *p, const char *base, const char *data,
                  const char *precision, const char *const *sets, size_t n_sets);

@@ -98,7 +98,7 @@ static const struct cli_option bench_options[] = {
         "what is measured, some of device, training, forward, prefill, decode, evaluation, routing; default all"),
     OPTION_TEXT("batch", "1,4", "samples in a step, sequences decoded at once; default 1,4"),
     OPTION_INT("seconds", 0, 3600, "for that long a measurement is repeated; 0: once more; default 2"),
-    OPTION_INT("samples", 1, 64, "questions of an evaluation; default 64"),
+    OPTION_INT("samples", 1, 64, "questions of an evaluation; default 64, of shapes m and l 8"),
     OPTION_FILE("base", "DIR", "a base of the one --shape (--write-base), in place of one made for the time being"),
     OPTION_FLAG("growth", "measures instead what a step costs where one size grows"),
     OPTION_SET,

@@ -52,7 +52,7 @@ grep -q '^"decode",tiny,f32,2,.*,GB/s,[0-9.]*,' decode.csv || fail 'share of the
 for i in 1 2; do
     "$CLLAVA" bench --growth --shape tiny --base kept --precision f32 --seconds 0 --csv growth$i.csv >out 2>err || fail 'growth'
 done
-[[ $(grep -c ': step",tiny,' growth1.csv) == 37 ]] || fail 'points of growth'
+[[ $(grep -c ': step",tiny,' growth1.csv) == 43 ]] || fail 'points of growth'
 cmp <(grep -E ',(GFLOP|MiB),' growth1.csv) <(grep -E ',(GFLOP|MiB),' growth2.csv) || fail 'counts that change from run to run'
 count() { grep "^\"$1: operations\"" growth1.csv | cut -d, -f5; }
 awk -v a="$(count 'samples 1')" -v b="$(count 'samples 16')" 'BEGIN { exit !((b / a / 16 - 1) ^ 2 < 1e-6) }' ||

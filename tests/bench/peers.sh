@@ -150,8 +150,8 @@ both() {
 two=$THREADS
 o_train1() { ours 'one process' "$SHAPE" --precision bf16 --rows training --batch 1 --seconds 8; }
 p_train1() { hf "1 process x $two threads" "$SHAPE" --mode train --steps 3; }
-o_train4() { ours 'one process' "$SHAPE" --precision bf16 --rows training --batch 4 --seconds 8; }
-p_train4() { hf "1 process x $two threads" "$SHAPE" --mode train --batch 4 --steps 2; }
+o_train4() { ours 'one process' "$SHAPE" --precision bf16 --rows training --batch 4 --seconds 4; }
+p_train4() { hf "1 process x $two threads" "$SHAPE" --mode train --batch 4 --steps 1; }
 o_ranks() { ours_ranks "$SHAPE" --precision bf16 --rows training --batch 1 --seconds 8; }
 p_ranks() { hf_ranks "$two processes x 1 thread (DDP)" "$SHAPE" --mode train --steps 2; }
 o_trainf32() { ours 'one process' "$SHAPE" --precision f32 --rows training --batch 1 --seconds 8; }
