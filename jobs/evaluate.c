@@ -19,6 +19,10 @@
 #include <string.h>
 #include <time.h>
 
+struct place_in_line {
+    int64_t first, record; // the first one with the same picture; itself
+};
+
 struct mark { // of one question
     double format_free;
     bool asked, routed;
@@ -31,6 +35,8 @@ struct cell {
     const struct metric *metric, *loose; // the task's, and first_word
     const struct adapters *set;          // NULL: the base alone
     struct routing one;                  // routing of one sample
+    struct place_in_line *turn;          // (n) in which order questions are asked
+    int32_t *length;                     // (n) of their prompts, in that order
     int32_t *selected;                   // (n, M)
     double *weight;                      // (n, M) of the selected, intrinsic
     char **line;                         // (n) predictions, JSON
@@ -57,10 +63,33 @@ static int routed_task(const struct cell *c)
     return best;
 }
 
-static int ask(void *context, int64_t i, struct prompt_item *item)
+static int compare_turns(const void *a, const void *b)
+{
+    const struct place_in_line *x = a, *y = b;
+
+    if (x->first != y->first) return x->first < y->first ? -1 : 1;
+    return (x->record > y->record) - (x->record < y->record);
+}
+
+/* Questions on one picture are asked one after another, so that they share its keys and values (jobs/generator.h). */
+static int take_turns(struct cell *c)
+{
+    const int64_t n = c->d->n;
+
+    c->turn = mem_new((size_t)n, sizeof *c->turn);
+    c->length = mem_new((size_t)n, sizeof *c->length);
+    if (!c->turn || !c->length) return err_set(CL_ENOMEM, "no memory for %lld questions", (long long)n);
+    for (int64_t i = 0; i < n; i++) c->turn[i] = (struct place_in_line){c->d->first[i], i};
+    qsort(c->turn, (size_t)n, sizeof *c->turn, compare_turns);
+    for (int64_t i = 0; i < n; i++) c->length[i] = c->d->length[c->turn[i].record];
+    return CL_OK;
+}
+
+static int ask(void *context, int64_t at, struct prompt_item *item)
 {
     int rc;
     struct cell *c = context;
+    const int64_t i = c->turn[at].record;
     const float *query = task_data_query(c->d, i);
     uint64_t number = (uint64_t)i;
 
@@ -119,10 +148,11 @@ done:
     return rc;
 }
 
-static int take(void *context, int64_t i, const int32_t *id, int n, int64_t prompt_n)
+static int take(void *context, int64_t at, const int32_t *id, int n, int64_t prompt_n)
 {
     int rc;
     struct cell *c = context;
+    const int64_t i = c->turn[at].record;
     struct record r = {0};
     char *text = NULL;
     double score, loose;
@@ -233,8 +263,9 @@ int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, e
     c.mark = mem_new(n, sizeof *c.mark);
     if (!c.selected || !c.weight || !c.line || !c.scores || !c.mark)
         FAIL(CL_ENOMEM, "no memory for %zu predictions", n);
+    TRY(take_turns(&c));
     if (c.set) TRY(task_data_embed(d, j));
-    TRY(crew_generate(j->crew, d->n, d->length, c.set, &lim, &ends));
+    TRY(crew_generate(j->crew, d->n, c.length, c.set, &lim, &ends));
     if (predictions) TRY(write_lines(c.line, d->n, predictions));
     TRY(bootstrap_mean(&b, c.scores, d->n));
     sum_up(out, &c);
@@ -247,6 +278,7 @@ done:
     mem_free(c.scores);
     mem_free(c.mark);
     mem_free(c.selected), mem_free(c.weight);
+    mem_free(c.turn), mem_free(c.length);
     routing_free(&c.one);
     return rc == CL_ESTOP ? rc : err_prefix(rc, "evaluation on %s", d->conf->name);
 }

@@ -86,7 +86,7 @@ static int probe(struct pictures *p)
     return lost ? err_set(CL_ENOMEM, "no memory for the faults of %lld pictures", (long long)lost) : CL_OK;
 }
 
-static int reject_faulty(struct task_data *d, const struct pictures *p)
+static int reject_faulty(struct task_data *d, struct pictures *p)
 {
     int rc = CL_OK;
     int64_t kept = 0;
@@ -97,7 +97,7 @@ static int reject_faulty(struct task_data *d, const struct pictures *p)
             TRY(dataset_reject(d->ds, kept, err_set(CL_EDATA, "%s", fault)));
             continue;
         }
-        d->length[kept] = d->length[i], d->answers[kept] = d->answers[i];
+        d->length[kept] = d->length[i], d->answers[kept] = d->answers[i], p->of[kept] = p->of[i];
         if (d->length[i] > d->longest) d->longest = d->length[i];
         if (d->answers[i] > d->most_answers) d->most_answers = d->answers[i];
         kept++;
@@ -106,6 +106,22 @@ static int reject_faulty(struct task_data *d, const struct pictures *p)
     if (!kept) FAIL(CL_EDATA, "%s: no usable record is left", dataset_path(d->ds));
 done:
     return rc;
+}
+
+/* Which records have a picture in common. */
+static int find_first(struct task_data *d, const struct pictures *p)
+{
+    int64_t *first = mem_new((size_t)p->path.n + 1, sizeof *first); // 1 + the first record of a picture
+
+    d->first = mem_new((size_t)d->n, sizeof *d->first);
+    for (int64_t i = 0; first && d->first && i < d->n; i++) {
+        int64_t *seen = p->of[i] < 0 ? NULL : &first[p->of[i]];
+        if (seen && !*seen) *seen = i + 1;
+        d->first[i] = seen ? *seen - 1 : i;
+    }
+    mem_free(first);
+    return first && d->first ? CL_OK
+                             : err_set(CL_ENOMEM, "no memory for the pictures of %lld records", (long long)d->n);
 }
 
 static void say_dropped(const struct task_data *d, struct job *j)
@@ -141,6 +157,7 @@ int task_data_open(struct task_data *d, struct job *j, int task, bool test)
     TRY(measure(d, j, test, &pictures));
     TRY(probe(&pictures));
     TRY(reject_faulty(d, &pictures));
+    TRY(find_first(d, &pictures));
     say_dropped(d, j);
 done:
     pictures_free(&pictures);
@@ -150,7 +167,7 @@ done:
 void task_data_close(struct task_data *d)
 {
     if (d->ds) dataset_close(d->ds);
-    mem_free(d->length), mem_free(d->answers), mem_free(d->embedding), mem_free(d->question);
+    mem_free(d->length), mem_free(d->answers), mem_free(d->first), mem_free(d->embedding), mem_free(d->question);
     memset(d, 0, sizeof *d);
 }
 

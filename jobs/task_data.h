@@ -15,6 +15,7 @@ struct task_data {
     int64_t n;            // records
     int32_t *length;      // (n) tokens of the whole sample (training) or of the prompt (test)
     int32_t *answers;     // (n) answer tokens (training)
+    int64_t *first;       // (n) the first record with the same picture; itself where it has none
     int64_t longest;      // max of length
     int64_t most_answers; // max of answers
     /* routing queries; absent (NULL) where nothing routes */

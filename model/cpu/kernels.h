@@ -76,6 +76,10 @@ struct gemv_bytes {
       (struct tensor y, const uint16_t *x, const uint16_t *w, int64_t in, const float *bias, bool accumulate,            \
        bool pairs))                                                                                                      \
     X(void, gemv_bytes, (const struct gemv_bytes *g))                                                                    \
+    /* of `inputs` (a multiple of 4) lines of PACKED_COLS numbers: most := the larger |number|; to, total: bytes of    \
+     * numbers times factor, in quads, and their sums */ \
+    X(void, bytes_tops, (float *most, const float *x, int64_t inputs))                                                   \
+    X(void, bytes_round, (int8_t * to, int32_t * total, const float *x, const float *factor, int64_t inputs))            \
     X(void, gemv_plain,                                                                                                  \
       (struct tensor y, const float *x, int64_t ldx, const float *w, int64_t in, int64_t ldw, const float *bias,         \
        bool accumulate))                                                                                                 \

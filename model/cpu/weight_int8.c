@@ -4,6 +4,7 @@
  * whatever form the weight has, a block of 64 outputs at a time; the order of bytes is that of struct gemv_bytes.
  */
 #include <math.h>
+#include <string.h>
 
 #include "io/err.h"
 #include "model/cpu/gemm.h"
@@ -31,9 +32,15 @@ static void from_packed(float *to, const struct weight *w, int64_t block, int64_
 {
     const uint16_t *src = (const uint16_t *)w->packed.data + packed_offset(&w->packed, k, block * PACKED_COLS);
 
-    for (int64_t i = 0; i < n; i++) // k is a multiple of PACKED_ROWS
-        for (int64_t c = 0; c < PACKED_COLS; c++)
-            to[i * PACKED_COLS + c] = bf16_to_f32(src[i / 2 * 2 * PACKED_COLS + 2 * c + i % 2]);
+    for (int64_t i = 0; i < n;
+         i += 2, src += 2 * PACKED_COLS) // n and k are even but for the last input, filled up with 0
+        for (int64_t c = 0; c < PACKED_COLS; c++) {
+            uint32_t pair, even;
+            memcpy(&pair, src + 2 * c, sizeof pair);
+            even = pair << 16, pair &= 0xffff0000u;
+            memcpy(&to[i * PACKED_COLS + c], &even, sizeof even);
+            memcpy(&to[(i + 1) * PACKED_COLS + c], &pair, sizeof pair);
+        }
 }
 
 static void from_plain(float *to, const struct weight *w, int64_t block, int64_t k, int64_t n)
@@ -50,10 +57,15 @@ static void from_plain(float *to, const struct weight *w, int64_t block, int64_t
     }
 }
 
-/* to (n, PACKED_COLS) := numbers of a block's outputs for inputs [k, k + n); 0 beyond the last output. */
-static void numbers_of(float *to, const struct weight *w, int64_t block, int64_t k, int64_t n)
+/* to (n, PACKED_COLS) := numbers of a block's outputs for inputs [k, k + PART); 0 beyond the last output and input. Returns n, a
+ * multiple of QUAD. */
+static int64_t numbers_of(float *to, const struct weight *w, int64_t block, int64_t k)
 {
+    const int64_t n = w->in - k < PART ? w->in - k : PART;
+
+    memset(to + n / QUAD * QUAD * PACKED_COLS, 0, n % QUAD ? QUAD * PACKED_COLS * sizeof *to : 0);
     w->packed.data ? from_packed(to, w, block, k, n) : from_plain(to, w, block, k, n);
+    return gemm_rounded_inputs(n);
 }
 
 int gemm_weight_tops(float *top, const struct weight *w)
@@ -63,23 +75,12 @@ int gemm_weight_tops(float *top, const struct weight *w)
     for (int64_t b = 0; b < blocks_of(w->out); b++) {
         float part[PART * PACKED_COLS], most[PACKED_COLS] = {0};
         for (int64_t k = 0; k < w->in; k += PART) {
-            const int64_t n = w->in - k < PART ? w->in - k : PART;
-            numbers_of(part, w, b, k, n);
-            for (int64_t i = 0; i < n; i++)
-                for (int64_t c = 0; c < PACKED_COLS; c++) {
-                    const float x = fabsf(part[i * PACKED_COLS + c]);
-                    most[c] = x > most[c] || isnan(x) ? x : most[c];
-                }
+            const int64_t n = numbers_of(part, w, b, k);
+            cpu_kernels()->bytes_tops(most, part, n);
         }
         for (int64_t c = 0; c < PACKED_COLS && b * PACKED_COLS + c < w->out; c++) top[b * PACKED_COLS + c] = most[c];
     }
     return CL_OK;
-}
-
-static int8_t round_number(float x)
-{
-    if (!(fabsf(x) < 127)) return x > 0 ? 127 : x < 0 ? -127 : 0; // NaN: 0
-    return (int8_t)(x + (x < 0 ? -0.5f : 0.5f));
 }
 
 /* Rounds one block. An output that is not finite everywhere gets the scale NaN, so that whoever chooses a token sees it. */
@@ -87,7 +88,6 @@ static void round_block(const struct weight *q, const struct weight *w, const fl
 {
     float part[PART * PACKED_COLS], factor[PACKED_COLS] = {0};
     int8_t *to = q->rounded + b * PACKED_COLS * gemm_rounded_inputs(w->in);
-    int32_t *total = q->total + b * PACKED_COLS;
 
     for (int64_t c = 0; c < PACKED_COLS && b * PACKED_COLS + c < w->out; c++) {
         const float t = top[b * PACKED_COLS + c];
@@ -95,14 +95,8 @@ static void round_block(const struct weight *q, const struct weight *w, const fl
         q->scale[b * PACKED_COLS + c] = isfinite(t) ? t / 127 : NAN;
     }
     for (int64_t k = 0; k < w->in; k += PART) {
-        const int64_t n = w->in - k < PART ? w->in - k : PART;
-        numbers_of(part, w, b, k, n);
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t c = 0; c < PACKED_COLS; c++) {
-                const int8_t byte = round_number(part[i * PACKED_COLS + c] * factor[c]);
-                to[(k + i) / QUAD * QUAD * PACKED_COLS + c * QUAD + (k + i) % QUAD] = byte;
-                total[c] += byte;
-            }
+        const int64_t n = numbers_of(part, w, b, k);
+        cpu_kernels()->bytes_round(to + k * PACKED_COLS, q->total + b * PACKED_COLS, part, factor, n);
     }
 }
 

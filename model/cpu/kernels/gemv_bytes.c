@@ -210,3 +210,38 @@ void KERNEL(gemv_bytes)(const struct gemv_bytes *g)
                 float_block(g, b, step);
     }
 }
+
+/* ---- from numbers to bytes */
+
+void KERNEL(bytes_tops)(float *most, const float *x, int64_t inputs)
+{
+    for (int64_t i = 0; i < inputs; i++, x += PACKED_COLS)
+        for (int c = 0; c < PACKED_COLS; c += VW) {
+            const vf old = vf_load(most + c), v = vf_load(x + c), a = vf_select(v < 0, -v, v);
+            vf_store(most + c, vf_select((a > old) | (a != a), a, old));
+        }
+}
+
+/* To the nearest byte; NaN to -127. */
+INLINE vi nearest(vf x)
+{
+    const vf half = vf_set(0.5f), y = vf_min(vf_max(x, vf_set(-127)), vf_set(127));
+
+    return __builtin_convertvector(y + vf_select(y < 0, -half, half), vi);
+}
+
+void KERNEL(bytes_round)(int8_t *to, int32_t *total, const float *x, const float *factor, int64_t inputs)
+{
+    for (int64_t i = 0; i < inputs; i += QUAD, x += LINE, to += LINE)
+        for (int c = 0; c < PACKED_COLS; c += VW) {
+            vi word = {0}, sum;
+            memcpy(&sum, total + c, sizeof sum);
+            for (int q = 0; q < QUAD; q++) {
+                const vi byte = nearest(vf_load(x + q * PACKED_COLS + c) * vf_load(factor + c));
+                sum += byte;
+                word |= (byte & 255) << 8 * q;
+            }
+            memcpy(total + c, &sum, sizeof sum);
+            memcpy(to + c * QUAD, &word, sizeof word);
+        }
+}
