@@ -34,6 +34,7 @@ struct method_size {
     int learned;  // of them by one task
     int rank;     // of a slot
     int selected; // at most, for a sample (struct routing's M)
+    int kept;     // arrays as long as what one task learns that stay beside it, in memory and in checkpoints
 };
 
 enum route_mode {
