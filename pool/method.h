@@ -77,7 +77,7 @@ struct method; // a method's own state begins with its ops pointer (methods.h ke
 
 struct method_ops {
     const char *name, *help;
-    bool routes;    // needs question embeddings (and stage 1)
+    bool routes;    // needs embeddings of the questions
     bool trains;    // false: zero_shot
     bool joint;     // all tasks are one training set
     bool owns;      // a slot belongs to one task (slot_task)
