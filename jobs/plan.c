@@ -28,7 +28,7 @@ int plan_method(struct plan *p, bool evaluation)
     if (!m->trains) return CL_OK;
     m->trains = !evaluation;
     ops->size(c, p->data.tasks, &size);
-    m->learned = size.learned, m->slots = size.slots, m->rank = size.rank;
+    m->learned = size.learned, m->slots = size.slots, m->rank = size.rank, m->kept = size.kept;
     m->parameters = (int64_t)m->slots * t->layers * m->rank * (t->hidden + (int64_t)t->heads * t->head_dim);
     return CL_OK;
 }

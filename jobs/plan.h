@@ -67,6 +67,7 @@ struct plan_method {
     int slots;   // when every task is learned
     int learned; // by one task
     int rank;
+    int kept;           // arrays of that size that stay beside it (method_size)
     int64_t parameters; // learned in all
 };
 

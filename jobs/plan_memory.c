@@ -75,8 +75,10 @@ static double pool_bytes(const struct plan *p)
     const struct plan_method *k = &p->method;
     const double keys = k->slots * (double)p->encoder.width * sizeof(float);
 
-    if (!k->trains) return slots_bytes(p, k->slots) + keys;
-    return slots_bytes(p, k->slots) + 3 * slots_bytes(p, k->learned) + keys +
+    const double kept = slots_bytes(p, k->kept * k->learned);
+
+    if (!k->trains) return slots_bytes(p, k->slots) + keys + kept;
+    return slots_bytes(p, k->slots) + kept + 3 * slots_bytes(p, k->learned) + keys +
            slots_bytes(p, k->slots - k->learned) / 2 + k->learned * 20.0 * p->encoder.width;
 }
 
@@ -85,7 +87,8 @@ struct plan_checkpoints plan_checkpoints(const struct plan *p)
 {
     struct plan_checkpoints c;
 
-    c.task = slots_bytes(p, p->method.slots) + p->method.slots * (double)p->encoder.width * sizeof(float);
+    c.task = slots_bytes(p, p->method.slots + p->method.kept * p->method.learned) +
+             p->method.slots * (double)p->encoder.width * sizeof(float);
     c.step =
         c.task + (p->method.trains ? 2 * slots_bytes(p, p->method.learned) + 8 * p->data.train / p->data.tasks : 0);
     return c;

@@ -102,7 +102,7 @@ static void continual_size(const struct config *cfg, int tasks, struct method_si
 {
     const int each = cfg->pool.slots_per_task;
 
-    *out = (struct method_size){tasks * each, each, cfg->pool.rank, cfg->pool.top_m};
+    *out = (struct method_size){tasks * each, each, cfg->pool.rank, cfg->pool.top_m, 0};
 }
 
 static int check_config(const struct config *cfg, const struct method_shape *shape)

@@ -42,6 +42,13 @@ static void ewc_close(struct method *m)
     mem_free(e);
 }
 
+/* Fisher information and anchor. */
+static void ewc_size(const struct config *cfg, int tasks, struct method_size *out)
+{
+    lora_size(cfg, tasks, out);
+    out->kept = 2;
+}
+
 static int ewc_open(struct method **m, const struct config *cfg, const struct method_shape *shape)
 {
     struct ewc *e = mem_new(1, sizeof *e);
@@ -216,7 +223,7 @@ const struct method_ops ewc_ops = {
     .help = "one LoRA that is held where earlier tasks' Fisher information is large (online EWC)",
     .trains = true,
     .penalises = true,
-    .size = lora_size,
+    .size = ewc_size,
     .open = ewc_open,
     .close = ewc_close,
     .begin_task = lora_begin_task,

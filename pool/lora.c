@@ -46,7 +46,7 @@ void lora_teardown(struct lora *l)
 void lora_size(const struct config *cfg, int tasks, struct method_size *out)
 {
     (void)tasks;
-    *out = (struct method_size){1, 1, cfg->lora.rank, 1};
+    *out = (struct method_size){1, 1, cfg->lora.rank, 1, 0};
 }
 
 static int learning_buffers(struct lora *l)

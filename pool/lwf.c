@@ -40,7 +40,7 @@ static void lwf_close(struct method *m)
 static void lwf_size(const struct config *cfg, int tasks, struct method_size *out)
 {
     (void)tasks;
-    *out = (struct method_size){2, 1, cfg->lora.rank, 1};
+    *out = (struct method_size){2, 1, cfg->lora.rank, 1, 0};
 }
 
 static int lwf_open(struct method **m, const struct config *cfg, const struct method_shape *shape)

@@ -34,6 +34,7 @@ struct method_size {
     int learned;  // of them by one task
     int rank;     // of a slot
     int selected; // at most, for a sample (struct routing's M)
+    int kept;     // arrays as long as what one task learns that stay beside it, in memory and in checkpoints
 };
 
 enum route_mode {
@@ -76,7 +77,7 @@ struct method; // a method's own state begins with its ops pointer (methods.h ke
 
 struct method_ops {
     const char *name, *help;
-    bool routes;    // needs question embeddings (and stage 1)
+    bool routes;    // needs embeddings of the questions
     bool trains;    // false: zero_shot
     bool joint;     // all tasks are one training set
     bool owns;      // a slot belongs to one task (slot_task)

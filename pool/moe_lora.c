@@ -55,7 +55,7 @@ static int chosen(const struct config *cfg)
 static void moe_size(const struct config *cfg, int tasks, struct method_size *out)
 {
     (void)tasks;
-    *out = (struct method_size){cfg->moe_lora.experts, cfg->moe_lora.experts, cfg->moe_lora.rank, chosen(cfg)};
+    *out = (struct method_size){cfg->moe_lora.experts, cfg->moe_lora.experts, cfg->moe_lora.rank, chosen(cfg), 0};
 }
 
 static int check_config(const struct config *cfg, const struct method_shape *shape)

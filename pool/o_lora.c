@@ -39,7 +39,7 @@ static void o_close(struct method *m)
 
 static void o_size(const struct config *cfg, int tasks, struct method_size *out)
 {
-    *out = (struct method_size){tasks, 1, cfg->lora.rank, tasks};
+    *out = (struct method_size){tasks, 1, cfg->lora.rank, tasks, 0};
 }
 
 static int o_open(struct method **m, const struct config *cfg, const struct method_shape *shape)

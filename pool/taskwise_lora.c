@@ -24,7 +24,7 @@ static void taskwise_close(struct method *m)
 
 static void taskwise_size(const struct config *cfg, int tasks, struct method_size *out)
 {
-    *out = (struct method_size){tasks, 1, cfg->lora.rank, 1};
+    *out = (struct method_size){tasks, 1, cfg->lora.rank, 1, 0};
 }
 
 static int taskwise_open(struct method **m, const struct config *cfg, const struct method_shape *shape)

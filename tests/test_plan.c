@@ -264,7 +264,12 @@ static void layouts(void **state)
 /* Every method, and an evaluation alone. */
 static void methods(void **state)
 {
-    static const char *const method[] = {"zero_shot", "sequential_lora", "joint", "replay", "continual_llava"};
+    static const struct {
+        const char *name;
+        int slots; // of three tasks
+    } method[] = {{"zero_shot", 0},        {"sequential_lora", 1}, {"joint", 1}, {"replay", 1},
+                  {"continual_llava", 24}, {"taskwise_lora", 3},   {"lwf", 2},   {"ewc", 1},
+                  {"o_lora", 3},           {"moe_lora", 8}};
     struct plan_options o = {.tokens = 40, .answers = 6, .tasks = 3};
     struct plan p;
     struct plan_row r, e;
@@ -272,13 +277,13 @@ static void methods(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof method / sizeof *method; i++) {
         char more[64];
-        snprintf(more, sizeof more, "method: %s", method[i]);
+        snprintf(more, sizeof more, "method: %s", method[i].name);
         o.eval = false;
         open_plan(&p, &small, more, &o);
         OK(plan_row(&r, &p, &one));
         assert_true(r.time.answers > 0);
         assert_true(i ? r.time.step > 0 : r.time.step == 0);
-        assert_int_equal(p.method.slots, i == 4 ? 24 : i > 0);
+        assert_int_equal(p.method.slots, method[i].slots);
         close_plan(&p);
         o.eval = true;
         open_plan(&p, &small, more, &o);
