@@ -10,7 +10,7 @@
 
 #include "picture_reader.h"
 
-enum { ITEMS = 200 };
+enum { ITEMS = 80 };
 
 static const char *const places[] = {"top left", "top right", "bottom left", "bottom right"};
 static const char *const sides[] = {"left", "right"};
