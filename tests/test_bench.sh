@@ -89,6 +89,13 @@ if command -v python3 >/dev/null; then
     if peers --rows nothing; then fail 'a unit that is none'; fi
     grep -q 'unknown unit nothing (expected' err || fail 'what units there are'
     unset SHAPE MODELS PEERS THREADS
+    # .. and the curves of growth
+    printf 'a\n<!-- growth -->\n<!-- /growth -->\nb\n' >growth.md
+    env CSV=growth1.csv DOCS=. bash "$SOURCE_DIR/bench/growth.sh" --draw >out 2>err || fail 'curves'
+    grep -qE '^\| samples \| 1 \.\. 16 \| x [0-9.]+ \| x 16\.00 \|' growth.md || fail 'a row of the growth table'
+    [[ $(tail -1 growth.md) == b ]] || fail 'what stands around the growth table'
+    python3 -c 'import sys, xml.dom.minidom as x; sys.exit(len(x.parse("growth.svg").getElementsByTagName("polyline")) != 21)' ||
+        fail 'curves in the picture'
 else
     echo 'skipped: beside others: no python3'
 fi
