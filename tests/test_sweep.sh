@@ -12,10 +12,15 @@ sweep() {
     "$CLLAVA" sweep "$@" >out 2>err </dev/null || status=$?
     [[ $status == "$want" ]] || fail "sweep $*: status $status, expected $want"
 }
-# Waits until the long run of a sweep takes steps; what never comes is a failure.
-await_steps() {
+# Waits until the long run of a sweep takes steps, and halts it there (child: its id), so that nothing depends on how fast this
+# script is. What never comes is a failure.
+halt() {
     for ((i = 0; i < 6000; i++)); do
-        grep -q '"stage2"' "$1"/runs/*epochs=80*/log.jsonl 2>/dev/null && return
+        if grep -q '"stage2"' "$1"/runs/*epochs=80*/log.jsonl 2>/dev/null; then
+            child=$(sed -E 's/^pid ([0-9]+).*/\1/' "$1"/runs/*epochs=80*/.lock)
+            kill -STOP "$child"
+            return
+        fi
         sleep 0.02
     done
     fail "$1: the long run takes no steps"
@@ -77,11 +82,12 @@ grep -qx "4 runs in $work/all: 3 done, 1 unfinished" out || fail 'status with a 
 long='list: [{stage2.epochs: 80, checkpoint.every_steps: 0}, {stage2.epochs: 1}, {stage2.epochs: 2}]'
 spec stop.yaml stop "$long"
 "$CLLAVA" sweep stop.yaml --local >out 2>err </dev/null &
-await_steps stop
+halt stop
 sweep 0 status stop.yaml
 grep -q '^running  *epochs=80' out || fail 'a running run is not seen'
 error 1 'is in use by another process' "$CLLAVA" sweep stop.yaml --local
 kill -TERM %1
+kill -CONT "$child"
 status=0
 wait %1 || status=$?
 [[ $status == 75 ]] || fail "a stopped sweep ends with $status"
@@ -96,8 +102,8 @@ same alone "stop/runs/$long_run"
 # A child killed: the others go on, the error names it, the next start completes it.
 spec kill.yaml kill "$long"
 "$CLLAVA" sweep kill.yaml --local >out 2>err </dev/null &
-await_steps kill
-kill -9 "$(sed -E 's/^pid ([0-9]+).*/\1/' kill/runs/*epochs=80*/.lock)"
+halt kill
+kill -9 "$child"
 status=0
 wait %1 || status=$?
 [[ $status == 1 ]] || fail "a sweep with a killed run ends with $status"
@@ -112,10 +118,10 @@ same alone "kill/runs/$(run_of kill epochs=80)"
 spec orphan.yaml orphan "$long"
 "$CLLAVA" sweep orphan.yaml --local >out 2>err </dev/null &
 sweep_id=$!
-await_steps orphan
-child=$(sed -E 's/^pid ([0-9]+).*/\1/' orphan/runs/*epochs=80*/.lock)
+halt orphan
 kill -9 $sweep_id
 wait $sweep_id 2>/dev/null || true
+kill -CONT "$child"
 for ((i = 0; i < 3000; i++)); do kill -0 "$child" 2>/dev/null || break; sleep 0.02; done
 grep -q 'stopped at step .* on SIGUSR1' orphan/logs/*epochs=80*.log || fail 'the run outlived its sweep'
 sweep 0 orphan.yaml --local
