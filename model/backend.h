@@ -20,7 +20,10 @@
 /* A frozen weight matrix (out, in) in whatever form the device multiplies fastest. */
 struct weight;
 
-enum weight_use { WEIGHT_FORWARD = 1, WEIGHT_BACKWARD = 2 }; // y = x W^T; dx = dy W
+/* y = x W^T; dx = dy W; y = x W^T of a few rows as fast as the memory, in whatever order of sums. Without the last a row's bits
+ * do not depend on how many other rows there are, where the device can: features of a picture are the same with whomever it is
+ * seen. */
+enum weight_use { WEIGHT_FORWARD = 1, WEIGHT_BACKWARD = 2, WEIGHT_FEW = 4 };
 
 /* What is left of a row of logits: all there is to know of a softmax over some of the vocabulary's columns. The parts of
  * several ranks make the whole. */

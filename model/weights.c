@@ -91,14 +91,14 @@ static int load_layer(struct lvlm *m, int l)
     struct layer_weights *w = &m->layer[l];
     const int64_t D = c->hidden, H = (int64_t)c->heads * c->head_dim, KV = (int64_t)c->kv_heads * c->head_dim,
                   F = c->ffn;
-    unsigned uses = WEIGHT_FORWARD | (m->train ? WEIGHT_BACKWARD : 0u);
+    unsigned uses = WEIGHT_FORWARD | WEIGHT_FEW | (m->train ? WEIGHT_BACKWARD : 0u);
     char name[96];
 
     // the backward pass ends at layer 0's o_proj: what lies below it is never asked for a gradient
 #define LOAD(field, tensor, rows, cols, shard, by_rows, has_bias)                                                      \
     snprintf(name, sizeof name, "layers.%d." tensor, l);                                                               \
     TRY(load_matrix(m, &w->field, &w->field##_bias, name, rows, cols, shard, by_rows, has_bias,                        \
-                    l == 0 && !strncmp(tensor, "self_attn", 9) ? WEIGHT_FORWARD : uses));
+                    l == 0 && !strncmp(tensor, "self_attn", 9) ? uses & ~(unsigned)WEIGHT_BACKWARD : uses));
     LAYER_MATRICES(LOAD)
 #undef LOAD
     snprintf(name, sizeof name, "layers.%d.input_layernorm.weight", l);
@@ -114,7 +114,7 @@ int weights_load(struct lvlm *m)
 {
     int rc;
     const struct text_config *c = &m->c.text;
-    unsigned head = WEIGHT_FORWARD | (m->train ? WEIGHT_BACKWARD : 0u);
+    unsigned head = WEIGHT_FORWARD | WEIGHT_FEW | (m->train ? WEIGHT_BACKWARD : 0u);
 
     for (int l = 0; l < c->layers; l++) {
         watch_beat();

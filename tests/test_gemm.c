@@ -162,7 +162,7 @@ static void run_weights(enum dtype act)
     static const enum dtype file_type[] = {DT_F32, DT_BF16, DT_F16};
     for (int i = 0; i < SIZES * 24; i += stride()) {
         int64_t out = sizes[i / 24][1], in = sizes[i / 24][2], ld = in + (i % 5 == 4);
-        unsigned uses = (unsigned)i % 4;
+        unsigned uses = (unsigned)i % 4 | (i & 3 && i % 5 < 3 ? WEIGHT_FEW : 0u);
         bool keep = i & 4, odd = i % 7 == 6;
         enum dtype type = file_type[i % 3];
         struct source s = make_source(type, out, in, ld, odd, act);
@@ -293,7 +293,7 @@ static void run_few(enum dtype act)
         struct matrix x = make(act, MOST, in, 0, 1), alone = make(act, MOST, out, 0, 0);
         struct weight *w;
 
-        OK(be->weight_new(&w, s.p, act, out, in, in, WEIGHT_FORWARD, true));
+        OK(be->weight_new(&w, s.p, act, out, in, in, WEIGHT_FORWARD | WEIGHT_FEW, true));
         for (int64_t r = 0; r < MOST; r++)
             OK(be->linear(tensor_rows(alone.t, r, 1), tensor_rows(x.t, r, 1), w, NULL, false));
         for (int n = 1; n <= MOST; n++) {

@@ -295,7 +295,7 @@ done:
 
 static bool is_few(const struct job *j, const struct weight *w)
 {
-    return j->a.rows <= FEW_ROWS && (w->packed.data || w->plain_type == DT_F32);
+    return w->uses & WEIGHT_FEW && j->a.rows <= FEW_ROWS && (w->packed.data || w->plain_type == DT_F32);
 }
 
 /* ---- any number of rows */
