@@ -335,7 +335,7 @@ static void run_rounded(enum dtype act)
         const int64_t out = size[i][0], in = size[i][1];
         const enum dtype type = i % 2 ? DT_F32 : DT_F16;
         struct source s = make_source(type, out, in, in + 2, false, act);
-        struct matrix x = make(act, MOST, in, 0, 1), alone = make(act, MOST, out, 0, 0);
+        struct matrix x = make(act, MOST, in, 0, 1), alone = make(DT_F32, MOST, out, 0, 0);
         double *rounded = doubles(out * in), *want = doubles(MOST * out);
         float *top = floats(out, 0, 1), *bias = floats(out, 0, 1);
         struct weight *w, *q;
@@ -356,10 +356,10 @@ static void run_rounded(enum dtype act)
         ref_product(want, x.x, in, 1, rounded, 1, in, MOST, out, in, bias, NULL);
         CHECK(alone, want, 100); // x has 16 bits
         for (int n = 1; n <= MOST; n += n < 9 ? 1 : 10) {
-            struct matrix y = make(act, n, out, 0, 0);
+            struct matrix y = make(DT_F32, n, out, 0, 0);
             omp_set_num_threads(n % 3 + 1);
             OK(be->linear(y.t, tensor_rows(x.t, 0, n), q, bias, false));
-            assert_memory_equal(y.t.data, alone.t.data, (size_t)(n * out) * dtype_size(act));
+            assert_memory_equal(y.t.data, alone.t.data, (size_t)(n * out) * sizeof(float));
             OK(be->linear(y.t, tensor_rows(x.t, 0, n), q, NULL, true));
             for (int64_t j = 0; j < n * out; j++) want[j] = 2 * want[j] - bias[j % out];
             CHECK(y, want, 100);
