@@ -300,4 +300,50 @@ TINY_FN void on_base(const struct tiny *t, void (*change)(struct tiny_file *),
     remove_base();
 }
 
+/* ---- the same on every base. on: compares what base t gives in one way and in another; all ranks. */
+
+typedef void compare_bases(const struct tiny *t, enum dtype act, double within, const char *what);
+
+TINY_FN void each_model(compare_bases *on, enum dtype act, double within)
+{
+    char what[64];
+
+    for (int i = 0; i < MODELS; i++) {
+        if (models[i].heads < ranks_size()) continue;
+        snprintf(what, sizeof what, "model %d, %s", i, dtype_name(act));
+        write_base(&models[i], NULL);
+        on(&models[i], act, within, what);
+        remove_base();
+    }
+}
+
+/* In bf16, where the processor has it. */
+TINY_FN void each_model_bf16(compare_bases *on, double within)
+{
+    const struct backend *be;
+
+    if (backend_cpu(&be, DT_BF16)) {
+        if (ranks_rank() == 0) printf("skipped: %s\n", err_text());
+        return;
+    }
+    each_model(on, DT_BF16, within);
+}
+
+/* The bases of the golden sets. */
+static const struct tiny golden[] = {
+    {.vocab = 448, .heads = 4, .vision = 32, .image_token = 420},
+    {.vocab = 448, .heads = 6, .vision = 48, .image_token = 400},
+};
+
+TINY_FN void each_golden(compare_bases *on, double within)
+{
+    char what[64];
+
+    for (int i = 0; i < 2; i++) {
+        snprintf(what, sizeof what, "golden %c", "ab"[i]);
+        snprintf(base, sizeof base, SOURCE_DIR "/golden/%c/base", "ab"[i]);
+        on(&golden[i], DT_F32, within, what);
+    }
+}
+
 #endif

@@ -31,54 +31,34 @@ static void against_one_rank(const struct tp *tp, void *context)
     free_result(&shared), free_result(&alone);
 }
 
-static void each_model(enum dtype act, double within)
+static void compare_on(const struct tiny *t, enum dtype act, double within, const char *what)
 {
-    for (int i = 0; i < MODELS; i++) {
-        struct one o = {&models[i], act, within, ""};
-        snprintf(o.what, sizeof o.what, "model %d, %s", i, dtype_name(act));
-        if (models[i].heads < ranks_size()) continue;
-        write_base(&models[i], NULL);
-        together(against_one_rank, &o);
-        remove_base();
-    }
+    struct one o = {t, act, within, ""};
+
+    snprintf(o.what, sizeof o.what, "%s", what);
+    together(against_one_rank, &o);
 }
 
 static void equals_one_rank(void)
 {
-    each_model(DT_F32, 1e-5);
+    each_model(compare_on, DT_F32, 1e-5);
 }
 
 static void equals_one_rank_bf16(void)
 {
-    const struct backend *be;
-
-    if (backend_cpu(&be, DT_BF16)) {
-        if (ranks_rank() == 0) printf("skipped: %s\n", err_text());
-        return;
-    }
-    each_model(DT_BF16, 4e-2);
+    each_model_bf16(compare_on, 4e-2);
 }
 
 /* Sums that travel as bf16: 8 bits of every share. */
 static void bf16_on_the_wire(void)
 {
     check_ok(ranks_layout(ranks_size(), false, DT_BF16));
-    each_model(DT_F32, 5e-2);
+    each_model(compare_on, DT_F32, 5e-2);
 }
-
-static const struct tiny golden[] = {
-    {.vocab = 448, .heads = 4, .vision = 32, .image_token = 420},
-    {.vocab = 448, .heads = 6, .vision = 48, .image_token = 400},
-};
 
 static void golden_gradients(void)
 {
-    for (int i = 0; i < 2; i++) {
-        struct one o = {&golden[i], DT_F32, 1e-5, ""};
-        snprintf(o.what, sizeof o.what, "golden %c", "ab"[i]);
-        snprintf(base, sizeof base, SOURCE_DIR "/golden/%c/base", "ab"[i]);
-        together(against_one_rank, &o);
-    }
+    each_golden(compare_on, 1e-5);
 }
 
 static void twice(const struct tp *tp, void *context)

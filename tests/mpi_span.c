@@ -52,33 +52,14 @@ static void compare_on(const struct tiny *t, enum dtype act, double within, cons
     free_result(&off.r), free_result(&on.r), free_result(&again.r);
 }
 
-static void each_model(enum dtype act, double within)
-{
-    char what[64];
-
-    for (int i = 0; i < MODELS; i++) {
-        if (models[i].heads < ranks_size()) continue;
-        snprintf(what, sizeof what, "model %d, %s", i, dtype_name(act));
-        write_base(&models[i], NULL);
-        compare_on(&models[i], act, within, what);
-        remove_base();
-    }
-}
-
 static void equals_one_piece(void)
 {
-    each_model(DT_F32, 4e-6); // few rows are summed in another order than many
+    each_model(compare_on, DT_F32, 4e-6); // few rows are summed in another order than many
 }
 
 static void equals_one_piece_bf16(void)
 {
-    const struct backend *be;
-
-    if (backend_cpu(&be, DT_BF16)) {
-        if (ranks_rank() == 0) printf("skipped: %s\n", err_text());
-        return;
-    }
-    each_model(DT_BF16, 2e-2);
+    each_model_bf16(compare_on, 2e-2);
 }
 
 /* Panels of sums in flight mix with others' arrival in any way. */
@@ -86,23 +67,12 @@ static void bf16_on_the_wire(void)
 {
     check_ok(ranks_layout(ranks_size(), false, DT_BF16));
     if (ranks_now()->tp) comm_set_panel(ranks_now()->tp->comm, 100);
-    each_model(DT_F32, 2e-2);
+    each_model(compare_on, DT_F32, 2e-2);
 }
-
-static const struct tiny golden[] = {
-    {.vocab = 448, .heads = 4, .vision = 32, .image_token = 420},
-    {.vocab = 448, .heads = 6, .vision = 48, .image_token = 400},
-};
 
 static void golden_batches(void)
 {
-    char what[64];
-
-    for (int i = 0; i < 2; i++) {
-        snprintf(what, sizeof what, "golden %c", "ab"[i]);
-        snprintf(base, sizeof base, SOURCE_DIR "/golden/%c/base", "ab"[i]);
-        compare_on(&golden[i], DT_F32, 4e-6, what);
-    }
+    each_golden(compare_on, 4e-6);
 }
 
 /* ---- activations that are computed again */
