@@ -146,17 +146,29 @@ static void *clear_block(char *p, size_t bytes)
     return p;
 }
 
-void *mem_new(size_t count, size_t size)
+/* Bytes of a block, full lines; 0: there is none so large. */
+static size_t block_bytes(size_t count, size_t size)
 {
     size_t bytes;
-    void *p;
 
-    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 2) return NULL;
-    check_guard(bytes);
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 2) return 0;
     bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
-    if (!bytes) bytes = ALIGN;
-    p = new_block(bytes);
-    return p ? clear_block(p, bytes) : NULL;
+    return bytes ? bytes : ALIGN;
+}
+
+void *mem_raw(size_t count, size_t size)
+{
+    const size_t bytes = block_bytes(count, size);
+
+    check_guard(bytes);
+    return bytes ? new_block(bytes) : NULL;
+}
+
+void *mem_new(size_t count, size_t size)
+{
+    void *p = mem_raw(count, size);
+
+    return p ? clear_block(p, block_bytes(count, size)) : NULL;
 }
 
 void *mem_grow(void *p, size_t old_count, size_t new_count, size_t size)

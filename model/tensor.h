@@ -44,6 +44,8 @@ void convert_to_f32(float *dst, const void *src, enum dtype t, int64_t n);
 
 /* Guarded host allocation for everything of this program that is larger than a message. 64-byte aligned, zeroed. */
 void *mem_new(size_t count, size_t size); // NULL when it cannot be had or count * size overflows
+/* The same for what is written as a whole at once: not cleared, so that a weight's pages are gone through one time less. */
+void *mem_raw(size_t count, size_t size);
 void *mem_grow(void *p, size_t old_count, size_t new_count,
                size_t size); // contents kept, new part zeroed; p stays valid on NULL
 void mem_free(void *p);

@@ -336,7 +336,7 @@ int packed_new(struct packed *dst, struct side b, int64_t k, int64_t n)
         dst->bytes = 0;
         return CL_OK;
     }
-    if (!(dst->data = mem_new(dst->bytes, 1))) FAIL(CL_ENOMEM, "cannot have %zu bytes for a weight", dst->bytes);
+    if (!(dst->data = mem_raw(dst->bytes, 1))) FAIL(CL_ENOMEM, "cannot have %zu bytes for a weight", dst->bytes);
     TRY(describe(&from, k, n, b.type, b.row_step, b.col_step));
     TRY(reorder(&dst->layout, dst->data, &from, b.data));
 done:
