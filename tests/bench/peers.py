@@ -87,6 +87,8 @@ def of_llama(unit, r):
 def of_cllava(unit, line):
     """Rows of one line of `cllava bench`."""
     what = line["what"].split(", tensor ")[0]
+    if unit == "evaluate":
+        what = what.removesuffix(", as set")
     small = unit == "trains"
     kind = f"{'s-' if small else ''}{line['precision']}-{line['batch']}"
     value, unit_of = float(line["value"]), line["unit"]

@@ -174,7 +174,11 @@ o_int8() {
     ours 'one process' "$SHAPE" --precision bf16 --rows decode --batch 1 --seconds 4 --set eval.decode_weights=int8
 }
 p_int8() { llama q8_0 q8_0 -p 0 -n 32; }
-o_evaluate() { ours 'one process' "$SHAPE" --precision bf16 --rows evaluation --batch 1 --samples "$EVAL_SAMPLES"; }
+# Slots chosen per question, and, as the others have it, one LoRA for all: then questions on a picture share its keys and values.
+o_evaluate() {
+    ours 'one process' "$SHAPE" --precision bf16 --rows evaluation --batch 1 --samples "$EVAL_SAMPLES"
+    ours 'one LoRA' "$SHAPE" --precision bf16 --rows evaluation --batch 1 --samples "$EVAL_SAMPLES" --set method=sequential_lora
+}
 p_evaluate() {
     for b in ${EVAL_BATCHES:-8}; do
         for sharing in 1 4; do
