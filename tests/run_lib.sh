@@ -109,7 +109,7 @@ alike() {
     local figures='s/"(loss|grad_norm|penalty)":[^,}]*/"\1"/g' name
     diff <(events $1 | sed -E "$figures") <(events $2 | sed -E "$figures") >difference || { head -n 4 difference; return 1; }
     for name in loss=1e-4 grad_norm=1e-3 penalty=2e-3; do
-        events $1 | grep -q "\"${name%=*}\"" || continue
+        grep -q "\"${name%=*}\"" < <(events $1) || continue
         paste -d ' ' <(events $1 | sed -nE "s/.*\"${name%=*}\":([^,]*).*/\1/p") \
             <(events $2 | sed -nE "s/.*\"${name%=*}\":([^,]*).*/\1/p") |
             awk -v most=${name#*=} '{ d = $1 - $2; m = $1 < 0 ? -$1 : $1; if (d < 0) d = -d; if (d > most * m) { print; bad = 1 } }

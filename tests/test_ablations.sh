@@ -4,7 +4,7 @@
 source "$SOURCE_DIR/run_lib.sh"
 
 data=$golden/a/data
-image=$(printf '%s\n' "$data"/images/* | head -n 1)
+image=$(printf '%s\n' "$data"/images/* | sed -n 1p)
 
 # alone LINES: on one process, into `run`. both LINES: and on several ranks.
 alone() {

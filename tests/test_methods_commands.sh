@@ -17,7 +17,7 @@ eval: {max_new_tokens: 4, zero_shot: false}" >$method.yaml
     for routing in oracle random; do
         "$CLLAVA" eval $method/checkpoint-task1-shape.h5 --routing $routing --output answers --quiet >out 2>err || fail "eval $method"
     done
-    "$CLLAVA" --help | grep -q "^  $method  " || fail "$method: not in the help"
+    grep -q "^  $method  " < <("$CLLAVA" --help) || fail "$method: not in the help"
 done
 
 # What is penalised is told apart from the loss of the answers; who routes by questions that own no slots tells nothing of routes.

@@ -53,11 +53,11 @@ for method in zero_shot sequential_lora replay joint continual_llava; do
         [[ $(wc -l <"$file") == 3 ]] || fail "$file: not 3 predictions"
     done <files
     last=$method/checkpoint-task1-vqarad.h5
-    [[ -e $last ]] || last=$(ls -t $method/checkpoint-task*.h5 | head -n 1)
+    [[ -e $last ]] || last=$(ls -t $method/checkpoint-task*.h5 | sed -n 1p)
     quiet "$CLLAVA" eval "$last" --output $method-eval
     # evaluating what the run has evaluated gives the same words
     for on in 0 1; do
-        again=$(find $method-eval -name "*on$on.jsonl" | head -n 1)
+        again=$(find $method-eval -name "*on$on.jsonl" | sed -n 1p)
         [[ -s $again ]] || fail "$method: eval wrote nothing about task $on"
         if [[ -e $method/predictions/after1-on$on.jsonl ]]; then
             cmp -s "$again" $method/predictions/after1-on$on.jsonl || fail "$method: eval and train differ on task $on"
@@ -72,7 +72,7 @@ for method in zero_shot sequential_lora replay joint continual_llava; do
     mv out told
     quiet "$CLLAVA" score "$last" vqarad-test.jsonl
     cmp -s out told || fail "$method: score with and without --images differ"
-    quiet "$CLLAVA" generate "$last" --image "$(ls "$data"/vqarad/images/*.jpg | head -n 1)" 'Is this a picture of the brain?'
+    quiet "$CLLAVA" generate "$last" --image "$(ls "$data"/vqarad/images/*.jpg | sed -n 1p)" 'Is this a picture of the brain?'
     [[ $(wc -l <out) == 1 ]] || fail "$method: the answer is not one line"
     echo "ok $method: $(tail -n 1 $method/accuracy.csv)"
 done

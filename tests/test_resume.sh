@@ -44,7 +44,7 @@ done
 rm -rf x
 broken 0 slow 0 x x.yaml
 same calm x
-line() { grep -nE "$1" x/log.jsonl | head -n 1 | cut -d: -f1; }
+line() { grep -nE "$1" x/log.jsonl | sed -n 1p | cut -d: -f1; }
 (($(line '"checkpoint".*"step":2,') > $(line '"stage1".*"task":0,"step":3,'))) || fail 'a step has waited for the checkpoint'
 rm -rf x
 LD_PRELOAD=$BREAK_AT_LIB ASAN_OPTIONS=verify_asan_link_order=0 BREAK_IN=$PWD/x BREAK_HOW=slow "$CLLAVA" train x.yaml >out 2>err </dev/null &

@@ -119,7 +119,7 @@ for file in x/*.h5; do : >"$file"; done
 error 1 'none of its 2 checkpoints can be read; hint: .*--fresh' "$CLLAVA" train x.yaml --quiet
 
 # More steps, no more memory.
-if [[ -x /usr/bin/time ]] && ! ldd "$CLLAVA" | grep -q libasan; then
+if [[ -x /usr/bin/time && $(ldd "$CLLAVA") != *libasan* ]]; then
     peak() { # EPOCHS
         rm -rf x
         /usr/bin/time -o peak -f %M "$CLLAVA" train x.yaml --quiet --set stage1.epochs=$1 --set stage2.epochs=$1 \
