@@ -97,13 +97,12 @@ struct traffic traffic_see(const struct lvlm_config *c, int tensor, int pictures
     struct traffic t = {0};
     const struct vision_config *v = &c->vision;
     const int64_t rows = v->tokens + !v->keep_cls;
-    const int most = vision_at_once(v, PICTURES_AT_ONCE);
 
     if (tensor == 1 || !pictures) return t;
     t.broadcasts = 1;
     t.broadcast_bytes = (int64_t)pictures * 3 * v->image_size * v->image_size * (int64_t)sizeof(float) * (tensor - 1);
-    for (int i = 0, now; i < pictures; i += now) {
-        now = pictures - i < most ? pictures - i : most;
+    for (int i = 0; i < pictures; i += PICTURES_AT_ONCE) {
+        int now = pictures - i < PICTURES_AT_ONCE ? pictures - i : PICTURES_AT_ONCE;
         for (int l = 0; l < 2 * v->feature_layers; l++) add_sum(&t, tensor, now * rows * v->hidden, wire);
     }
     return t;

@@ -387,13 +387,6 @@ done:
     return rc;
 }
 
-enum { FEW_ROWS = 16 };
-
-int vision_at_once(const struct vision_config *c, int most)
-{
-    return c->tokens + !c->keep_cls > FEW_ROWS ? most : 1;
-}
-
 int vision_tower(struct vision *v, const struct tensor *out, const float *pixels, int n)
 {
     const int64_t picture = (int64_t)3 * v->c.image_size * v->c.image_size;
@@ -405,8 +398,7 @@ int vision_tower(struct vision *v, const struct tensor *out, const float *pixels
                  (long long)out[i].cols, v->c.tokens, v->c.hidden);
     if (!v->pictures) TRY(vision_reserve(v, 1, 1));
     for (int i = 0, now; i < n; i += now) {
-        const int most = vision_at_once(&v->c, v->pictures);
-        now = n - i < most ? n - i : most;
+        now = n - i < v->pictures ? n - i : v->pictures;
         TRY(run_chunk(v, out + i, pixels + i * picture, now));
     }
 done:

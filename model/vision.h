@@ -21,10 +21,6 @@ int vision_open(struct vision **v, const struct safetensors *st, const struct lv
 void vision_close(struct vision *v);
 size_t vision_weight_bytes(const struct vision *v);
 int64_t vision_read_bytes(const struct vision *v); // of the files, by this rank
-/* Pictures that go through the tower at once where there is room for `most`. A backend may multiply a few rows by other loops, with
- * sums in another order: pictures that small go one by one, so that their features do not depend on which others are seen with
- * them, for a resumed run meets them in other company. */
-int vision_at_once(const struct vision_config *c, int most);
 /* Scratch for towers over `pictures` pictures at once and projections of `projections` pictures at once; grows only. */
 int vision_reserve(struct vision *v, int pictures, int projections);
 
