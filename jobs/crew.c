@@ -413,99 +413,75 @@ done:
     return rc;
 }
 
-/* ---- embeddings */
+/* ---- embeddings and pictures: a text each, rows of numbers back */
 
-enum { EMBED_AT_ONCE = 1024 }; // texts of one rank between two exchanges
+/* Crew ranks from `first` on take equal parts of the texts; at most `at_once` go to each between two exchanges. */
+struct dealing {
+    enum crew_word say, answer;
+    int first, at_once;
+    size_t K; // numbers of a row
+    int (*work)(struct hand *h, float *out, const char *const *text, size_t n);
+};
 
-/* Texts [*first, *first + *count) of `now` that rank r of the crew embeds. */
-static void texts_of(const struct crew *c, int r, size_t now, size_t *first, size_t *count)
+/* Texts [*from, *from + *count) of `now` that rank r of the crew takes. */
+static void part_of(const struct crew *c, const struct dealing *d, int r, size_t now, size_t *from, size_t *count)
 {
     int64_t f, n;
 
-    tp_shard(&f, &n, (int64_t)now, &(struct tp){.rank = r, .size = comm_size(c->comm)});
-    *first = (size_t)f, *count = (size_t)n;
+    tp_shard(&f, &n, (int64_t)now, &(struct tp){.rank = r - d->first, .size = comm_size(c->comm) - d->first});
+    *from = (size_t)f, *count = (size_t)n;
 }
 
-/* One exchange: `now` texts over all ranks of the crew. */
-static int embed_some(struct crew *c, float *out, const char *const *text, size_t now, size_t K)
+/* One exchange: `now` texts over the ranks, this one among them unless it is left out. */
+static int deal_some(struct crew *c, const struct dealing *d, float *out, const char *const *text, size_t now)
 {
-    int rc;
+    int rc = CL_OK;
     enum crew_word w;
-    size_t first, count;
+    size_t from, count;
 
     for (int r = 1; r < comm_size(c->comm); r++) {
-        texts_of(c, r, now, &first, &count);
-        crew_begin_message(&c->out, CREW_EMBED);
+        part_of(c, d, r, now, &from, &count);
+        crew_begin_message(&c->out, d->say);
         message_put_int(&c->out, (int64_t)count);
-        for (size_t i = 0; i < count; i++) message_put_text(&c->out, text[first + i]);
+        for (size_t i = 0; i < count; i++) message_put_text(&c->out, text[from + i]);
         TRY(message_send(&c->out, c->comm, r));
     }
-    texts_of(c, 0, now, &first, &count);
-    TRY(hand_embed(&c->hand, out, text, count));
+    part_of(c, d, 0, now, &from, &count);
+    if (!d->first) TRY(d->work(&c->hand, out, text, count));
     for (int r = 1; r < comm_size(c->comm); r++) {
-        texts_of(c, r, now, &first, &count);
+        part_of(c, d, r, now, &from, &count);
         TRY(crew_hear_leader(c, r - c->first, &w));
-        if (w != CREW_EMBEDDED) TRY(crew_unexpected(w, "from a leader that embeds"));
-        message_copy(&c->in, out + first * K, count * K * sizeof *out);
-        TRY(message_check(&c->in, "with embeddings"));
+        if (w != d->answer) TRY(crew_unexpected(w, "from a leader that embeds or sees"));
+        message_copy(&c->in, out + from * d->K, count * d->K * sizeof *out);
+        TRY(message_check(&c->in, "with embeddings or features"));
     }
-    rc = CL_OK;
 done:
     return rc;
+}
+
+static int deal(struct crew *c, const struct dealing *d, float *out, const char *const *text, size_t n)
+{
+    int rc = CL_OK;
+    const size_t each = c->comm ? (size_t)d->at_once * (size_t)(comm_size(c->comm) - d->first) : n;
+
+    crew_begin(c);
+    for (size_t at = 0; at < n; at += each)
+        TRY(deal_some(c, d, out + at * d->K, text + at, n - at < each ? n - at : each));
+done:
+    return crew_end(c, rc);
 }
 
 int crew_embed(struct crew *c, float *out, const char *const *text, size_t n)
 {
-    int rc = CL_OK;
-    size_t K = (size_t)text_encoder_width(c->j->encoder), each = (size_t)EMBED_AT_ONCE * (size_t)comm_size(c->comm);
+    const struct dealing d = {CREW_EMBED, CREW_EMBEDDED, 0, 1024, (size_t)text_encoder_width(c->j->encoder),
+                              hand_embed};
 
-    crew_begin(c);
-    if (!c->comm) each = n;
-    for (size_t at = 0; at < n; at += each)
-        TRY(embed_some(c, out + at * K, text + at, n - at < each ? n - at : each, K));
-done:
-    return crew_end(c, rc);
-}
-
-/* ---- pictures */
-
-enum { SEE_AT_ONCE = 64 }; // pictures of one group between two exchanges
-
-/* One exchange: `now` pictures over all groups. */
-static int see_some(struct crew *c, float *out, const char *const *picture, size_t now, size_t K)
-{
-    int rc = CL_OK;
-    enum crew_word w;
-    int64_t first, n;
-
-    for (int g = -1; crew_next(c, &g);) {
-        tp_shard(&first, &n, (int64_t)now, &(struct tp){.rank = g, .size = c->groups});
-        crew_begin_message(&c->out, CREW_SEE);
-        message_put_int(&c->out, n);
-        for (int64_t i = 0; i < n; i++) message_put_text(&c->out, picture[first + i]);
-        TRY(crew_tell(c, g));
-    }
-    tp_shard(&first, &n, (int64_t)now, &(struct tp){.rank = 0, .size = c->groups});
-    if (!c->first) TRY(hand_see(&c->hand, out, picture, (size_t)n));
-    for (int g = -1; crew_next(c, &g);) {
-        tp_shard(&first, &n, (int64_t)now, &(struct tp){.rank = g, .size = c->groups});
-        TRY(crew_hear_leader(c, g, &w));
-        if (w != CREW_SEEN) TRY(crew_unexpected(w, "from a leader that sees"));
-        message_copy(&c->in, out + (size_t)first * K, (size_t)n * K * sizeof *out);
-        TRY(message_check(&c->in, "with features"));
-    }
-done:
-    return rc;
+    return deal(c, &d, out, text, n);
 }
 
 int crew_see(struct crew *c, float *out, const char *const *picture, size_t n)
 {
-    int rc = CL_OK;
-    size_t K = (size_t)c->j->base.vision.hidden, each = (size_t)SEE_AT_ONCE * (size_t)c->groups;
+    const struct dealing d = {CREW_SEE, CREW_SEEN, c->first, 64, (size_t)c->j->base.vision.hidden, hand_see};
 
-    crew_begin(c);
-    for (size_t at = 0; at < n; at += each)
-        TRY(see_some(c, out + at * K, picture + at, n - at < each ? n - at : each, K));
-done:
-    return crew_end(c, rc);
+    return deal(c, &d, out, picture, n);
 }

@@ -463,53 +463,43 @@ done:
     return rc || !a.abandoned ? rc : abandoned(l);
 }
 
-/* ---- embeddings */
+/* ---- embeddings and pictures */
 
-static int embed(struct leader *l)
+/* Texts in, a row of K numbers for each out. told: a failure is the coordinator's to report; else it ends this rank. */
+static int rows_of_texts(struct leader *l, size_t K, enum crew_word w, bool told,
+                         int (*work)(struct hand *h, float *out, const char *const *text, size_t n))
 {
     int rc;
     int64_t n = message_int(&l->in);
-    size_t K = (size_t)text_encoder_width(l->j.encoder), room = (size_t)(n > 0 ? n : 1);
+    size_t room = (size_t)(n > 0 ? n : 1);
     const char **text = mem_new(room, sizeof *text);
     float *out = mem_new(room * K, sizeof *out);
 
-    if (!text || !out) FAIL(CL_ENOMEM, "no memory for %lld embeddings", (long long)n);
+    if (!text || !out) FAIL(CL_ENOMEM, "no memory for %lld embeddings or pictures", (long long)n);
     for (int64_t i = 0; i < n; i++)
         if (!(text[i] = message_text(&l->in))) l->in.failed = true;
     TRY(message_check(&l->in, "with texts"));
-    TRY(hand_embed(&l->hand, out, text, (size_t)n));
-    crew_begin_message(&l->out, CREW_EMBEDDED);
-    message_put_bytes(&l->out, out, (size_t)n * K * sizeof *out);
-    TRY(answer(l));
+    rc = work(&l->hand, out, text, (size_t)n);
+    if (rc && told)
+        rc = tell_failure(l, rc);
+    else if (!rc) {
+        crew_begin_message(&l->out, w);
+        message_put_bytes(&l->out, out, (size_t)n * K * sizeof *out);
+        rc = answer(l);
+    }
 done:
     mem_free(text), mem_free(out);
     return rc;
 }
 
-/* ---- pictures */
+static int embed(struct leader *l)
+{
+    return rows_of_texts(l, (size_t)text_encoder_width(l->j.encoder), CREW_EMBEDDED, false, hand_embed);
+}
 
 static int see(struct leader *l)
 {
-    int rc;
-    int64_t n = message_int(&l->in);
-    size_t K = (size_t)l->j.base.vision.hidden, room = (size_t)(n > 0 ? n : 1);
-    const char **picture = mem_new(room, sizeof *picture);
-    float *out = mem_new(room * K, sizeof *out);
-
-    if (!picture || !out) FAIL(CL_ENOMEM, "no memory for the features of %lld pictures", (long long)n);
-    for (int64_t i = 0; i < n; i++)
-        if (!(picture[i] = message_text(&l->in))) l->in.failed = true;
-    TRY(message_check(&l->in, "with pictures"));
-    if ((rc = hand_see(&l->hand, out, picture, (size_t)n))) {
-        TRY(tell_failure(l, rc));
-        goto done;
-    }
-    crew_begin_message(&l->out, CREW_SEEN);
-    message_put_bytes(&l->out, out, (size_t)n * K * sizeof *out);
-    TRY(answer(l));
-done:
-    mem_free(picture), mem_free(out);
-    return rc;
+    return rows_of_texts(l, (size_t)l->j.base.vision.hidden, CREW_SEEN, true, hand_see);
 }
 
 /* ---- a job */
