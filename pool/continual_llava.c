@@ -107,10 +107,6 @@ static void continual_size(const struct config *cfg, int tasks, struct method_si
 
 static int check_config(const struct config *cfg, const struct method_shape *shape)
 {
-    if (shape->K < 1)
-        return err_set(
-            CL_ECONFIG,
-            "method continual_llava routes questions, but there is no sentence encoder; hint: set `encoder`");
     if (cfg->pool.key_groups < 1 || shape->K % cfg->pool.key_groups)
         return err_set(CL_ECONFIG, "pool.key_groups %d does not divide the %d numbers of a sentence embedding",
                        cfg->pool.key_groups, shape->K);
@@ -152,6 +148,7 @@ static int continual_open(struct method **m, const struct config *cfg, const str
     struct continual *c = NULL;
     int rc;
 
+    TRY(method_needs_queries(&continual_llava_ops, shape));
     TRY(check_config(cfg, shape));
     c = mem_new(1, sizeof *c);
     if (!c) FAIL(CL_ENOMEM, "no memory for the method");

@@ -27,6 +27,13 @@ const struct method_ops *method_find(const char *name)
     return ops;
 }
 
+int method_needs_queries(const struct method_ops *ops, const struct method_shape *shape)
+{
+    if (shape->K > 0) return CL_OK;
+    return err_set(CL_ECONFIG, "method %s routes questions, but there is no sentence encoder; hint: set `encoder`",
+                   ops->name);
+}
+
 const char *method_names(void)
 {
 #define METHOD_NAME(name) ", " #name

@@ -136,6 +136,9 @@ struct method {
     const struct method_ops *ops;
 };
 
+/* What a method that routes asks of its questions: CL_ECONFIG without a sentence encoder. */
+int method_needs_queries(const struct method_ops *ops, const struct method_shape *shape);
+
 /* By name of `method:` in the configuration; NULL when unknown. method_at: the i-th, NULL beyond the last. method_names:
  * comma-separated list for messages. */
 const struct method_ops *method_find(const char *name);

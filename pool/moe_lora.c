@@ -60,9 +60,6 @@ static void moe_size(const struct config *cfg, int tasks, struct method_size *ou
 
 static int check_config(const struct config *cfg, const struct method_shape *shape)
 {
-    if (shape->K < 1)
-        return err_set(CL_ECONFIG,
-                       "method moe_lora routes questions, but there is no sentence encoder; hint: set `encoder`");
     if ((int64_t)shape->K * cfg->moe_lora.experts > INT32_MAX)
         return err_set(CL_ECONFIG, "moe_lora.experts: %d of them over embeddings of %d numbers are too many",
                        cfg->moe_lora.experts, shape->K);
@@ -75,6 +72,7 @@ static int moe_open(struct method **m, const struct config *cfg, const struct me
     const size_t k = (size_t)chosen(cfg), experts = (size_t)cfg->moe_lora.experts;
     int rc;
 
+    TRY(method_needs_queries(&moe_lora_ops, shape));
     TRY(check_config(cfg, shape));
     e = mem_new(1, sizeof *e);
     if (!e) FAIL(CL_ENOMEM, "no memory for the method");
