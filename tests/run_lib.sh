@@ -117,3 +117,16 @@ alike() {
     done
     diff -r $1/predictions $2/predictions
 }
+
+# alike_on WHAT LAYOUT..: run.yaml on so many ranks ("RANKS TENSOR COORDINATOR") gives what one process left in `run`.
+alike_on() {
+    local what=$1 layout n tensor coordinator
+    shift
+    for layout; do
+        read -r n tensor coordinator <<<"$layout"
+        rm -rf again
+        ranks $n "$CLLAVA" train run.yaml --quiet --set output=again --set parallel.tensor=$tensor \
+            --set parallel.coordinator=$coordinator >out 2>err </dev/null || fail "$what on $layout"
+        alike run again || fail "$what on $layout: another run"
+    done
+}

@@ -13,15 +13,8 @@ alone() {
     train 0 run.yaml
 }
 both() {
-    local n tensor coordinator
     alone "$1"
-    for layout in '2 2 shared' '3 1 dedicated'; do
-        read -r n tensor coordinator <<<"$layout"
-        rm -rf again
-        ranks $n "$CLLAVA" train run.yaml --quiet --set output=again --set parallel.tensor=$tensor \
-            --set parallel.coordinator=$coordinator >out 2>err </dev/null || fail "$1 on $layout"
-        alike run again || fail "$1 on $layout: another run"
-    done
+    alike_on "$1" '2 2 shared' '3 1 dedicated'
 }
 
 free='pool: {slots_per_task: 3, rank: 4, top_m: 2, key_groups: 1'

@@ -12,13 +12,7 @@ ewc: {lambda: 20, gamma: 0.8, samples: 7}
 moe_lora: {experts: 5, rank: 2, top_k: 3, router_lr: 1e-2}
 stage2: {epochs: 2, batch: 5, micro_batch: 2, lr: 1e-2, shuffle: true}" >run.yaml
     train 0 run.yaml
-    for layout in '4 2 shared' '3 1 dedicated'; do
-        read -r n tensor coordinator <<<"$layout"
-        rm -rf again
-        ranks $n "$CLLAVA" train run.yaml --quiet --set output=again --set parallel.tensor=$tensor \
-            --set parallel.coordinator=$coordinator >out 2>err </dev/null || fail "$method on $layout"
-        alike run again || fail "$method on $layout: another run"
-    done
+    alike_on "$method" '4 2 shared' '3 1 dedicated'
     # One group computes just as one process does, whoever tells it to.
     rm -rf again
     ranks 2 "$CLLAVA" train run.yaml --quiet --set output=again --set parallel.coordinator=dedicated >out 2>err </dev/null ||
