@@ -96,7 +96,7 @@ static void ids_and_labels(void **state)
         const struct tokenizer tok = {c->prefix};
         struct record r = {.image = c->turn == bare ? NULL : "p.png", .turns = c->turns, .turn = c->turn};
         struct prompt p;
-        struct sampler how = {&tok, &p, BOS, EOS, PICTURE, 2, 0};
+        struct sampler how = {&tok, &p, BOS, EOS, PICTURE, 2, 0, 0};
         char ids[128], labels[128];
         struct sample s;
         int64_t answers = 0;
@@ -139,7 +139,7 @@ static void instruction_before_or_after(void **state)
     };
     const struct tokenizer tok = {false};
     struct prompt p;
-    struct sampler how = {&tok, &p, BOS, EOS, PICTURE, 2, 0};
+    struct sampler how = {&tok, &p, BOS, EOS, PICTURE, 2, 0, 0};
 
     (void)state;
     assert_int_equal(prompt_make(&p, "plain", NULL, true), CL_OK);
@@ -168,7 +168,7 @@ static void later_turns_and_labels(void **state)
     const struct tokenizer tok = {true};
     struct record r = {.image = "p.png", .turns = 4, .turn = two};
     struct prompt p;
-    struct sampler how = {&tok, &p, -1, EOS, PICTURE, 3, 0};
+    struct sampler how = {&tok, &p, -1, EOS, PICTURE, 3, 0, 0};
     char ids[128], labels[128];
     struct sample s;
 
@@ -212,7 +212,7 @@ static void refuses(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct turn t[] = {{true, (char *)cases[i].question}, {false, (char *)cases[i].answer}};
         struct record r = {.image = (char *)cases[i].image, .turns = cases[i].answer ? 2 : 1, .turn = t};
-        struct sampler how = {&tok, &p, BOS, EOS, PICTURE, 2, cases[i].max};
+        struct sampler how = {&tok, &p, BOS, EOS, PICTURE, 2, cases[i].max, 0};
         struct sample s;
 
         assert_int_equal(sample_make(&s, &how, &r), CL_EDATA);
@@ -227,7 +227,7 @@ static void refuses(void **state)
     }
     struct turn empty[] = {{true, ""}, {false, "a"}};
     struct record r = {.turns = 2, .turn = empty};
-    struct sampler how = {&tok, &p, -1, EOS, PICTURE, 2, 0};
+    struct sampler how = {&tok, &p, -1, EOS, PICTURE, 2, 0, 0};
     struct sample s;
     assert_int_equal(sample_make(&s, &how, &r), CL_EDATA);
     assert_non_null(strstr(err_text(), "nothing to continue"));
