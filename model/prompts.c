@@ -112,15 +112,15 @@ int prompts_check_batch(const struct lvlm *m, const struct packed_batch *b, cons
 {
     if (!has_prompts(ad) || is_member(m)) return CL_OK;
     for (int s = 0; s < b->samples; s++) {
-        const int64_t first = first_place(b, s);
-        int64_t places = 0, rows = 0;
-        for (int64_t i = first; i < b->cu[s + 1]; i++) places += b->id[i] == PROMPT_TOKEN;
-        if (!places) continue;
+        const int64_t first = first_place(b, s), end = b->cu[s + 1];
+        int64_t places = 0, run = 0, rows = 0;
+        for (int64_t i = first; i < end; i++) places += b->id[i] == PROMPT_TOKEN;
+        while (first + run < end && b->id[first + run] == PROMPT_TOKEN) run++;
         for (int n = 0; n < ad->slots; n++) rows += has_prompt(ad, s, n) * prompt_rows(ad->rank);
-        for (int64_t i = first; i < first + rows && i < b->cu[s + 1]; i++) places -= b->id[i] == PROMPT_TOKEN;
-        if (places || first + rows > b->cu[s + 1])
-            return err_set(CL_EINTERNAL, "sample %d of a batch has other places than one run of the %lld rows of its prompts",
-                           s, (long long)rows);
+        if (places && (places != rows || run != rows))
+            return err_set(CL_EINTERNAL,
+                           "sample %d of a batch has other places than one run of the %lld rows of its prompts", s,
+                           (long long)rows);
     }
     return CL_OK;
 }
