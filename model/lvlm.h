@@ -79,7 +79,7 @@ int lvlm_see(struct lvlm *m, struct feature **feature, const float *pixels, int 
 void lvlm_feature_free(struct lvlm *m, struct feature *f); // NULL is fine
 /* out (d_vision) host := mean over the picture's positions. Not collective. */
 int lvlm_feature_mean(struct lvlm *m, float *out, const struct feature *f);
-size_t lvlm_feature_bytes(const struct lvlm *m);           // of one picture, on each rank
+size_t lvlm_feature_bytes(const struct lvlm *m); // of one picture, on each rank
 
 /* Brings the increments to the device (and to the members: A by columns) where their version is another than the one that is
  * loaded in that place. lvlm_forward and the others do it by themselves; a caller that has a slot's values only for a while
