@@ -20,7 +20,7 @@ task() { echo "    - {name: $1, train: $2, test: $3, images: $data/$1, metric: e
 {
     cat <<YAML
 base: $root/demo/base
-encoder: $root/demo/base
+encoder: base
 method: continual_llava
 stream:
   name: real
