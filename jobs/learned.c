@@ -179,7 +179,7 @@ static int read_names(struct learned *l)
             FAIL(CL_ENOMEM, "no memory for %d tasks", l->T);
         }
     }
-    for (int s = 0; s < l->N; s++) l->task[l->slot[s].task].slots++;
+    for (int s = 0; s < l->N && !l->rows; s++) l->task[l->slot[s].task].slots++;
 done:
     ckpt_strings_free(names, n);
     return rc;

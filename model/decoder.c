@@ -424,7 +424,8 @@ int lvlm_forward_taught(struct lvlm *m, const struct packed_batch *b, const stru
     struct pass p = {.b = b, .ad = ad, .save = grad_scale != 0, .again = m->train_limits.again, .rows_only = true};
 
     if (t && !t->coef) t = NULL;
-    if (t && (!p.save || !ad)) FAIL(CL_EINTERNAL, "a teacher of a pass that does not learn");
+    if (t && (!p.save || !ad || has_prompts(ad)))
+        FAIL(CL_EINTERNAL, "a teacher of a pass that does not learn, or learns prompts");
     TRY(check_batch(m, b, ad, p.save));
     TRY(check_targets(m, b));
     TRY(follow_forward(m, b, ad, t, grad_scale));
