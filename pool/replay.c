@@ -1,16 +1,15 @@
 /* replay.c - one LoRA that sees kept samples of earlier tasks again.
  *
- * Of every finished task replay.budget records are kept, drawn at random by the seed. They join each step: round(ratio *
- * batch) of them, which walk through a random order of everything kept so that each comes up equally often; a pass through
- * all has an order of its own. The place in the walk follows from the step number, so a resumed run goes on exactly.
+ * Of every finished task replay.budget records are kept, drawn at random by the seed. They join each step by a walk through a
+ * random order of everything kept (pool/walk.h), so that each comes up equally often.
  */
 #include "io/err.h"
 #include "model/tensor.h"
 #include "pool/lora.h"
 #include "pool/methods.h"
 #include "pool/rng.h"
+#include "pool/walk.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,13 +21,9 @@ struct kept {
 struct replay {
     struct lora lora;
     int64_t budget;
-    double ratio;
-    int batch;              // of stage 2: own samples of a full step
-    int64_t records;        // of the current task
-    struct kept *kept;      // (T) what finished tasks left
-    struct sample_ref *all; // (total) of tasks before the current one
-    int64_t *order;         // (total) of the pass
-    int64_t total, pass;    // pass -1: order is not drawn yet
+    int64_t records;   // of the current task
+    struct kept *kept; // (T) what finished tasks left
+    struct walk walk;  // through that of tasks before the current one
 };
 
 static struct replay *self(struct method *m)
@@ -43,8 +38,7 @@ static void replay_close(struct method *m)
     if (!r) return;
     for (int t = 0; r->kept && t < r->lora.pool.T; t++) mem_free(r->kept[t].index);
     mem_free(r->kept);
-    mem_free(r->all);
-    mem_free(r->order);
+    walk_free(&r->walk);
     lora_teardown(&r->lora);
     mem_free(r);
 }
@@ -57,8 +51,7 @@ static int replay_open(struct method **m, const struct config *cfg, const struct
     if (!r) FAIL(CL_ENOMEM, "no memory for the method");
     TRY(lora_setup(&r->lora, &replay_ops, cfg, shape));
     r->budget = cfg->replay.budget;
-    r->ratio = cfg->replay.ratio;
-    r->batch = cfg->stage2.batch;
+    r->walk = walk_of(cfg);
     r->kept = mem_new((size_t)shape->tasks, sizeof *r->kept);
     if (!r->kept) FAIL(CL_ENOMEM, "no memory for the records of %d tasks", shape->tasks);
 done:
@@ -71,18 +64,12 @@ done:
 static int gather(struct replay *r, int task)
 {
     int64_t n = 0;
-    int rc = CL_OK;
+    int rc;
 
-    mem_free(r->all);
-    mem_free(r->order);
-    r->total = 0;
-    r->pass = -1;
     for (int t = 0; t < task; t++) n += r->kept[t].n;
-    r->all = mem_new((size_t)n, sizeof *r->all);
-    r->order = mem_new((size_t)n, sizeof *r->order);
-    if (!r->all || !r->order) FAIL(CL_ENOMEM, "no memory for %lld records of earlier tasks", (long long)n);
+    TRY(walk_begin(&r->walk, n));
     for (int t = 0; t < task; t++)
-        for (int64_t i = 0; i < r->kept[t].n; i++) r->all[r->total++] = (struct sample_ref){t, r->kept[t].index[i]};
+        for (int64_t i = 0; i < r->kept[t].n; i++) walk_add(&r->walk, (struct sample_ref){t, r->kept[t].index[i]});
 done:
     return rc;
 }
@@ -132,22 +119,7 @@ done:
 
 static int replay_mix(struct method *m, int task, int64_t step, int batch, struct sample_ref *refs, int room, int *n)
 {
-    struct replay *r = self(m);
-    int64_t want = llround(r->ratio * batch), each = llround(r->ratio * r->batch);
-
-    if (want > r->total) want = r->total; // never the same sample twice for want of others
-    *n = 0;
-    if (want > room)
-        return err_set(CL_EINTERNAL, "%lld samples of earlier tasks join a step that has room for %d", (long long)want,
-                       room);
-    for (int64_t i = 0; i < want; i++) {
-        int64_t at = step * each + i, pass = at / r->total;
-        if (pass != r->pass)
-            rng_permutation(r->order, r->total, r->lora.seed, RNG_REPLAY_MIX, (uint32_t)task, (uint64_t)pass);
-        r->pass = pass;
-        refs[(*n)++] = r->all[r->order[at % r->total]];
-    }
-    return CL_OK;
+    return walk_mix(&self(m)->walk, task, step, batch, refs, room, n);
 }
 
 static int replay_save(struct method *m, struct ckpt *c, bool resume)
