@@ -74,7 +74,11 @@ struct config {
     struct {
         int budget;
         double ratio;
-    } replay; // samples kept per task; replayed per own sample of a step
+        char *choose; // random, kpig
+    } replay;         // samples kept per task; replayed per own sample of a step
+    struct {
+        double share;
+    } kpig; // of what is kept, those with the lowest gain
     struct {
         double lambda, gamma;
         int64_t samples;

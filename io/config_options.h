@@ -117,6 +117,10 @@
       "samples of each finished task that replay keeps") \
     X(DOUBLE, "replay.ratio",          replay.ratio,          "0.25",  0, 100,  NULL, RESULT, \
       "kept samples that join a step per sample of its own") \
+    X(WORD,   "replay.choose",         replay.choose,         "random", 0, 0,   "random, kpig", RESULT, \
+      "which kept samples join: all in a random order, or those whose questions' key parts tell the model least") \
+    X(DOUBLE, "kpig.share",            kpig.share,            "0.5",   0, 1,    NULL, RESULT, \
+      "part of the kept samples that replay.choose: kpig takes, those with the lowest gain first; 1: all") \
     X(DOUBLE, "ewc.lambda",            ewc.lambda,            "100",   0, 1e15, NULL, RESULT, \
       "weight of ewc's penalty: lambda / 2 times the sum of Fisher x (distance from the last task's values) squared") \
     X(DOUBLE, "ewc.gamma",             ewc.gamma,             "0.9",   0, 1,    NULL, RESULT, \

@@ -9,6 +9,7 @@
 #include "io/signal.h"
 #include "jobs/diagnostics.h"
 #include "jobs/evaluate.h"
+#include "jobs/gain.h"
 #include "jobs/losses.h"
 #include "jobs/report.h"
 #include "jobs/run_dir.h"
@@ -209,6 +210,18 @@ done:
     return rc;
 }
 
+/* What a method takes from earlier tasks before the first step of this one. A run that is killed meanwhile begins with it
+ * again. */
+static int look_at_earlier(struct run *r)
+{
+    struct run_state *s = &r->state;
+    double begun = clock_seconds();
+    int rc = gain_weigh(&r->job, r->train, s->task);
+
+    s->history[s->task].seconds += clock_seconds() - begun;
+    return say_last(r, rc);
+}
+
 /* begin -> stage 1 -> stage 2 -> end; enters in the middle where state says so. */
 static int train_task(struct run *r)
 {
@@ -216,8 +229,10 @@ static int train_task(struct run *r)
     struct run_state *s = &r->state;
     struct job *j = &r->job;
     const struct method_ops *ops = j->method->ops;
+    const bool begins = s->done[s->task] == TASK_WAITING;
 
     TRY(begin_task(r));
+    if (begins) TRY(look_at_earlier(r));
     if (ops->routes) TRY(task_data_embed(&r->train[s->task], j));
     TRY(trainer_open(&r->trainer, j, r->train, s->task));
     if (s->stage == 1) {

@@ -5,6 +5,7 @@
  * keeps its state in the checkpoint. Continual LLaVA and every baseline are one file each behind this table.
  *
  *     open -> for each task: begin_task
+ *                            [kept, weigh]                    records of earlier tasks, for methods that choose by them
  *                            [align .. align, end_align]      stage 1, for methods that route
  *                            { mix, route, learn .., step }   stage 2, once per optimizer step
  *                            [sense ..]                       what single samples tell about the learned task
@@ -88,6 +89,12 @@ struct method_ops {
 
     /* Task t (0-based) with n training records begins: new slots, optimizer state cleared. */
     int (*begin_task)(struct method *m, int task, int64_t n);
+
+    /* For methods that choose among what they kept of earlier tasks, when a task begins: which records these are (the method's
+     * until the next call; *n 0: nothing to choose), and, of each, how much the key parts of its question tell the model
+     * (jobs/gain.h). After weigh, kept says which ones are replayed. NULL, both: none. */
+    const struct sample_ref *(*kept)(struct method *m, int64_t *n);
+    int (*weigh)(struct method *m, const double *gain);
 
     /* Stage 1; NULL where a method has none. One optimizer step on n embeddings (each (K)); then, once all epochs are
      * done, what follows from the whole task's embeddings (use of each slot; selections for the history). */

@@ -2,9 +2,13 @@
  *
  * Of every finished task replay.budget records are kept, drawn at random by the seed. They join each step by a walk through a
  * random order of everything kept (pool/walk.h), so that each comes up equally often.
+ *
+ * With replay.choose kpig only a part of what is kept is walked through: the records whose questions' key parts tell the model
+ * least (pool/kpig.h), by what was measured when the task began.
  */
 #include "io/err.h"
 #include "model/tensor.h"
+#include "pool/kpig.h"
 #include "pool/lora.h"
 #include "pool/methods.h"
 #include "pool/rng.h"
@@ -12,6 +16,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct kept {
     int64_t n;
@@ -23,7 +28,11 @@ struct replay {
     int64_t budget;
     int64_t records;   // of the current task
     struct kept *kept; // (T) what finished tasks left
-    struct walk walk;  // through that of tasks before the current one
+    struct walk walk;  // through that of tasks before the current one, or the chosen part of it
+    bool kpig;         // replay.choose
+    double share;      // of what is kept that is chosen
+    double *gain;      // (gains) of everything kept, by which the walk was chosen; NULL: nothing was
+    int64_t gains;
 };
 
 static struct replay *self(struct method *m)
@@ -39,6 +48,7 @@ static void replay_close(struct method *m)
     for (int t = 0; r->kept && t < r->lora.pool.T; t++) mem_free(r->kept[t].index);
     mem_free(r->kept);
     walk_free(&r->walk);
+    mem_free(r->gain);
     lora_teardown(&r->lora);
     mem_free(r);
 }
@@ -52,6 +62,8 @@ static int replay_open(struct method **m, const struct config *cfg, const struct
     TRY(lora_setup(&r->lora, &replay_ops, cfg, shape));
     r->budget = cfg->replay.budget;
     r->walk = walk_of(cfg);
+    r->kpig = !strcmp(cfg->replay.choose, "kpig");
+    r->share = cfg->kpig.share;
     r->kept = mem_new((size_t)shape->tasks, sizeof *r->kept);
     if (!r->kept) FAIL(CL_ENOMEM, "no memory for the records of %d tasks", shape->tasks);
 done:
@@ -66,11 +78,43 @@ static int gather(struct replay *r, int task)
     int64_t n = 0;
     int rc;
 
+    mem_free(r->gain);
+    r->gain = NULL, r->gains = 0;
     for (int t = 0; t < task; t++) n += r->kept[t].n;
     TRY(walk_begin(&r->walk, n));
     for (int t = 0; t < task; t++)
         for (int64_t i = 0; i < r->kept[t].n; i++) walk_add(&r->walk, (struct sample_ref){t, r->kept[t].index[i]});
 done:
+    return rc;
+}
+
+static const struct sample_ref *replay_kept(struct method *m, int64_t *n)
+{
+    const struct walk *w = &self(m)->walk;
+
+    *n = self(m)->kpig && w->ratio > 0 ? w->total : 0;
+    return w->all;
+}
+
+/* The walk goes through the chosen ones alone; gains are kept for checkpoints. */
+static int replay_weigh(struct method *m, const double *gain)
+{
+    struct replay *r = self(m);
+    struct walk *w = &r->walk;
+    const int64_t n = w->total;
+    int64_t *chosen = mem_new((size_t)n, sizeof *chosen), k;
+    int rc;
+
+    mem_free(r->gain);
+    r->gain = mem_new((size_t)n, sizeof *r->gain);
+    if (!chosen || !r->gain) FAIL(CL_ENOMEM, "no memory to choose among %lld records", (long long)n);
+    TRY(kpig_choose(chosen, &k, gain, n, r->share));
+    memcpy(r->gain, gain, (size_t)n * sizeof *r->gain);
+    r->gains = n;
+    for (int64_t i = 0; i < k; i++) w->all[i] = w->all[chosen[i]];
+    w->total = k;
+done:
+    mem_free(chosen);
     return rc;
 }
 
@@ -135,6 +179,7 @@ static int replay_save(struct method *m, struct ckpt *c, bool resume)
         TRY(ckpt_write(c, name, CKPT_I64, 1, &r->kept[t].n, r->kept[t].index, false));
     }
     if (resume) TRY(ckpt_attr_i64(c, "/resume", "records", r->records));
+    if (resume && r->gains) TRY(ckpt_write(c, "/resume/gain", CKPT_F64, 1, &r->gains, r->gain, false));
 done:
     return rc;
 }
@@ -161,6 +206,22 @@ done:
     return rc;
 }
 
+/* What the running task was begun with: the same records are chosen again. */
+static int load_gain(struct replay *r, struct ckpt *c)
+{
+    int rc = CL_OK;
+    double *gain = NULL;
+
+    if (!ckpt_has(c, "/resume/gain")) return CL_OK;
+    if (!(gain = mem_new((size_t)r->walk.total, sizeof *gain)))
+        FAIL(CL_ENOMEM, "no memory for the gains of %lld records", (long long)r->walk.total);
+    TRY(ckpt_read(c, "/resume/gain", CKPT_F64, 1, &r->walk.total, gain));
+    TRY(replay_weigh((struct method *)r, gain));
+done:
+    mem_free(gain);
+    return err_prefix(rc, "%s: /resume/gain", ckpt_path(c));
+}
+
 static int replay_load(struct method *m, struct ckpt *c, bool resume)
 {
     struct replay *r = self(m);
@@ -172,6 +233,7 @@ static int replay_load(struct method *m, struct ckpt *c, bool resume)
     TRY(ckpt_get_i64(c, "/resume", "records", &r->records));
     if (r->records < 0) FAIL(CL_EFORMAT, "%s: /resume records is %lld", ckpt_path(c), (long long)r->records);
     TRY(gather(r, r->lora.current));
+    TRY(load_gain(r, c));
 done:
     return rc;
 }
@@ -184,6 +246,8 @@ const struct method_ops replay_ops = {
     .open = replay_open,
     .close = replay_close,
     .begin_task = replay_begin_task,
+    .kept = replay_kept,
+    .weigh = replay_weigh,
     .mix = replay_mix,
     .adapters = lora_adapters,
     .route = lora_route,
