@@ -80,6 +80,10 @@ struct config {
         double share;
     } kpig; // of what is kept, those with the lowest gain
     struct {
+        int seeds;
+        char *questions; // kept, written
+    } self_guide;        // questions that are kept of a task
+    struct {
         double lambda, gamma;
         int64_t samples;
     } ewc; // of the penalty; decay of earlier Fisher sums; records per task, 0: all

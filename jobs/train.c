@@ -14,6 +14,7 @@
 #include "jobs/report.h"
 #include "jobs/run_dir.h"
 #include "jobs/save.h"
+#include "jobs/self_guide.h"
 
 #include <errno.h>
 #include <math.h>
@@ -29,7 +30,7 @@ struct run {
     struct job job;
     struct run_state state;
     struct train_options opt;
-    struct task_data *train, *test; // (tasks)
+    struct task_data *train, *test; // (2 tasks): what was written of each (jobs/self_guide.h) behind its own; (tasks)
     double *format_free;            // (tasks + 1, tasks) beside state.accuracy
     struct trainer trainer;         // of the running task
     int lock;                       // of the output folder, -1: none
@@ -216,8 +217,11 @@ static int look_at_earlier(struct run *r)
 {
     struct run_state *s = &r->state;
     double begun = clock_seconds();
-    int rc = gain_weigh(&r->job, r->train, s->task);
+    int rc;
 
+    TRY(gain_weigh(&r->job, r->train, s->task));
+    TRY(self_guide_write(&r->job, r->train, s->task));
+done:
     s->history[s->task].seconds += clock_seconds() - begun;
     return say_last(r, rc);
 }
@@ -233,6 +237,7 @@ static int train_task(struct run *r)
 
     TRY(begin_task(r));
     if (begins) TRY(look_at_earlier(r));
+    TRY(self_guide_read(j, r->train, s->task));
     if (ops->routes) TRY(task_data_embed(&r->train[s->task], j));
     TRY(trainer_open(&r->trainer, j, r->train, s->task));
     if (s->stage == 1) {
@@ -342,7 +347,7 @@ static int open_data(struct run *r)
     int rc;
     int T = r->state.tasks;
 
-    r->train = mem_new((size_t)T, sizeof *r->train);
+    r->train = mem_new(2 * (size_t)T, sizeof *r->train);
     r->test = mem_new((size_t)T, sizeof *r->test);
     r->format_free = mem_new((size_t)(T + 1) * (size_t)T, sizeof *r->format_free);
     if (!r->train || !r->test || !r->format_free) FAIL(CL_ENOMEM, "no memory for %d tasks", T);
@@ -527,7 +532,7 @@ static void give_result(struct run *r, struct train_result *out)
 static void close_run(struct run *r)
 {
     for (int t = 0; t < r->state.tasks; t++) {
-        if (r->train) task_data_close(&r->train[t]);
+        if (r->train) task_data_close(&r->train[t]), task_data_close(&r->train[r->state.tasks + t]);
         if (r->test) task_data_close(&r->test[t]);
     }
     mem_free(r->train), mem_free(r->test), mem_free(r->format_free);

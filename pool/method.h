@@ -70,7 +70,7 @@ struct step_report {
 };
 
 struct sample_ref {
-    int task;      // of the stream
+    int task;      // of the stream; T + t: of what was written for task t (method_ops.rehearse)
     int64_t index; // record of its training file
 };
 
@@ -95,6 +95,9 @@ struct method_ops {
      * (jobs/gain.h). After weigh, kept says which ones are replayed. NULL, both: none. */
     const struct sample_ref *(*kept)(struct method *m, int64_t *n);
     int (*weigh)(struct method *m, const double *gain);
+    /* For methods that rehearse what the model writes itself (jobs/self_guide.h), when a task begins or goes on: how many samples
+     * were written of each earlier task. CL_EMISMATCH: others than when the task began. NULL: the method wants none. */
+    int (*rehearse)(struct method *m, int task, const int64_t *written);
 
     /* Stage 1; NULL where a method has none. One optimizer step on n embeddings (each (K)); then, once all epochs are
      * done, what follows from the whole task's embeddings (use of each slot; selections for the history). */
