@@ -98,7 +98,8 @@ static int take_prompts(struct asking *a, int64_t first, int64_t *longest)
     return rc;
 }
 
-static int ask(struct writing *p, int64_t first, prompt_fn *prompt)
+/* What the prompt's function asks of the samples from number `first` on, in at most so many tokens each. */
+static int ask(struct writing *p, int64_t first, prompt_fn *prompt, int64_t most)
 {
     int rc;
     const struct config *f = &p->j->cfg;
@@ -107,7 +108,7 @@ static int ask(struct writing *p, int64_t first, prompt_fn *prompt)
         .batch = f->eval.batch, .max_new_tokens = f->eval.max_new_tokens, .share = f->eval.share_prefix};
     const struct generator_ends ends = {&a, source, NULL, sink, NULL};
 
-    if (lim.max_new_tokens > p->answers) lim.max_new_tokens = (int)p->answers; // longer ones would not be used
+    if (lim.max_new_tokens > most) lim.max_new_tokens = (int)most; // longer ones would not be used
     a.which = mem_new((size_t)p->n, sizeof *a.which), a.length = mem_new((size_t)p->n, sizeof *a.length);
     if (!a.which || !a.length) FAIL(CL_ENOMEM, "no memory for %lld prompts", (long long)p->n);
     TRY(open_model(&a));
@@ -155,11 +156,11 @@ int self_guide_ask(struct writing *p)
     const int64_t first = p->plain.n < p->n ? p->plain.n : p->n; // those about pictures
 
     if (!strcmp(p->j->cfg.self_guide.questions, "written")) {
-        TRY(ask(p, first, self_guide_example));
+        TRY(ask(p, first, self_guide_example, p->longest));
         written_filter(p->w + first, p->n - first);
         TRY(use_as_questions(p, first));
     }
-    TRY(ask(p, 0, seed_question));
+    TRY(ask(p, 0, seed_question, p->answers));
     written_filter(p->w, p->n);
 done:
     return rc;
