@@ -104,11 +104,9 @@ static int ask(struct writing *p, int64_t first, prompt_fn *prompt, int64_t most
     int rc;
     const struct config *f = &p->j->cfg;
     struct asking a = {.p = p, .prompt = prompt};
-    struct generator_limits lim = {
-        .batch = f->eval.batch, .max_new_tokens = f->eval.max_new_tokens, .share = f->eval.share_prefix};
+    struct generator_limits lim = {.batch = f->eval.batch, .max_new_tokens = (int)most, .share = f->eval.share_prefix};
     const struct generator_ends ends = {&a, source, NULL, sink, NULL};
 
-    if (lim.max_new_tokens > most) lim.max_new_tokens = (int)most; // longer ones would not be used
     a.which = mem_new((size_t)p->n, sizeof *a.which), a.length = mem_new((size_t)p->n, sizeof *a.length);
     if (!a.which || !a.length) FAIL(CL_ENOMEM, "no memory for %lld prompts", (long long)p->n);
     TRY(open_model(&a));
@@ -150,17 +148,38 @@ done:
     return rc;
 }
 
+/* Tokens of the longest question with its template. */
+static int longest_question(const struct writing *p, int64_t *longest)
+{
+    const struct asking a = {.p = (struct writing *)(uintptr_t)p, .prompt = seed_question};
+    int rc = CL_OK;
+
+    *longest = 1;
+    for (int64_t i = 0; i < p->n; i++) {
+        struct sample s = {0};
+        TRY(make_prompt(&a, i, &s));
+        const int64_t n = s.prompt_n - (p->w[i].picture ? p->j->sampler.patches : 0);
+        if (n > *longest) *longest = n;
+        sample_free(&s);
+    }
+done:
+    return rc;
+}
+
 int self_guide_ask(struct writing *p)
 {
     int rc;
+    const int64_t limit = p->j->cfg.eval.max_new_tokens;
+    int64_t longest;
     const int64_t first = p->plain.n < p->n ? p->plain.n : p->n; // those about pictures
 
     if (!strcmp(p->j->cfg.self_guide.questions, "written")) {
-        TRY(ask(p, first, self_guide_example, p->longest));
+        TRY(longest_question(p, &longest));
+        TRY(ask(p, first, self_guide_example, longest));
         written_filter(p->w + first, p->n - first);
         TRY(use_as_questions(p, first));
     }
-    TRY(ask(p, 0, seed_question, p->answers));
+    TRY(ask(p, 0, seed_question, limit < p->answers ? limit : p->answers)); // longer ones would not be used
     written_filter(p->w, p->n);
 done:
     return rc;

@@ -6,11 +6,13 @@
 
 #include "jobs/self_guide.h"
 
-/* What a chat puts around an answer or in its place, and what belongs to the template. Each begins where no word does before. */
+/* What a chat puts around an answer or in its place, what belongs to the template, what stands for bytes that are no text. Each
+ * begins where no word does before. */
 static const char *const noise[] = {
     "sorry",         "as an ai",   "as a language model", "i cannot",        "i can't",
     "happy to help", "of course!", "great question",      "good question",   "let me",
     "<image>",       "USER:",      "ASSISTANT:",          "the answer is: ", "###",
+    "\xef\xbf\xbd",
 };
 
 static bool is_noise(const char *text)

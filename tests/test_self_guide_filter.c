@@ -39,6 +39,7 @@ static void test_noise(void **state)
     assert_int_equal(fault_of("as an AI I see nothing", true), WRITTEN_NOISE);
     assert_int_equal(fault_of("red <image>", true), WRITTEN_NOISE);
     assert_int_equal(fault_of("red\nUSER: and the ball?", true), WRITTEN_NOISE);
+    assert_int_equal(fault_of("red \xef\xbf\xbd", true), WRITTEN_NOISE);
     assert_int_equal(fault_of("a course of lectures", true), WRITTEN_GOOD);
     assert_int_equal(fault_of("the toilet meter", true), WRITTEN_GOOD); // "let me" does not begin a word
 }
