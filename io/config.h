@@ -78,7 +78,8 @@ struct config {
     } replay;         // samples kept per task; replayed per own sample of a step
     struct {
         double share;
-    } kpig; // of what is kept, those with the lowest gain
+        int64_t every;
+    } kpig; // of what is kept, those with the lowest gain; steps between two measurements, 0: one a task
     struct {
         int seeds;
         char *questions; // kept, written

@@ -121,6 +121,8 @@
       "which kept samples join: all in a random order, or those whose questions' key parts tell the model least") \
     X(DOUBLE, "kpig.share",            kpig.share,            "0.5",   0, 1,    NULL, RESULT, \
       "part of the kept samples that replay.choose: kpig takes, those with the lowest gain first; 1: all") \
+    X(INT64,  "kpig.every",            kpig.every,            "0",     0, 1e15, NULL, RESULT, \
+      "optimizer steps after which replay.choose: kpig measures and chooses anew; 0: once, when a task begins") \
     X(INT,    "self_guide.seeds",      self_guide.seeds,      "8",     1, 1e8,  NULL, RESULT, \
       "questions of each finished task, texts alone, that self_guide writes samples from") \
     X(WORD,   "self_guide.questions",  self_guide.questions,  "kept",  0, 0,    "kept, written", RESULT, \

@@ -21,6 +21,7 @@ struct weighing {
     struct task_data *d;          // of the records' task
     const struct sample_ref *ref; // (n) of one task
     int64_t n;
+    bool stops;              // when asked to: nothing would be lost
     double *gain;            // (n) out
     char **question;         // (n)
     struct key_words common; // of these questions
@@ -133,7 +134,7 @@ static int weigh_window(struct weighing *w, int64_t first, int n)
 {
     int rc, odd, at = 0;
 
-    if (stop_requested())
+    if (w->stops && stop_requested())
         FAIL(CL_ESTOP, "stopped while weighing records on %s; hint: the same command goes on from here", stop_reason());
     for (int k = 0; k < n; k++) TRY(add_record(w, k, first + k));
     TRY(reserve(w));
@@ -166,15 +167,15 @@ done:
     return rc;
 }
 
-/* gain (n) of records that are all of one task. done: records before them, for the progress line. */
+/* gain (n) of records that are all of one task. before: records that were weighed already, for the progress line. */
 static int weigh_task(double *gain, struct job *j, struct task_data *d, const struct sample_ref *ref, int64_t n,
-                      int64_t before)
+                      int64_t before, bool stops)
 {
     int rc;
     struct weighing *w = mem_new(1, sizeof *w);
 
     if (!w) return err_set(CL_ENOMEM, "no memory to weigh records");
-    w->j = j, w->d = d, w->ref = ref, w->n = n, w->gain = gain;
+    w->j = j, w->d = d, w->ref = ref, w->n = n, w->gain = gain, w->stops = stops;
     TRY(read_questions(w));
     TRY(route(w, d->task));
     for (int64_t i = 0; i < n; i += WINDOW) {
@@ -195,50 +196,51 @@ static int64_t count_of(const struct sample_ref *ref, int64_t n, int task)
     return count;
 }
 
-/* What came out for the n records of each earlier task. */
-static int say(struct job *j, int task, const double *gain, const int64_t *records)
+/* What came out for the n records of one earlier task. */
+static int say(struct log *l, int task, int64_t step, int of, const double *gain, const bool *chosen, int64_t n)
 {
-    int rc = CL_OK;
-    int64_t total;
-    const struct sample_ref *chosen = j->method->ops->kept(j->method, &total);
+    double sum = 0;
+    int64_t k = 0;
 
-    for (int t = 0; t < task; gain += records[t++]) {
-        double sum = 0;
-        for (int64_t i = 0; i < records[t]; i++) sum += gain[i];
-        log_begin(j->log, "kpig");
-        log_int(j->log, "task", task);
-        log_int(j->log, "of", t);
-        log_int(j->log, "records", records[t]);
-        log_int(j->log, "chosen", count_of(chosen, total, t));
-        log_num(j->log, "gain", records[t] ? sum / (double)records[t] : NAN);
-        TRY(log_end(j->log));
-    }
-done:
-    return rc;
+    for (int64_t i = 0; i < n; i++) sum += gain[i], k += chosen[i];
+    log_begin(l, "kpig");
+    log_int(l, "task", task);
+    log_int(l, "step", step);
+    log_int(l, "of", of);
+    log_int(l, "records", n);
+    log_int(l, "chosen", k);
+    log_num(l, "gain", n ? sum / (double)n : NAN);
+    return log_end(l);
 }
 
-int gain_weigh(struct job *j, struct task_data *data, int task)
+int gain_weigh(struct job *j, struct task_data *data, int task, int64_t step)
 {
     int rc = CL_OK;
     const struct method_ops *ops = j->method->ops;
     const struct sample_ref *ref;
-    int64_t n = 0, *records = NULL, at = 0;
+    int64_t n = 0, at = 0, count;
     double *gain = NULL;
+    bool *chosen = NULL;
 
     ref = ops->kept ? ops->kept(j->method, &n) : NULL;
     if (!n) return CL_OK;
-    gain = mem_new((size_t)n, sizeof *gain), records = mem_new((size_t)task, sizeof *records);
-    if (!gain || !records) FAIL(CL_ENOMEM, "no memory for the gains of %lld records", (long long)n);
-    crew_at(j->crew, "gains of records before task %d %s", task, j->cfg.stream.task[task].name);
+    gain = mem_new((size_t)n, sizeof *gain), chosen = mem_new((size_t)n, sizeof *chosen);
+    if (!gain || !chosen) FAIL(CL_ENOMEM, "no memory for the gains of %lld records", (long long)n);
+    crew_at(j->crew, "gains of earlier records in task %d %s, step %lld", task, j->cfg.stream.task[task].name,
+            (long long)step);
     progress_begin(j->log, "what key parts of earlier questions tell", n, "records");
-    for (int t = 0; t < task; at += records[t++]) {
-        records[t] = count_of(ref, n, t);
-        TRY(weigh_task(gain + at, j, &data[t], ref + at, records[t], at));
+    for (int t = 0; t < task; t++, at += count) {
+        count = count_of(ref, n, t);
+        TRY(weigh_task(gain + at, j, &data[t], ref + at, count, at, !step));
     }
-    TRY(ops->weigh(j->method, gain));
-    TRY(say(j, task, gain, records));
+    TRY(ops->weigh(j->method, gain, chosen));
+    at = 0;
+    for (int t = 0; t < task; t++, at += count) {
+        count = count_of(ref, n, t);
+        TRY(say(j->log, task, step, t, gain + at, chosen + at, count));
+    }
 done:
     progress_end(j->log);
-    mem_free(gain), mem_free(records);
+    mem_free(gain), mem_free(chosen);
     return rc;
 }

@@ -13,9 +13,10 @@
 /* From sums of nll over so many answer tokens. */
 double gain_of(double whole, double masked, int64_t answers);
 
-/* When a task begins: gains of the records of earlier tasks that the method would choose among (method_ops.kept), with the model
- * as it is, given to the method (weigh). Logs an event `kpig` for each of these tasks. data (tasks): training sides. Does
- * nothing where the method does not ask. CL_ENUM: an nll is not finite. Collective. */
-int gain_weigh(struct job *j, struct task_data *data, int task);
+/* Before step `step` of a task's stage 2: gains of the records of earlier tasks that the method would choose among
+ * (method_ops.kept), with the model as it is, given to the method (weigh). Logs an event `kpig` for each of these tasks. data
+ * (tasks): training sides. Does nothing where the method does not ask. What is reserved in the model is other than before. CL_ENUM:
+ * an nll is not finite; CL_ESTOP: it was asked to, at step 0. Collective. */
+int gain_weigh(struct job *j, struct task_data *data, int task, int64_t step);
 
 #endif

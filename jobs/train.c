@@ -117,6 +117,27 @@ static int say_last(struct run *r, int rc)
     return err_set(rc, "%s; the last good checkpoint is %s", err_text(), r->save.last);
 }
 
+/* Every kpig.every steps what is replayed is chosen anew; the trainer, and the stage's progress line, make room meanwhile. */
+static int weigh_again(struct run *r, int stage, const char *what, int64_t total)
+{
+    int rc = CL_OK;
+    const struct run_state *s = &r->state;
+    const int64_t every = r->job.cfg.kpig.every;
+    int64_t kept = 0;
+
+    if (stage != 2 || !every || !s->step || s->step % every || !r->job.method->ops->kept) return CL_OK;
+    r->job.method->ops->kept(r->job.method, &kept);
+    if (!kept) return CL_OK;
+    trainer_close(&r->trainer);
+    progress_end(r->job.log);
+    TRY(gain_weigh(&r->job, r->train, s->task, s->step));
+    TRY(trainer_open(&r->trainer, &r->job, r->train, s->task));
+    TRY(trainer_order(&r->trainer, 2, s->step));
+    progress_begin(r->job.log, what, total, "steps");
+done:
+    return rc;
+}
+
 static int run_stage(struct run *r, int stage)
 {
     int rc = CL_OK;
@@ -129,9 +150,10 @@ static int run_stage(struct run *r, int stage)
     progress_begin(r->job.log, what, total, "steps");
     while (s->step < total) {
         struct step_report out = {0};
+        double lr, begun = clock_seconds();
+        TRY(weigh_again(r, stage, what, total));
         crew_at(r->job.crew, "stage %d of task %d %s, step %lld", stage, s->task, task_name(r, s->task),
                 (long long)s->step);
-        double lr, begun = clock_seconds();
         TRY(stage == 1 ? stage1_step(&r->trainer, s->step, &lr, &out) : stage2_step(&r->trainer, s->step, &lr, &out));
         if (!isfinite(out.loss) || !isfinite(out.grad_norm))
             FAIL(CL_ENUM, "loss or gradient norm is not finite (%g, %g)", out.loss, out.grad_norm);
@@ -219,7 +241,7 @@ static int look_at_earlier(struct run *r)
     double begun = clock_seconds();
     int rc;
 
-    TRY(gain_weigh(&r->job, r->train, s->task));
+    TRY(gain_weigh(&r->job, r->train, s->task, 0));
     TRY(self_guide_write(&r->job, r->train, s->task));
 done:
     s->history[s->task].seconds += clock_seconds() - begun;

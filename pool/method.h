@@ -90,11 +90,11 @@ struct method_ops {
     /* Task t (0-based) with n training records begins: new slots, optimizer state cleared. */
     int (*begin_task)(struct method *m, int task, int64_t n);
 
-    /* For methods that choose among what they kept of earlier tasks, when a task begins: which records these are (the method's
-     * until the next call; *n 0: nothing to choose), and, of each, how much the key parts of its question tell the model
-     * (jobs/gain.h). After weigh, kept says which ones are replayed. NULL, both: none. */
+    /* For methods that choose among what they kept of earlier tasks: which records these are (the method's until the task ends;
+     * *n 0: nothing to choose), and then, as the task begins and perhaps again between two steps, of each of them how much the
+     * key parts of its question tell the model (jobs/gain.h). chosen (n): whether it joins from now on. NULL, both: none. */
     const struct sample_ref *(*kept)(struct method *m, int64_t *n);
-    int (*weigh)(struct method *m, const double *gain);
+    int (*weigh)(struct method *m, const double *gain, bool *chosen);
     /* For methods that rehearse what the model writes itself (jobs/self_guide.h), when a task begins or goes on: how many samples
      * were written of each earlier task. CL_EMISMATCH: others than when the task began. NULL: the method wants none. */
     int (*rehearse)(struct method *m, int task, const int64_t *written);

@@ -4,7 +4,7 @@
  * random order of everything kept (pool/walk.h), so that each comes up equally often.
  *
  * With replay.choose kpig only a part of what is kept is walked through: the records whose questions' key parts tell the model
- * least (pool/kpig.h), by what was measured when the task began.
+ * least (pool/kpig.h), by what was measured last.
  */
 #include "io/err.h"
 #include "model/tensor.h"
@@ -26,13 +26,14 @@ struct kept {
 struct replay {
     struct lora lora;
     int64_t budget;
-    int64_t records;   // of the current task
-    struct kept *kept; // (T) what finished tasks left
-    struct walk walk;  // through that of tasks before the current one, or the chosen part of it
-    bool kpig;         // replay.choose
-    double share;      // of what is kept that is chosen
-    double *gain;      // (gains) of everything kept, by which the walk was chosen; NULL: nothing was
-    int64_t gains;
+    int64_t records;        // of the current task
+    struct kept *kept;      // (T) what finished tasks left
+    struct sample_ref *all; // (total) that of tasks before the current one
+    int64_t total;
+    struct walk walk; // through all of it, or the chosen part
+    bool kpig;        // replay.choose
+    double share;     // that is chosen
+    double *gain;     // (total) by which it was; NULL: it was not
 };
 
 static struct replay *self(struct method *m)
@@ -48,7 +49,7 @@ static void replay_close(struct method *m)
     for (int t = 0; r->kept && t < r->lora.pool.T; t++) mem_free(r->kept[t].index);
     mem_free(r->kept);
     walk_free(&r->walk);
-    mem_free(r->gain);
+    mem_free(r->all), mem_free(r->gain);
     lora_teardown(&r->lora);
     mem_free(r);
 }
@@ -78,43 +79,47 @@ static int gather(struct replay *r, int task)
     int64_t n = 0;
     int rc;
 
-    mem_free(r->gain);
-    r->gain = NULL, r->gains = 0;
+    mem_free(r->all), mem_free(r->gain);
+    r->gain = NULL, r->total = 0;
     for (int t = 0; t < task; t++) n += r->kept[t].n;
-    TRY(walk_begin(&r->walk, n));
+    r->all = mem_new((size_t)n, sizeof *r->all);
+    if (!r->all) FAIL(CL_ENOMEM, "no memory for %lld records of earlier tasks", (long long)n);
     for (int t = 0; t < task; t++)
-        for (int64_t i = 0; i < r->kept[t].n; i++) walk_add(&r->walk, (struct sample_ref){t, r->kept[t].index[i]});
+        for (int64_t i = 0; i < r->kept[t].n; i++) r->all[r->total++] = (struct sample_ref){t, r->kept[t].index[i]};
+    TRY(walk_begin(&r->walk, n));
+    for (int64_t i = 0; i < n; i++) walk_add(&r->walk, r->all[i]);
 done:
     return rc;
 }
 
 static const struct sample_ref *replay_kept(struct method *m, int64_t *n)
 {
-    const struct walk *w = &self(m)->walk;
+    const struct replay *r = self(m);
 
-    *n = self(m)->kpig && w->ratio > 0 ? w->total : 0;
-    return w->all;
+    *n = r->kpig && r->walk.ratio > 0 ? r->total : 0;
+    return r->all;
 }
 
 /* The walk goes through the chosen ones alone; gains are kept for checkpoints. */
-static int replay_weigh(struct method *m, const double *gain)
+static int replay_weigh(struct method *m, const double *gain, bool *chosen)
 {
     struct replay *r = self(m);
-    struct walk *w = &r->walk;
-    const int64_t n = w->total;
-    int64_t *chosen = mem_new((size_t)n, sizeof *chosen), k;
+    const size_t n = (size_t)r->total;
+    int64_t *which = mem_new(n, sizeof *which), k;
     int rc;
 
-    mem_free(r->gain);
-    r->gain = mem_new((size_t)n, sizeof *r->gain);
-    if (!chosen || !r->gain) FAIL(CL_ENOMEM, "no memory to choose among %lld records", (long long)n);
-    TRY(kpig_choose(chosen, &k, gain, n, r->share));
-    memcpy(r->gain, gain, (size_t)n * sizeof *r->gain);
-    r->gains = n;
-    for (int64_t i = 0; i < k; i++) w->all[i] = w->all[chosen[i]];
-    w->total = k;
+    if (!r->gain) r->gain = mem_new(n, sizeof *r->gain);
+    if (!which || !r->gain) FAIL(CL_ENOMEM, "no memory to choose among %zu records", n);
+    TRY(kpig_choose(which, &k, gain, r->total, r->share));
+    memcpy(r->gain, gain, n * sizeof *gain);
+    TRY(walk_begin(&r->walk, k));
+    memset(chosen, 0, n * sizeof *chosen);
+    for (int64_t i = 0; i < k; i++) {
+        walk_add(&r->walk, r->all[which[i]]);
+        chosen[which[i]] = true;
+    }
 done:
-    mem_free(chosen);
+    mem_free(which);
     return rc;
 }
 
@@ -179,7 +184,7 @@ static int replay_save(struct method *m, struct ckpt *c, bool resume)
         TRY(ckpt_write(c, name, CKPT_I64, 1, &r->kept[t].n, r->kept[t].index, false));
     }
     if (resume) TRY(ckpt_attr_i64(c, "/resume", "records", r->records));
-    if (resume && r->gains) TRY(ckpt_write(c, "/resume/gain", CKPT_F64, 1, &r->gains, r->gain, false));
+    if (resume && r->gain) TRY(ckpt_write(c, "/resume/gain", CKPT_F64, 1, &r->total, r->gain, false));
 done:
     return rc;
 }
@@ -206,19 +211,20 @@ done:
     return rc;
 }
 
-/* What the running task was begun with: the same records are chosen again. */
+/* What was measured last in the running task: the same records are chosen again. */
 static int load_gain(struct replay *r, struct ckpt *c)
 {
     int rc = CL_OK;
     double *gain = NULL;
+    bool *chosen = NULL;
 
     if (!ckpt_has(c, "/resume/gain")) return CL_OK;
-    if (!(gain = mem_new((size_t)r->walk.total, sizeof *gain)))
-        FAIL(CL_ENOMEM, "no memory for the gains of %lld records", (long long)r->walk.total);
-    TRY(ckpt_read(c, "/resume/gain", CKPT_F64, 1, &r->walk.total, gain));
-    TRY(replay_weigh((struct method *)r, gain));
+    gain = mem_new((size_t)r->total, sizeof *gain), chosen = mem_new((size_t)r->total, sizeof *chosen);
+    if (!gain || !chosen) FAIL(CL_ENOMEM, "no memory for the gains of %lld records", (long long)r->total);
+    TRY(ckpt_read(c, "/resume/gain", CKPT_F64, 1, &r->total, gain));
+    TRY(replay_weigh((struct method *)r, gain, chosen));
 done:
-    mem_free(gain);
+    mem_free(gain), mem_free(chosen);
     return err_prefix(rc, "%s: /resume/gain", ckpt_path(c));
 }
 

@@ -58,8 +58,9 @@ $stream"
 sed -i 's/"colour"\]/"color"]/' named.json
 error 1 'record 1: .*"color" does not stand in the first question' "$CLLAVA" train named.yaml --quiet --fresh
 
-# Killed and resumed, the same bits; several ranks agree.
+# Killed and resumed, the same bits; several ranks agree: with gains that are measured anew every two steps, too.
 compare='replay: {budget: 6, ratio: 0.5, choose: kpig}
+kpig: {every: 2}
 checkpoint: {every_steps: 1}'
 configuration a calm "method: replay
 pool: {init: null}
@@ -70,9 +71,12 @@ sed 's/^output: .*/output: x/' calm.yaml >x.yaml
 for at in $(($(<count) / 3)) $(($(<count) * 2 / 5)); do broken 137 kill "$at" x x.yaml 2>/dev/null; done
 train 0 x.yaml
 same calm x
+[[ $(field calm step | tr '\n' ' ') == '0 2 ' && $(field calm chosen | tr '\n' ' ') == '3 3 ' ]] || fail 'when gains are measured'
+[[ $(field calm gain | uniq | wc -l) == 2 ]] || fail 'gains do not change with the model'
 cp -r calm run && sed 's/^output: .*/output: run/' calm.yaml >run.yaml
 alike_on kpig '4 2 shared' '3 1 dedicated'
 
 error 2 'replay.choose: .*lowest.*random, kpig' "$CLLAVA" train calm.yaml --set replay.choose=lowest
+error 2 'kpig.every: ' "$CLLAVA" train calm.yaml --set kpig.every=-1
 error 2 'kpig.share: ' "$CLLAVA" train calm.yaml --set kpig.share=1.5
 echo 'all passed'
