@@ -74,7 +74,16 @@ struct config {
     struct {
         int budget;
         double ratio;
-    } replay; // samples kept per task; replayed per own sample of a step
+        char *choose; // random, kpig
+    } replay;         // samples kept per task; replayed per own sample of a step
+    struct {
+        double share;
+        int64_t every;
+    } kpig; // of what is kept, those with the lowest gain; steps between two measurements, 0: one a task
+    struct {
+        int seeds;
+        char *questions; // kept, written
+    } self_guide;        // questions that are kept of a task
     struct {
         double lambda, gamma;
         int64_t samples;

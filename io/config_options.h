@@ -114,9 +114,19 @@
     X(WORD,   "lora.a_init",           lora.a_init,           "kaiming", 0, 0,  "kaiming, normal", RESULT, \
       "its initial A: Kaiming's uniform distribution, or N(0,1)") \
     X(INT,    "replay.budget",         replay.budget,         "50",    0, 1e8,  NULL, RESULT, \
-      "samples of each finished task that replay keeps") \
+      "samples of each finished task that replay keeps, or that self_guide writes when a task begins") \
     X(DOUBLE, "replay.ratio",          replay.ratio,          "0.25",  0, 100,  NULL, RESULT, \
-      "kept samples that join a step per sample of its own") \
+      "of them, those that join a step per sample of its own") \
+    X(WORD,   "replay.choose",         replay.choose,         "random", 0, 0,   "random, kpig", RESULT, \
+      "which kept samples join: all in a random order, or those whose questions' key parts tell the model least") \
+    X(DOUBLE, "kpig.share",            kpig.share,            "0.5",   0, 1,    NULL, RESULT, \
+      "part of the kept samples that replay.choose: kpig takes, those with the lowest gain first; 1: all") \
+    X(INT64,  "kpig.every",            kpig.every,            "0",     0, 1e15, NULL, RESULT, \
+      "optimizer steps after which replay.choose: kpig measures and chooses anew; 0: once, when a task begins") \
+    X(INT,    "self_guide.seeds",      self_guide.seeds,      "8",     1, 1e8,  NULL, RESULT, \
+      "questions of each finished task, texts alone, that self_guide writes samples from") \
+    X(WORD,   "self_guide.questions",  self_guide.questions,  "kept",  0, 0,    "kept, written", RESULT, \
+      "what self_guide's samples ask: the kept questions, or those on pictures that the model writes by their example") \
     X(DOUBLE, "ewc.lambda",            ewc.lambda,            "100",   0, 1e15, NULL, RESULT, \
       "weight of ewc's penalty: lambda / 2 times the sum of Fisher x (distance from the last task's values) squared") \
     X(DOUBLE, "ewc.gamma",             ewc.gamma,             "0.9",   0, 1,    NULL, RESULT, \

@@ -5,6 +5,7 @@
  * keeps its state in the checkpoint. Continual LLaVA and every baseline are one file each behind this table.
  *
  *     open -> for each task: begin_task
+ *                            [kept, weigh]                    records of earlier tasks, for methods that choose by them
  *                            [align .. align, end_align]      stage 1, for methods that route
  *                            { mix, route, learn .., step }   stage 2, once per optimizer step
  *                            [sense ..]                       what single samples tell about the learned task
@@ -69,7 +70,7 @@ struct step_report {
 };
 
 struct sample_ref {
-    int task;      // of the stream
+    int task;      // of the stream; T + t: of what was written for task t (method_ops.rehearse)
     int64_t index; // record of its training file
 };
 
@@ -88,6 +89,15 @@ struct method_ops {
 
     /* Task t (0-based) with n training records begins: new slots, optimizer state cleared. */
     int (*begin_task)(struct method *m, int task, int64_t n);
+
+    /* For methods that choose among what they kept of earlier tasks: which records these are (the method's until the task ends;
+     * *n 0: nothing to choose), and then, as the task begins and perhaps again between two steps, of each of them how much the
+     * key parts of its question tell the model (jobs/gain.h). chosen (n): whether it joins from now on. NULL, both: none. */
+    const struct sample_ref *(*kept)(struct method *m, int64_t *n);
+    int (*weigh)(struct method *m, const double *gain, bool *chosen);
+    /* For methods that rehearse what the model writes itself (jobs/self_guide.h), when a task begins or goes on: how many samples
+     * were written of each earlier task. CL_EMISMATCH: others than when the task began. NULL: the method wants none. */
+    int (*rehearse)(struct method *m, int task, const int64_t *written);
 
     /* Stage 1; NULL where a method has none. One optimizer step on n embeddings (each (K)); then, once all epochs are
      * done, what follows from the whole task's embeddings (use of each slot; selections for the history). */

@@ -10,6 +10,7 @@
     X(sequential_lora)                                                                                                 \
     X(joint)                                                                                                           \
     X(replay)                                                                                                          \
+    X(self_guide)                                                                                                      \
     X(taskwise_lora)                                                                                                   \
     X(lwf)                                                                                                             \
     X(ewc)                                                                                                             \

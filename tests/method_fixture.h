@@ -53,6 +53,10 @@ FIXTURE_FN struct config fixture_config(void)
     c.lora.a_init = "kaiming";
     c.replay.budget = 5;
     c.replay.ratio = 0.5;
+    c.replay.choose = "random";
+    c.kpig.share = 0.5;
+    c.self_guide.seeds = 3;
+    c.self_guide.questions = "kept";
     c.ewc.lambda = 1;
     c.ewc.gamma = 0.9;
     c.ewc.samples = 4;
