@@ -290,6 +290,38 @@ static void methods(void **state)
     }
 }
 
+/* Prompts: rows of the residual stream, at each leader; inside a group nothing but a sum more on the way back. */
+static void prompts(void **state)
+{
+    const struct plan_options o = {.tokens = 40, .answers = 6, .tasks = 3};
+    const struct plan_layout two[] = {{2, 1, 2, false, 4, false}, {2, 2, 1, false, 4, false}};
+    const double numbers = 6 * 4 * 128;
+    struct plan p, none;
+    struct plan_row r[2], without;
+    struct text t = {0};
+
+    (void)state;
+    open_plan(&none, &small, "method: sequential_lora\nactivations: keep", &o);
+    OK(plan_row(&without, &none, &two[1]));
+    const double step_of_lora = without.level[RECOMPUTE_NOTHING].wire;
+    close_plan(&none);
+    open_plan(&p, &small, "method: l2p\nl2p: {prompts: 6, length: 4, top_m: 2}\nactivations: keep", &o);
+    for (int i = 0; i < 2; i++) OK(plan_row(&r[i], &p, &two[i]));
+    assert_true(p.method.routes && p.method.slots == 6 && p.method.learned == 6);
+    within((double)p.method.parameters, numbers, 0);
+    within(r[0].time.increments, numbers * 4, 1e-9);
+    within(r[0].time.gradients, numbers * 4, 1e-9);
+    within(r[0].first.increments, 2 * numbers * 4, 0.01); // rows and their gradients
+    assert_true(r[1].time.increments == 0 && r[1].time.gradients == 0);
+    // of a micro-batch of 160 tokens: what rank 0 sends in one sum of their gradients
+    within(r[1].level[RECOMPUTE_NOTHING].wire - step_of_lora,
+           (double)traffic_to_embeddings(&p.base, 2, 160, DT_F32).sum_bytes, 1e-9);
+    plan_print(&t, &p, r, 2);
+    assert_non_null(strstr(t.s, "6 prompts of 4 rows, 3.07 k numbers"));
+    text_free(&t);
+    close_plan(&p);
+}
+
 static void texts(void **state)
 {
     const struct plan_options o = {.tokens = 700, .answers = 40};
@@ -327,7 +359,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parameters), cmocka_unit_test(memory_of_7b), cmocka_unit_test(operations_by_hand),
         cmocka_unit_test(shares),     cmocka_unit_test(levels),       cmocka_unit_test(layouts),
-        cmocka_unit_test(methods),    cmocka_unit_test(texts),
+        cmocka_unit_test(methods),    cmocka_unit_test(prompts),      cmocka_unit_test(texts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
