@@ -55,6 +55,9 @@ struct config {
         double first, last;
     } lines;
     struct {
+        double scale, lr;
+    } taskres; // of residuals of the logits; scale 0: none; lr 0: that of stage 2
+    struct {
         int epochs, batch;
         double lr, weight_decay, lr_decay, clip;
         bool shuffle;

@@ -67,6 +67,10 @@
       "LiNeS: factor on the first layer's increments once a task is learned; those between lie on a line") \
     X(DOUBLE, "lines.last",            lines.last,            "1.0",   0, 100,  NULL, RESULT, \
       "LiNeS: factor on the last layer's increments") \
+    X(DOUBLE, "taskres.scale",         taskres.scale,         "0.0",   0, 1e6,  NULL, RESULT, \
+      "TaskRes: factor on a task's own vector that is added to the logits of its answers; 0: none") \
+    X(DOUBLE, "taskres.lr",            taskres.lr,            "0.0",   0, 1e3,  NULL, RESULT, \
+      "highest learning rate of these vectors, which rises and falls as that of stage 2 does; 0: stage2.lr") \
     X(INT,    "stage1.epochs",         stage1.epochs,         "3",     0, 1e6,  NULL, RESULT, \
       "passes of stage 1 (keys) over a task's questions") \
     X(INT,    "stage1.batch",          stage1.batch,          "128",   1, 1e6,  NULL, RESULT, \

@@ -98,7 +98,7 @@ static int ask(void *context, int64_t at, struct prompt_item *item)
     c->mark[i].asked = true;
     TRY(task_data_sample(c->d, c->j, i, true, &item->sample, &item->picture));
     if (!c->set) return CL_OK;
-    TRY(c->j->method->ops->route(c->j->method, c->mode, c->d->task, &query, &number, 1, &c->one));
+    TRY(job_routes(c->j, c->mode, c->d->task, &query, &number, 1, &c->one));
     memcpy(item->coef, c->one.coef, (size_t)c->set->slots * sizeof *item->coef);
     memcpy(c->selected + i * c->one.M, c->one.selected, (size_t)c->one.M * sizeof *c->selected);
     for (int m = 0; m < c->one.M; m++)
@@ -252,8 +252,8 @@ int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, e
 
     if (!c.metric) FAIL(CL_ECONFIG, "metric %s is unknown; hint: cllava metric list", d->conf->metric);
     if (adapters) {
-        TRY(j->method->ops->adapters(j->method, mode, d->task, &set));
-        if (set.slots) c.set = &set, lim.slots = set.slots, lim.rank = set.rank;
+        TRY(job_adapters(j, mode, d->task, &set));
+        if (set.slots) c.set = &set, lim.slots = set.slots, lim.rank = set.rank, lim.residuals = set.residuals;
     }
     TRY(job_routing_new(j, &c.one, 1));
     c.selected = mem_new(n * (size_t)c.one.M, sizeof *c.selected);

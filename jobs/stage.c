@@ -60,7 +60,6 @@ static int reserve(struct trainer *t)
 {
     int rc;
     const struct config *f = &t->j->cfg;
-    const struct method_ops *ops = t->j->method->ops;
     struct adapters set = {0};
     struct lvlm_limits lim = {.samples = f->stage2.micro_batch, .train = true, .again = t->j->again};
     int64_t longest = 1, answers = 1;
@@ -70,10 +69,10 @@ static int reserve(struct trainer *t)
         if (t->data[i].longest > longest) longest = t->data[i].longest;
         if (t->data[i].most_answers > answers) answers = t->data[i].most_answers;
     }
-    TRY(ops->adapters(t->j->method, ROUTE_TRAIN, t->task, &set));
+    TRY(job_adapters(t->j, ROUTE_TRAIN, t->task, &set));
     lim.tokens = longest * lim.samples;
     lim.rows = answers * lim.samples;
-    lim.slots = set.slots, lim.rank = set.rank;
+    lim.slots = set.slots, lim.rank = set.rank, lim.residuals = set.residuals;
     TRY(crew_reserve(t->j->crew, &lim));
     t->micro_room = (t->room + lim.samples - 1) / lim.samples;
     TRY(samples_new(&t->now, t->room, t->micro_room, &lim));
@@ -276,11 +275,10 @@ static int route(struct trainer *t, struct adapters *set)
 {
     int rc;
     struct step_samples *w = &t->now;
-    const struct method_ops *ops = t->j->method->ops;
     int64_t at = 0;
 
-    TRY(ops->adapters(t->j->method, ROUTE_TRAIN, t->task, set));
-    TRY(ops->route(t->j->method, ROUTE_TRAIN, t->task, w->query, NULL, w->n, &t->routing));
+    TRY(job_adapters(t->j, ROUTE_TRAIN, t->task, set));
+    TRY(job_routes(t->j, ROUTE_TRAIN, t->task, w->query, NULL, w->n, &t->routing));
     for (int k = 0; k < w->micros; k++) {
         w->micro[k].coef = t->routing.coef + at, w->micro[k].dcoef = t->dcoef + at;
         w->micro[k].teacher = t->routing.teacher;
@@ -307,10 +305,19 @@ static int compute(struct trainer *t, const struct adapters *set, double *nll, d
         return not_finite(t, "loss is", odd * t->j->cfg.stage2.micro_batch, w->pack[odd].samples, where);
     }
     if (rc) goto done;
+    if (t->j->taskres) TRY(crew_residual(t->j->crew, taskres_gradient(t->j->taskres)));
     *nll = *kl = 0;
     for (int k = 0; k < w->micros; k++) *nll += w->micro[k].nll, *kl += w->micro[k].kl;
 done:
     return rc;
+}
+
+/* The learning rate of a step whose highest one is `peak`. */
+static double rate_of(const struct trainer *t, int64_t step, double peak)
+{
+    const struct config *f = &t->j->cfg;
+
+    return schedule_lr(f->stage2.schedule, step, trainer_steps(t, 2), peak, f->stage2.warmup_ratio);
 }
 
 int stage2_step(struct trainer *t, int64_t step, double *lr, struct step_report *out)
@@ -326,9 +333,11 @@ int stage2_step(struct trainer *t, int64_t step, double *lr, struct step_report 
     TRY(take_samples(t, step));
     TRY(route(t, &set));
     TRY(compute(t, &set, &nll, &kl));
+    if (j->taskres) taskres_narrow(t->dcoef, t->now.n, &set);
     if (ops->learn) TRY(ops->learn(j->method, t->task, &t->routing, t->dcoef));
-    *lr = schedule_lr(f->stage2.schedule, step, trainer_steps(t, 2), f->stage2.lr, f->stage2.warmup_ratio);
+    *lr = rate_of(t, step, f->stage2.lr);
     rc = ops->step(j->method, t->task, *lr, out);
+    if (!rc && j->taskres) rc = taskres_step(j->taskres, t->task, rate_of(t, step, taskres_rate(f)), out);
     if (rc == CL_ENUM) {
         TRY(crew_find_nonfinite(j->crew, where, sizeof where));
         return not_finite(t, "gradients are", 0, t->now.n, where);

@@ -184,6 +184,7 @@ static int begin_task(struct run *r)
         return CL_OK;
     }
     TRY(ops->begin_task(r->job.method, s->task, n));
+    if (r->job.taskres) taskres_begin_task(r->job.taskres, s->task);
     s->done[s->task] = TASK_STAGE1, s->stage = 1, s->step = 0;
     h->samples = n;
     stamp(h->started);
@@ -504,7 +505,8 @@ static void give_result(struct run *r, struct train_result *out)
     *out = (struct train_result){.tasks = r->state.tasks,
                                  .accuracy = r->state.accuracy,
                                  .format_free = r->format_free,
-                                 .parameters = r->job.method->ops->parameters(r->job.method)};
+                                 .parameters = r->job.method->ops->parameters(r->job.method) +
+                                               taskres_parameters(r->job.taskres)};
     for (int t = 0; t < out->tasks; t++) out->seconds += r->state.history[t].seconds;
     r->state.accuracy = r->format_free = NULL;
 }

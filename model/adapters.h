@@ -3,6 +3,10 @@
  * y = W_o x + sum_m c_m B_m (A_m x): slots of one rank, each with an A and a B for every decoder layer, and one coefficient
  * row per sample. Where slots and coefficients come from (a pool, one LoRA, ..) is the method's business (pool/method.h).
  * Slots that learn come first; the others are constants whose coefficients may still learn.
+ *
+ * The last `residuals` slots of a set are no increments but vectors that are added to the logits of every answer row, each
+ * times its coefficient (model/residual.c). When slots learn, the first residual does too; a residual's coefficient has no
+ * gradient.
  */
 #ifndef CLLAVA_MODEL_ADAPTERS_H
 #define CLLAVA_MODEL_ADAPTERS_H
@@ -10,17 +14,18 @@
 #include <stdint.h>
 
 struct adapter_slot {
-    const float *A;   // (L, R, H) master values, host
-    const float *B;   // (L, D, R)
+    const float *A;   // (L, R, H) master values, host; of a residual: (V)
+    const float *B;   // (L, D, R); of a residual: not looked at
     uint64_t version; // changes whenever A or B change; unique over all slots of a process
 };
 
 struct adapters {
-    int slots;                       // in this set, e.g. 8 own + 24 of earlier tasks
+    int slots;                       // in this set, e.g. 8 own + 24 of earlier tasks; residuals included
     int learned;                     // the first `learned` of them get gradients
     int rank;                        // R, the same for all
     const struct adapter_slot *slot; // (slots)
     const float *coef;               // (samples of the batch, slots)
+    int residuals;                   // the last of the slots: of the logits
 };
 
 /* Another state of the same slots whose answers a pass is held near: with a teacher the loss gets, for every answer row,

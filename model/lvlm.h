@@ -36,9 +36,10 @@ struct lvlm_limits {      // what the step's memory is laid out for
     int samples;          // of one packed batch (micro-batch, or rows decoded at once)
     int64_t tokens;       // of one packed batch
     int64_t rows;         // answer rows of one packed batch
-    int slots, rank;      // of an adapter set, e.g. 32 slots of rank 8
+    int slots, rank;      // of an adapter set, e.g. 32 slots of rank 8; residuals included
     bool train;           // keep activations for lvlm_backward
     enum recompute again; // train: which of them not; may be another one in a later call
+    int residuals;        // of the slots: residuals of the logits
 };
 
 /* Loads the base in `dir` for this rank of tp (borrowed; may be NULL). CL_EMISMATCH: tensors that do not fit config.json;
@@ -78,7 +79,7 @@ int lvlm_see(struct lvlm *m, struct feature **feature, const float *pixels, int 
 void lvlm_feature_free(struct lvlm *m, struct feature *f); // NULL is fine
 /* out (d_vision) host := mean over the picture's positions. Not collective. */
 int lvlm_feature_mean(struct lvlm *m, float *out, const struct feature *f);
-size_t lvlm_feature_bytes(const struct lvlm *m);           // of one picture, on each rank
+size_t lvlm_feature_bytes(const struct lvlm *m); // of one picture, on each rank
 
 /* Brings the increments to the device (and to the members: A by columns) where their version is another than the one that is
  * loaded in that place. lvlm_forward and the others do it by themselves; a caller that has a slot's values only for a while
@@ -105,6 +106,9 @@ int lvlm_backward(struct lvlm *m, const struct packed_batch *b, const struct ada
  * columns are gathered and dB's partial sums reduced. dA (learned, L, R, H), dB (learned, L, D, R) host. */
 int lvlm_grads_clear(struct lvlm *m);
 int lvlm_grads_read(struct lvlm *m, float *dA, float *dB, int learned, int rank);
+/* sum (vocab) host := gradient sum of the first residual of the passes since lvlm_grads_clear; every rank has its own columns of
+ * it. Once per step. */
+int lvlm_residual_read(struct lvlm *m, float *sum);
 
 /* dcoef (n) := sum over the ranks of the group, of what lvlm_backward gave: n numbers, those of all calls since
  * lvlm_grads_clear, in the order of the calls. Once per step. */

@@ -340,9 +340,10 @@ static int continual_adapters(struct method *m, enum route_mode mode, int task, 
 
     if (mode == ROUTE_TRAIN) {
         TRY(check_current(c, task));
-        *set = (struct adapters){c->train_slots, c->slots_per_task, c->pool.R, c->train, NULL};
+        *set = (struct adapters){
+            .slots = c->train_slots, .learned = c->slots_per_task, .rank = c->pool.R, .slot = c->train};
     } else
-        *set = (struct adapters){c->pool.N, 0, c->pool.R, c->pool.slot, NULL};
+        *set = (struct adapters){.slots = c->pool.N, .rank = c->pool.R, .slot = c->pool.slot};
 done:
     return rc;
 }
