@@ -94,8 +94,10 @@ static int load(struct leader *l)
 
     TRY(message_check(&l->in, "about increments"));
     TRY(reserve_slots(l, set.slots, set.rank));
-    if (set.slots != l->set.slots || set.residuals != l->set.residuals)
+    if (set.slots != l->set.slots || set.residuals != l->set.residuals) {
         memset(l->slot, 0, (size_t)l->slots * sizeof *l->slot);
+        TRY(lvlm_load(l->j.lvlm, &(struct adapters){0})); // it forgets too, also where there are as many increments
+    }
     set.slot = l->slot;
     l->set = set;
     for (; n > 0; n--) {

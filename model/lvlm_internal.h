@@ -259,7 +259,7 @@ int adapter_backward(struct lvlm *m, int layer, struct tensor dx, double *dcoef,
                      struct tensor u, const struct adapters *ad, const int64_t *cu, int samples);
 
 /* residual.c: adapter sets, whose last slots may be residuals of the logits. set_check, set_load: the bank's functions for the
- * whole set. */
+ * whole set; like the bank's slots, residuals are forgotten by a pass without. */
 struct adapters increments_of(const struct adapters *ad); // the set without them (its coefficients' rows are wider)
 int set_check(const struct lvlm *m, const struct adapters *ad);
 int set_load(struct lvlm *m, const struct adapters *ad);

@@ -129,11 +129,13 @@ done:
 int set_load(struct lvlm *m, const struct adapters *ad)
 {
     int rc;
+    struct residuals *k = &m->residual;
     const struct adapters inc = increments_of(ad);
 
     TRY(bank_load(m, &inc));
+    if (k->room && (!ad || !ad->residuals)) memset(k->version, 0, (size_t)k->room * sizeof *k->version);
     for (int i = 0; ad && i < ad->residuals; i++)
-        if (m->residual.version[i] != ad->slot[inc.slots + i].version) TRY(load(m, i, &ad->slot[inc.slots + i]));
+        if (k->version[i] != ad->slot[inc.slots + i].version) TRY(load(m, i, &ad->slot[inc.slots + i]));
 done:
     return rc;
 }
