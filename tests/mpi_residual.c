@@ -3,7 +3,7 @@
  */
 #include "lvlm_group.h"
 
-enum { RESIDUALS = 2, ALL = SLOTS + RESIDUALS };
+enum { RESIDUALS = 2, ALL = SLOTS + RESIDUALS, LONG = 320 }; // LONG: rows of logits in several chunks
 
 /* Increments and behind them residuals; plain: the increments alone, with the same coefficients. */
 struct wide {
@@ -49,7 +49,7 @@ static void free_wide(struct wide *w)
 static void reserve(struct lvlm *m, int residuals, int64_t rows)
 {
     check_ok(lvlm_reserve(m, &(struct lvlm_limits){.samples = SAMPLES,
-                                                   .tokens = TOKENS,
+                                                   .tokens = rows < LONG ? TOKENS : 2 * LONG,
                                                    .rows = rows,
                                                    .slots = SLOTS + residuals,
                                                    .rank = RANK,
@@ -114,7 +114,7 @@ static void added_to_logits(void)
 
 static double loss(struct lvlm *m, const struct packed_batch *b, struct wide *w)
 {
-    float nll[ROWS];
+    float nll[LONG];
     double sum = 0;
 
     for (int i = SLOTS; i < ALL; i++) new_version(&w->slot[i]);
@@ -140,23 +140,32 @@ static void plain_gradient(double *sum, struct lvlm *m, const struct packed_batc
     free(z);
 }
 
+static void pack_long(struct packed_batch *b, const struct tiny *t, uint32_t seed)
+{
+    batch_clear(b);
+    tiny_sample(b, t, 150, 140, false, false, &seed);
+    tiny_sample(b, t, 9, 3, false, false, &seed);
+    tiny_sample(b, t, 40, 30, false, false, &seed);
+    tiny_sample(b, t, 120, 110, false, false, &seed);
+}
+
 static void learns(const struct tp *tp, void *context)
 {
     const int64_t V = ((const struct tiny *)context)->vocab;
     struct lvlm *m = open_model(tp);
     struct packed_batch b = {0};
     struct wide w;
-    float nll[ROWS], *sum = malloc((size_t)V * sizeof *sum), *u = malloc((size_t)V * sizeof *u);
+    float nll[LONG], *sum = malloc((size_t)V * sizeof *sum), *u = malloc((size_t)V * sizeof *u);
     double dcoef[SAMPLES * ALL], *want = calloc((size_t)V, sizeof *want), along = 0, side[2];
     const double h = 1e-2;
     uint32_t seed = 3;
 
-    reserve(m, RESIDUALS, ROWS);
+    reserve(m, RESIDUALS, LONG);
     make_wide(&w, lvlm_get_config(m));
-    check_ok(batch_new(&b, SAMPLES, TOKENS));
+    check_ok(batch_new(&b, SAMPLES, 2 * LONG));
     check_ok(lvlm_grads_clear(m));
     for (int i = 0; i < 2; i++) { // two micro-batches of one step
-        pack(&b, context, NULL, 1 + (uint32_t)i);
+        pack_long(&b, context, 1 + (uint32_t)i);
         plain_gradient(want, m, &b, &w, V);
         check_ok(lvlm_forward(m, &b, &w.set, nll, 0.5f));
         check_ok(lvlm_backward(m, &b, &w.set, dcoef));
