@@ -14,6 +14,7 @@
 
 #include "io/err.h"
 #include "jobs/plan.h"
+#include "folder.h"
 
 #define OK(call)                                                                                                       \
     do {                                                                                                               \
@@ -36,8 +37,7 @@ static void open_plan(struct plan *p, const struct shape *s, const char *more, c
     char path[128];
     FILE *f;
 
-    strcpy(dir, "/tmp/cllava-plan-XXXXXX");
-    assert_non_null(mkdtemp(dir));
+    assert_int_equal(folder_new(dir), 0);
     snprintf(path, sizeof path, "%s/config.json", dir);
     assert_non_null(f = fopen(path, "w"));
     fprintf(
@@ -64,11 +64,8 @@ static void open_plan(struct plan *p, const struct shape *s, const char *more, c
 
 static void close_plan(struct plan *p)
 {
-    char command[128];
-
     config_free(&p->cfg);
-    snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(folder_remove(dir), 0);
 }
 
 static void within(double got, double expected, double share)
