@@ -63,6 +63,14 @@ static int routed_task(const struct cell *c)
     return best;
 }
 
+/* The owner of the slots that the task's questions belong to. */
+static int home_of(const struct cell *c)
+{
+    const struct method_ops *ops = c->j->method->ops;
+
+    return ops->home ? ops->home(c->j->method, c->d->task) : c->d->task;
+}
+
 static int compare_turns(const void *a, const void *b)
 {
     const struct place_in_line *x = a, *y = b;
@@ -103,7 +111,7 @@ static int ask(void *context, int64_t at, struct prompt_item *item)
     memcpy(c->selected + i * c->one.M, c->one.selected, (size_t)c->one.M * sizeof *c->selected);
     for (int m = 0; m < c->one.M; m++)
         if (c->one.selected[m] >= 0) c->weight[i * c->one.M + m] = c->one.intrinsic[c->one.selected[m]];
-    if (query) c->mark[i].routed = routed_task(c) == c->d->task; // means nothing where slots have no owner
+    if (query) c->mark[i].routed = routed_task(c) == home_of(c); // means nothing where slots have no owner
 done:
     return rc;
 }

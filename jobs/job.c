@@ -2,6 +2,7 @@
 #include "jobs/job.h"
 #include "jobs/query.h"
 #include "pool/lines.h"
+#include "pool/lw2g.h"
 
 #include "io/err.h"
 #include "io/safetensors.h"
@@ -169,6 +170,7 @@ static int open_method(struct job *j)
     if (!ops) FAIL(CL_ECONFIG, "method: %s (expected one of: %s)", j->cfg.method, method_names());
     TRY(lines_check(&j->cfg, ops));
     TRY(taskres_check(&j->cfg, ops));
+    TRY(lw2g_check(&j->cfg, ops));
     if (ops->routes) TRY(query_check(&j->cfg, &j->base));
     if (ops->routes) {
         TRY(text_encoder_open(&j->encoder, j->cfg.encoder, j->cfg.base, j->tok, j->f32));

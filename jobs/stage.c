@@ -290,7 +290,8 @@ done:
 }
 
 /* Forward and backward of the whole step; the sums of its losses and of how far it is from a teacher. */
-static int compute(struct trainer *t, const struct adapters *set, double *nll, double *kl)
+static int compute(struct trainer *t, const struct adapters *set, int (*meanwhile)(void *context), double *nll,
+                   double *kl)
 {
     int rc, odd;
     struct step_samples *w = &t->now;
@@ -298,8 +299,7 @@ static int compute(struct trainer *t, const struct adapters *set, double *nll, d
     char where[512];
 
     t->j->method->ops->gradients(t->j->method, &dA, &dB);
-    rc = crew_step(t->j->crew, w->micro, w->micros, set, (float)(1.0 / (double)w->answers), dA, dB, gather_ahead, t,
-                   &odd);
+    rc = crew_step(t->j->crew, w->micro, w->micros, set, (float)(1.0 / (double)w->answers), dA, dB, meanwhile, t, &odd);
     if (rc == CL_ENUM && odd >= 0) {
         snprintf(where, sizeof where, "%s", err_text());
         return not_finite(t, "loss is", odd * t->j->cfg.stage2.micro_batch, w->pack[odd].samples, where);
@@ -332,7 +332,7 @@ int stage2_step(struct trainer *t, int64_t step, double *lr, struct step_report 
 
     TRY(take_samples(t, step));
     TRY(route(t, &set));
-    TRY(compute(t, &set, &nll, &kl));
+    TRY(compute(t, &set, gather_ahead, &nll, &kl));
     if (j->taskres) taskres_narrow(t->dcoef, t->now.n, &set);
     if (ops->learn) TRY(ops->learn(j->method, t->task, &t->routing, t->dcoef));
     *lr = rate_of(t, step, f->stage2.lr);
@@ -376,18 +376,60 @@ done:
     return rc;
 }
 
+/* The order that single records of the task are looked at in, of which *total (at most all) are wanted; NULL: none. */
+static int sense_order(struct trainer *t, int64_t (*samples)(struct method *m, int task), int64_t *total,
+                       int64_t **order)
+{
+    *total = samples ? samples(t->j->method, t->task) : 0, *order = NULL;
+    if (*total > t->n) *total = t->n;
+    if (*total < 1) return CL_OK;
+    t->now.step = t->ahead.step = -1;
+    if (!(*order = mem_new((size_t)t->n, sizeof **order)))
+        return err_set(CL_ENOMEM, "no memory for %lld records", (long long)t->n);
+    rng_permutation(*order, t->n, (uint64_t)t->j->cfg.seed, RNG_SENSE, (uint32_t)t->task, 0);
+    return CL_OK;
+}
+
+/* One record by the group that takes it first, so that its gradient is the same on any number of groups. */
+static int look_at(struct trainer *t, int64_t index, bool first)
+{
+    int rc;
+    struct step_samples *w = &t->now;
+    struct adapters set = {0};
+    double nll, kl;
+
+    w->n = 1;
+    w->ref[0] = own_ref(t, index);
+    TRY(pack_samples(t, w, 1));
+    TRY(route(t, &set));
+    TRY(compute(t, &set, NULL, &nll, &kl));
+    TRY(t->j->method->ops->look(t->j->method, t->task, first));
+done:
+    return rc;
+}
+
+int trainer_look(struct trainer *t)
+{
+    int rc;
+    int64_t total, *order;
+
+    TRY(sense_order(t, t->j->method->ops->look_samples, &total, &order));
+    for (int64_t i = 0; i < total; i++) {
+        TRY(look_at(t, order[i], i == 0));
+        progress_step(t->j->log, i + 1, "");
+    }
+done:
+    mem_free(order);
+    return rc;
+}
+
 int trainer_sense(struct trainer *t)
 {
-    int rc = CL_OK;
+    int rc;
     const struct method_ops *ops = t->j->method->ops;
-    int64_t total = ops->sense_samples ? ops->sense_samples(t->j->method, t->task) : 0, *order = NULL;
+    int64_t total, *order;
 
-    if (total > t->n) total = t->n;
-    if (total < 1) return CL_OK;
-    t->now.step = t->ahead.step = -1;
-    order = mem_new((size_t)t->n, sizeof *order);
-    if (!order) FAIL(CL_ENOMEM, "no memory for %lld records", (long long)t->n);
-    rng_permutation(order, t->n, (uint64_t)t->j->cfg.seed, RNG_SENSE, (uint32_t)t->task, 0);
+    TRY(sense_order(t, ops->sense_samples, &total, &order));
     for (int64_t i = 0; i < total; i += t->micro_room) {
         int64_t n = total - i < t->micro_room ? total - i : t->micro_room;
         TRY(sense_some(t, order, i, (int)n, total));
