@@ -245,13 +245,23 @@ static void take_initial_values(struct continual *c, int task)
     pool_touch(p, c->own);
 }
 
+/* The learner of a task that shares its slots, or does not. */
+static int fit_learner(struct continual *c, int task)
+{
+    c->learner.b_fixed = shares(c, task);
+    if (!shares(c, task) || c->before) return CL_OK;
+    c->before = mem_new((size_t)c->learner.a_count, sizeof *c->before);
+    return c->before ? CL_OK : err_set(CL_ENOMEM, "no memory for a copy of %d slots", c->slots_per_task);
+}
+
 /* New slots, or (w and B stay then) those that the task shares. */
 static int take_slots(struct continual *c, int task)
 {
     int rc = CL_OK;
     struct pool *p = &c->pool;
 
-    c->learner.b_fixed = lw2g_decide(&c->grow, task) != task;
+    lw2g_decide(&c->grow, task);
+    TRY(fit_learner(c, task));
     if (!shares(c, task)) TRY(pool_grow(p, task, c->slots_per_task));
     c->own = slots_of(c, task);
     if (shares(c, task)) goto done;
@@ -481,8 +491,6 @@ static int step_shared(struct continual *c, int task, double lr, struct step_rep
     float *A = c->pool.A + c->own.first * pool_a_size(&c->pool);
     int rc;
 
-    if (!c->before && !(c->before = mem_new((size_t)l->a_count, sizeof *c->before)))
-        FAIL(CL_ENOMEM, "no memory for a copy of %d slots", l->slots);
     memcpy(c->before, A, (size_t)l->a_count * sizeof *A);
     memset(l->dB, 0, (size_t)l->b_count * sizeof *l->dB);
     lw2g_project(&c->grow, of, -1, l->dA, l->slots, c->pool.R);
@@ -613,7 +621,7 @@ static int resume_task(struct continual *c, struct ckpt *f)
     TRY(learning_buffers(c));
     TRY(align_load(&c->align, f));
     TRY(learner_load(&c->learner, &c->pool, f));
-    c->learner.b_fixed = shares(c, (int)task);
+    TRY(fit_learner(c, (int)task));
     TRY(choose_train_slots(c));
     view_train_slots(c);
     c->current = (int)task;
