@@ -21,7 +21,7 @@ struct step_samples {
 /* What the steps of one task need; buffers are made once per task. */
 struct trainer {
     struct job *j;
-    struct task_data *data; // (tasks) training sides; those of earlier tasks stay open for replay
+    struct task_data *data; // (tasks, or twice that: method_ops.rehearse) training sides, kept open for replay
     int task;               // that is trained
     int64_t n;              // records of the training set (all tasks' with a joint method)
     int64_t *order;         // (n) of the running epoch

@@ -170,6 +170,7 @@ static void put_set(struct lvlm *m, const struct adapters *ad, int samples)
     message_put_int(out, ad ? ad->slots : 0);
     if (!ad || !ad->slots) return;
     message_put_int(out, ad->learned), message_put_int(out, ad->rank), message_put_int(out, ad->residuals);
+    if (has_prompts(ad)) return; // the leader's own business (prompts.c)
     for (int i = 0; loaded && i < ad->slots; i++) loaded = set_version(m, ad, i) == ad->slot[i].version;
     message_put_int(out, loaded);
     for (int i = 0; !loaded && i < ad->slots; i++) message_put_int(out, (int64_t)ad->slot[i].version);
@@ -186,6 +187,7 @@ static int get_set(struct member *s, int samples)
     *ad = (struct adapters){.slots = (int)message_int(in)};
     if (!ad->slots) return message_check(in, "of an adapter set");
     ad->learned = (int)message_int(in), ad->rank = (int)message_int(in), ad->residuals = (int)message_int(in);
+    if (has_prompts(ad)) return message_check(in, "of prompts");
     loaded = message_int(in);
     TRY(message_check(in, "of an adapter set"));
     if (loaded && ad->slots - ad->residuals != s->m->bank.slots)
