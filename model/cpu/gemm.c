@@ -124,10 +124,9 @@ static int own_rows(struct weight *w, const void *src, enum dtype src_type, int6
 static int pack(struct weight *w)
 {
     int rc;
-    struct tensor rows = {(void *)w->plain, w->arithmetic, w->out, w->in, w->ld};
 
     scratch_lock();
-    TRY(packed_new(&w->packed, side_of(rows, true), w->in, w->out));
+    TRY(packed_new(&w->packed, w->plain, w->out, w->in, w->ld));
     if (w->packed.data) {
         mem_free(w->own);
         w->own = NULL;

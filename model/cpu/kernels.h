@@ -68,6 +68,8 @@ struct gemv_bytes {
       (struct tensor other, struct tensor logits, const struct soft_part *whole, float temperature, float factor))       \
     /* id[i] = -1: no column allowed; -2: row i holds NaN; top may be NULL */                                            \
     X(void, argmax, (int32_t * id, float *top, struct tensor logits, const uint8_t *allowed))                            \
+    /* dst := src (out, in) in bf16, rows ld numbers apart, packed as a matrix (in, out) (product.h) */                  \
+    X(void, pack, (uint16_t * dst, const uint16_t *src, int64_t out, int64_t in, int64_t ld))                            \
     /* dst (cols, n) := columns [first, first + n) of the transpose of src (rows, cols), both packed (product.h) */      \
     X(void, turn, (uint16_t * dst, const uint16_t *src, int64_t rows, int64_t cols, int64_t first, int64_t n))           \
     /* y (n, out) (+)= x W^T + bias of at most GEMV_ROWS rows. packed: W as in product.h, x rows of `in` bf16 numbers, \

@@ -322,23 +322,21 @@ done:
     return rc;
 }
 
-int packed_new(struct packed *dst, struct side b, int64_t k, int64_t n)
+int packed_new(struct packed *dst, const uint16_t *rows, int64_t out, int64_t in, int64_t ld)
 {
     int rc;
-    dnnl_memory_desc_t from;
     bool pays;
 
     *dst = (struct packed){0};
     TRY(open_store());
-    TRY(describe_packed(dst, k, n));
-    TRY(multiplies_packed(&pays, dst, k, n));
+    TRY(describe_packed(dst, in, out));
+    TRY(multiplies_packed(&pays, dst, in, out));
     if (!pays) {
         dst->bytes = 0;
         return CL_OK;
     }
     if (!(dst->data = mem_raw(dst->bytes, 1))) FAIL(CL_ENOMEM, "cannot have %zu bytes for a weight", dst->bytes);
-    TRY(describe(&from, k, n, b.type, b.row_step, b.col_step));
-    TRY(reorder(&dst->layout, dst->data, &from, b.data));
+    cpu_kernels()->pack(dst->data, rows, out, in, ld);
 done:
     if (rc) packed_free(dst);
     return rc;

@@ -43,8 +43,9 @@ struct product {
  * does it all the same). CL_ELIB with oneDNN's status. */
 int product_run(const struct product *p, bool *slow);
 
-/* Packs the matrix b (k, n): dst->data NULL (and success) where oneDNN multiplies plain rows better. */
-int packed_new(struct packed *dst, struct side b, int64_t k, int64_t n);
+/* Packs a weight (out, in) in bf16, rows ld numbers apart, as the matrix (in, out): dst->data NULL (and success) where oneDNN
+ * multiplies plain rows better. */
+int packed_new(struct packed *dst, const uint16_t *rows, int64_t out, int64_t in, int64_t ld);
 void packed_free(struct packed *p);
 size_t packed_bytes(int64_t rows, int64_t cols); // of such a matrix, the filled-up blocks included
 /* dst := columns [first, first + n) of src's transpose, packed too, in scratch (not to be freed). first: a multiple of
