@@ -126,6 +126,7 @@ static int pack(struct weight *w)
     int rc;
 
     scratch_lock();
+    if (w->ld == w->in) mem_expect(w->plain, (size_t)(w->out * w->in) * sizeof(uint16_t)); // not what others read
     TRY(packed_new(&w->packed, w->plain, w->out, w->in, w->ld));
     if (w->packed.data) {
         mem_free(w->own);
