@@ -322,7 +322,7 @@ done:
     return rc;
 }
 
-int packed_new(struct packed *dst, const uint16_t *rows, int64_t out, int64_t in, int64_t ld)
+int packed_new(struct packed *dst, int64_t out, int64_t in)
 {
     int rc;
     bool pays;
@@ -336,10 +336,14 @@ int packed_new(struct packed *dst, const uint16_t *rows, int64_t out, int64_t in
         return CL_OK;
     }
     if (!(dst->data = mem_raw(dst->bytes, 1))) FAIL(CL_ENOMEM, "cannot have %zu bytes for a weight", dst->bytes);
-    cpu_kernels()->pack(dst->data, rows, out, in, ld);
 done:
     if (rc) packed_free(dst);
     return rc;
+}
+
+void packed_fill(const struct packed *dst, int64_t first, int64_t n, const uint16_t *rows, int64_t ld)
+{
+    cpu_kernels()->pack((uint16_t *)dst->data + packed_offset(dst, 0, first), rows, n, dst->layout.dims[0], ld);
 }
 
 void packed_free(struct packed *p)
