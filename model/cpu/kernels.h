@@ -46,13 +46,16 @@ struct gemv_bytes {
     X(void, rope,                                                                                                        \
       (struct tensor x, int heads, int head_dim, const int32_t *pos, const float *table_cos, const float *table_sin,     \
        bool inverse))                                                                                                    \
+    /* room: attention_bytes, NULL where these are 0 */                                                                  \
+    X(size_t, attention_bytes, (const struct attention_shape *s))                                                        \
     X(void, attention,                                                                                                   \
       (struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,                                   \
-       const struct attention_shape *s))                                                                                 \
+       const struct attention_shape *s, void *room))                                                                     \
     /* the same where every sample has one query row, and at most 64 heads share one of the keys */                      \
+    X(size_t, attention_token_bytes, (const struct attention_shape *s))                                                  \
     X(void, attention_token,                                                                                             \
       (struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,                                   \
-       const struct attention_shape *s))                                                                                 \
+       const struct attention_shape *s, void *room))                                                                     \
     /* scratch: attention_back_bytes for each thread */                                                                  \
     X(size_t, attention_back_bytes, (const struct attention_shape *s))                                                   \
     X(void, attention_back,                                                                                              \
