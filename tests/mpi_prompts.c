@@ -34,7 +34,8 @@ static void make_prompts(struct prompts *k, int64_t D)
     for (size_t i = 0; i < SLOTS * k->n; i++) k->row[i] = 0.5f * tiny_noise(&seed);
     memcpy(k->coef, which, sizeof which);
     touch(k);
-    k->set = (struct adapters){SLOTS, LEARNED, prompt_set(ROWS_EACH), k->slot, k->coef};
+    k->set = (struct adapters){
+        .slots = SLOTS, .learned = LEARNED, .rank = prompt_set(ROWS_EACH), .slot = k->slot, .coef = k->coef};
 }
 
 static int rows_of(const float *coef)
@@ -83,7 +84,13 @@ static struct lvlm *open_prompted(const struct tp *tp, enum dtype act)
 
     check_ok(backend_cpu(&be, act));
     check_ok(lvlm_open(&m, base, be, tp, true));
-    check_ok(lvlm_reserve(m, &(struct lvlm_limits){SAMPLES, TOKENS, ROWS, SLOTS, prompt_set(ROWS_EACH), true, again}));
+    check_ok(lvlm_reserve(m, &(struct lvlm_limits){.samples = SAMPLES,
+                                                   .tokens = TOKENS,
+                                                   .rows = ROWS,
+                                                   .slots = SLOTS,
+                                                   .rank = prompt_set(ROWS_EACH),
+                                                   .train = true,
+                                                   .again = again}));
     return m;
 }
 
