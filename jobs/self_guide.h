@@ -19,6 +19,7 @@ enum written_fault {
     WRITTEN_EMPTY,
     WRITTEN_UNFINISHED, // no end within the tokens it had
     WRITTEN_NOISE,      // phrases of a chat, marks of the template
+    WRITTEN_ECHO,       // the question once more
     WRITTEN_LENGTH,     // more than two standard deviations from the mean of the others, in tokens
     WRITTEN_TWICE,      // the same question on the same picture
     WRITTEN_LIMIT,      // longer than any record of the run
@@ -26,7 +27,7 @@ enum written_fault {
 };
 
 struct written {              // one sample
-    char *question, *picture; // its first turn, marker and all; path, NULL: none
+    char *question, *picture; // its first turn, marker and all, NULL: not there yet; path, NULL: none
     char *answer;             // what the model wrote; NULL: not asked yet
     int tokens;               // that it wrote
     bool ended;               // by itself

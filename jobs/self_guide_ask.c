@@ -135,7 +135,6 @@ static int use_as_questions(struct writing *p, int64_t first)
             FAIL(CL_ENOMEM, "no memory for a question");
         distinct_add(&seen, text);
         if (seen.n == before) w->fault = WRITTEN_TWICE;
-        free(w->question);
         if (asprintf(&w->question, "<image>\n%s", w->answer) < 0) {
             w->question = NULL;
             FAIL(CL_ENOMEM, "no memory for a question");
@@ -175,6 +174,7 @@ int self_guide_ask(struct writing *p)
 
     if (!strcmp(p->j->cfg.self_guide.questions, "written")) {
         TRY(longest_question(p, &longest));
+        for (int64_t i = first; i < p->n; i++) free(p->w[i].question), p->w[i].question = NULL; // the model's come
         TRY(ask(p, first, self_guide_example, longest));
         written_filter(p->w + first, p->n - first);
         TRY(use_as_questions(p, first));

@@ -25,11 +25,22 @@ static bool is_noise(const char *text)
     return false;
 }
 
+/* The question without its marker, whatever the case. */
+static bool is_echo(const struct written *w)
+{
+    static const char marker[] = "<image>";
+    const char *q = w->question, *at = q ? strstr(q, marker) : NULL;
+
+    if (at == q && q) q += sizeof marker - 1 + (q[sizeof marker - 1] == '\n');
+    return q && !strcasecmp(q, w->answer);
+}
+
 static enum written_fault fault_of(const struct written *w)
 {
     return !w->answer || !*w->answer ? WRITTEN_EMPTY
            : !w->ended               ? WRITTEN_UNFINISHED
            : is_noise(w->answer)     ? WRITTEN_NOISE
+           : is_echo(w)              ? WRITTEN_ECHO
                                      : WRITTEN_GOOD;
 }
 

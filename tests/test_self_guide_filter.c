@@ -44,6 +44,18 @@ static void test_noise(void **state)
     assert_int_equal(fault_of("the toilet meter", true), WRITTEN_GOOD); // "let me" does not begin a word
 }
 
+static void test_echo(void **state)
+{
+    static const char *const question[] = {"<image>\nIs it red", "is it red", "<image>is it red", "IS IT RED", "is it"};
+
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        struct written w = {.question = text(question[i]), .answer = text("Is it red"), .tokens = 3, .ended = true};
+        written_filter(&w, 1);
+        assert_int_equal(w.fault, i < 4 ? WRITTEN_ECHO : WRITTEN_GOOD);
+    }
+}
+
 /* Nine answers of 4 tokens, one of 40: mean 7.6, standard deviation 10.8, so at most 29.2. What is no answer does not count. */
 static void test_lengths_far_from_the_others(void **state)
 {
@@ -100,6 +112,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_no_answer),
         cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_echo),
         cmocka_unit_test(test_lengths_far_from_the_others),
         cmocka_unit_test(test_equal_lengths),
         cmocka_unit_test(test_pairs_differ),
