@@ -96,6 +96,11 @@ struct config {
         double router_lr;
     } moe_lora; // top_k 0: all experts; highest learning rate of the router
     struct {
+        int prompts, length, top_m;
+        double lambda, key_lr, init;
+        bool diversity;
+    } l2p; // key_lr 0: that of stage 2
+    struct {
         double lambda, temperature;
     } lwf;
     struct {

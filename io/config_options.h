@@ -143,6 +143,20 @@
       "experts that a question gets, those its router weighs most; 0: all") \
     X(DOUBLE, "moe_lora.router_lr",    moe_lora.router_lr,    "1e-3",  0, 1e3,  NULL, RESULT, \
       "highest learning rate of moe_lora's router, which rises and falls as that of stage 2 does") \
+    X(INT,    "l2p.prompts",           l2p.prompts,           "10",    1, 4096, NULL, RESULT, \
+      "prompts of l2p's pool, which all tasks share") \
+    X(INT,    "l2p.length",            l2p.length,            "5",     1, 4096, NULL, RESULT, \
+      "learned rows of a prompt, each as wide as an embedding") \
+    X(INT,    "l2p.top_m",             l2p.top_m,             "5",     1, 4096, NULL, RESULT, \
+      "prompts in front of a question: those with the nearest keys; their rows count in stage2.max_length") \
+    X(DOUBLE, "l2p.lambda",            l2p.lambda,            "0.5",   0, 1e9,  NULL, RESULT, \
+      "weight of the term that draws the keys of chosen prompts to their questions: the sum of 1 - cosine, a sample's mean") \
+    X(DOUBLE, "l2p.key_lr",            l2p.key_lr,            "0.0",   0, 1e3,  NULL, RESULT, \
+      "highest learning rate of l2p's keys, which rises and falls as that of stage 2 does; 0: stage2.lr, the prompts' own") \
+    X(DOUBLE, "l2p.init",              l2p.init,              "0.02",  0, 1e3,  NULL, RESULT, \
+      "standard deviation of the normal distribution that prompts begin with") \
+    X(BOOL,   "l2p.diversity",         l2p.diversity,         "false", 0, 0,    NULL, RESULT, \
+      "in training a key's distance counts times how often earlier tasks chose its prompt, so that new tasks take others") \
     X(DOUBLE, "lwf.lambda",            lwf.lambda,            "1.0",   0, 1e9,  NULL, RESULT, \
       "weight of lwf's penalty: how far answers are from those that the LoRA gave when the task began") \
     X(DOUBLE, "lwf.temperature",       lwf.temperature,       "2.0",   0.01, 100, NULL, RESULT, \

@@ -31,6 +31,7 @@ static int make_prompt(const struct talk *t, struct sample *s, char **routed)
         return err_set(CL_ENOMEM, "no memory for a question");
     turn.text = text;
     TRY(sample_make_prompt(s, &t->j->sampler, &r));
+    if (!t->set.slots) sample_drop_prompts(s);
     if (routed) TRY(dataset_first_question(&r, routed));
 done:
     free(text);

@@ -260,12 +260,12 @@ int crew_load(struct crew *c, const struct adapters *set)
     n = put_changed(c, set);
     if (!n && set->learned == c->set.learned && set->rank == c->set.rank) return CL_OK;
     TRY(crew_tell_all(c));
-    a = (size_t)t->layers * (size_t)set->rank * (size_t)(t->heads * t->head_dim) * sizeof(float);
-    b = (size_t)t->layers * (size_t)set->rank * (size_t)t->hidden * sizeof(float);
+    a = (size_t)adapter_a_size(set->rank, t->layers, (int64_t)t->heads * t->head_dim, t->hidden) * sizeof(float);
+    b = (size_t)adapter_b_size(set->rank, t->layers, t->hidden) * sizeof(float);
     for (int i = 0; i < set->slots; i++) {
         if (c->version[i] == set->slot[i].version) continue;
         TRY(comm_broadcast(c->comm, (void *)(uintptr_t)set->slot[i].A, a, 0)); // the root's is only read
-        TRY(comm_broadcast(c->comm, (void *)(uintptr_t)set->slot[i].B, b, 0));
+        if (b) TRY(comm_broadcast(c->comm, (void *)(uintptr_t)set->slot[i].B, b, 0));
         c->version[i] = set->slot[i].version;
     }
     c->set = (struct adapters){.slots = set->slots, .learned = set->learned, .rank = set->rank};
@@ -356,13 +356,14 @@ static int gather_gradients(struct crew *c, const struct pass *p)
     int rc;
     const struct text_config *t = &c->j->base.text;
     const struct adapters *set = p->set;
-    int64_t each = (int64_t)set->learned * t->layers * set->rank;
+    const int64_t a = set->learned * adapter_a_size(set->rank, t->layers, (int64_t)t->heads * t->head_dim, t->hidden),
+                  b = set->learned * adapter_b_size(set->rank, t->layers, t->hidden);
 
     crew_begin_message(&c->out, CREW_GRADIENTS);
     TRY(crew_tell_all(c));
     if (!c->first && !p->squares) TRY(lvlm_grads_read(c->j->lvlm, p->A, p->B, set->learned, set->rank));
-    TRY(comm_sum_to_root(c->comm, p->A, each * t->heads * t->head_dim, c->first));
-    TRY(comm_sum_to_root(c->comm, p->B, each * t->hidden, c->first));
+    TRY(comm_sum_to_root(c->comm, p->A, a, c->first));
+    if (b) TRY(comm_sum_to_root(c->comm, p->B, b, c->first));
 done:
     return rc;
 }

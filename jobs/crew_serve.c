@@ -36,13 +36,13 @@ struct leader {
 static int64_t a_numbers(const struct leader *l, int slots, int rank)
 {
     const struct text_config *t = &l->j.base.text;
-    return (int64_t)slots * t->layers * rank * t->heads * t->head_dim;
+    return slots * adapter_a_size(rank, t->layers, (int64_t)t->heads * t->head_dim, t->hidden);
 }
 
 static int64_t b_numbers(const struct leader *l, int slots, int rank)
 {
     const struct text_config *t = &l->j.base.text;
-    return (int64_t)slots * t->layers * rank * t->hidden;
+    return slots * adapter_b_size(rank, t->layers, t->hidden);
 }
 
 static int answer(struct leader *l)
@@ -60,7 +60,7 @@ static int reserve_slots(struct leader *l, int slots, int rank)
             return err_set(CL_ENOMEM, "no memory for %d slots", slots);
         l->slots = slots;
     }
-    if (rank > l->rank) {
+    if (rank != l->rank) {
         mem_free(l->A), mem_free(l->B), l->rank = 0;
         l->A = mem_new((size_t)a_numbers(l, 1, rank), sizeof *l->A);
         l->B = mem_new((size_t)b_numbers(l, 1, rank), sizeof *l->B);
@@ -88,7 +88,8 @@ static int load(struct leader *l)
         TRY(message_check(&l->in, "about increments"));
         if (place < 0 || place >= set.slots) FAIL(CL_EMPI, "place %lld of %d slots", (long long)place, set.slots);
         TRY(comm_broadcast(l->comm, l->A, (size_t)a_numbers(l, 1, set.rank) * sizeof *l->A, 0));
-        TRY(comm_broadcast(l->comm, l->B, (size_t)b_numbers(l, 1, set.rank) * sizeof *l->B, 0));
+        if (b_numbers(l, 1, set.rank))
+            TRY(comm_broadcast(l->comm, l->B, (size_t)b_numbers(l, 1, set.rank) * sizeof *l->B, 0));
         l->slot[place] = (struct adapter_slot){l->A, l->B, (uint64_t)version};
         TRY(lvlm_load(l->j.lvlm, &set));
         l->slot[place].A = l->slot[place].B = NULL;
@@ -251,7 +252,8 @@ static int gradients(struct leader *l)
         TRY(lvlm_grads_read(l->j.lvlm, l->dA, l->dB, l->set.learned, l->set.rank));
     }
     TRY(comm_sum_to_root(l->comm, l->dA, a_numbers(l, l->set.learned, l->set.rank), ranks_now()->dedicated));
-    TRY(comm_sum_to_root(l->comm, l->dB, b_numbers(l, l->set.learned, l->set.rank), ranks_now()->dedicated));
+    if (b_numbers(l, l->set.learned, l->set.rank))
+        TRY(comm_sum_to_root(l->comm, l->dB, b_numbers(l, l->set.learned, l->set.rank), ranks_now()->dedicated));
 done:
     return rc;
 }

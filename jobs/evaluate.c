@@ -97,7 +97,10 @@ static int ask(void *context, int64_t at, struct prompt_item *item)
         FAIL(CL_ESTOP, "stopped while evaluating on %s; hint: the same command goes on from here", stop_reason());
     c->mark[i].asked = true;
     TRY(task_data_sample(c->d, c->j, i, true, &item->sample, &item->picture));
-    if (!c->set) return CL_OK;
+    if (!c->set) {
+        sample_drop_prompts(&item->sample);
+        return CL_OK;
+    }
     TRY(c->j->method->ops->route(c->j->method, c->mode, c->d->task, &query, &number, 1, &c->one));
     memcpy(item->coef, c->one.coef, (size_t)c->set->slots * sizeof *item->coef);
     memcpy(c->selected + i * c->one.M, c->one.selected, (size_t)c->one.M * sizeof *c->selected);

@@ -193,6 +193,9 @@ static int what_to_export(const struct command_args *a, const struct learned *l,
     *task = *slot = -1;
     if (!name == (args_int(a, "slot", -1) < 0))
         FAIL(CL_EUSAGE, "export wants one of --task and --slot; hint: `cllava inspect` lists both");
+    if (l->rows)
+        FAIL(CL_EMISMATCH, "%s: method %s learned prompts, for which a LoRA directory has no place", ckpt_path(l->c),
+             l->method);
     if (!l->slot || !l->N) FAIL(CL_EMISMATCH, "%s has no pool: nothing to export", ckpt_path(l->c));
     if (name && (*task = learned_find_task(l, name)) < 0) return CL_EUSAGE;
     if (name) return CL_OK;

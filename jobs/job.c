@@ -95,13 +95,13 @@ static int open_rules(struct job *j)
                  "base %s: preprocessor_config.json makes pictures of %d pixels, the vision tower takes %d", f->base,
                  j->image.size, c->vision.image_size);
     }
-    j->sampler = (struct sampler){j->tok,
-                                  &j->prompt,
-                                  c->bos,
-                                  c->eos[0],
-                                  c->image_token,
-                                  c->has_vision ? c->vision.tokens : 0,
-                                  f->stage2.max_length};
+    j->sampler = (struct sampler){.tok = j->tok,
+                                  .prompt = &j->prompt,
+                                  .bos = c->bos,
+                                  .eos = c->eos[0],
+                                  .image_token = c->image_token,
+                                  .patches = c->has_vision ? c->vision.tokens : 0,
+                                  .max_length = f->stage2.max_length};
     rc = CL_OK;
 done:
     return rc;
@@ -187,6 +187,7 @@ int job_open(struct job *j, unsigned parts)
     if (!j->log) TRY(log_open(&j->log, NULL, -1));
     if ((parts & JOB_RULES) && !(parts & JOB_MODEL)) TRY(open_rules(j));
     if (parts & JOB_MODEL) TRY(open_model(j, parts));
+    if (parts & JOB_METHOD || !(parts & JOB_MODEL)) j->sampler.prompt_rows = method_prompt_rows(&j->cfg);
     if (parts & JOB_METHOD) TRY(open_method(j));
     if ((parts & JOB_ENCODER) && !j->encoder) {
         if (!j->f32) TRY(backend_cpu(&j->f32, DT_F32));

@@ -62,13 +62,13 @@ done:
 
 /* ---- the pool */
 
-static int read_keys(struct learned *l)
+static int read_keys(struct learned *l, const char *name)
 {
     float *keys = mem_new((size_t)l->N, (size_t)(l->K ? l->K : 1) * sizeof *keys);
     int rc;
 
     if (!keys) FAIL(CL_ENOMEM, "no memory for %d keys", l->N);
-    TRY(ckpt_read(l->c, "/pool/keys", CKPT_F32, 2, (int64_t[]){l->N, l->K}, keys));
+    TRY(ckpt_read(l->c, name, CKPT_F32, 2, (int64_t[]){l->N, l->K}, keys));
     for (int n = 0; n < l->N; n++) {
         double square = 0;
         for (int k = 0; k < l->K; k++) square += (double)keys[(int64_t)n * l->K + k] * keys[(int64_t)n * l->K + k];
@@ -120,13 +120,38 @@ static int read_pool(struct learned *l)
     l->N = (int)keys[0], l->K = (int)keys[1], l->L = (int)A[1], l->R = (int)A[2], l->H = A[3], l->D = B[2];
     l->slot = mem_new((size_t)l->N, sizeof *l->slot);
     if (!l->slot) FAIL(CL_ENOMEM, "no memory for %d slots", l->N);
-    TRY(read_keys(l));
+    TRY(read_keys(l, "/pool/keys"));
     TRY(read_owners(l));
     TRY(small_int_of(l, "/pool", "top_m", &l->top_m));
     TRY(small_int_of(l, "/pool", "key_groups", &l->groups));
     TRY(real_of(l, "/pool", "scale", &l->scale));
     TRY(text_of(l, "/pool", "method", &l->method));
 done:
+    return rc;
+}
+
+/* Prompts of l2p, which belong to no task: the first stands for all. */
+static int read_prompts(struct learned *l)
+{
+    int64_t prompts[] = {-1, -1, -1}, keys[] = {-1, -1}, *chosen = NULL;
+    int rc;
+
+    TRY(sizes(l, "/l2p/prompts", 3, prompts));
+    keys[0] = prompts[0];
+    TRY(sizes(l, "/l2p/keys", 2, keys));
+    if (prompts[0] > MOST_SLOTS)
+        FAIL(CL_EFORMAT, "%s: %lld prompts (expected at most %d)", ckpt_path(l->c), (long long)prompts[0], MOST_SLOTS);
+    l->N = (int)prompts[0], l->rows = (int)prompts[1], l->D = prompts[2], l->K = (int)keys[1];
+    l->groups = 1, l->T = l->N > 0;
+    l->slot = mem_new((size_t)l->N, sizeof *l->slot);
+    chosen = mem_new((size_t)l->N, sizeof *chosen);
+    if (!l->slot || !chosen || !(l->method = strdup("l2p"))) FAIL(CL_ENOMEM, "no memory for %d prompts", l->N);
+    TRY(read_keys(l, "/l2p/keys"));
+    TRY(ckpt_read(l->c, "/l2p/chosen", CKPT_I64, 1, keys, chosen));
+    for (int n = 0; n < l->N; n++) l->slot[n].selected = chosen[n], l->slot[n].use = NAN;
+    TRY(small_int_of(l, "/l2p", "top_m", &l->top_m));
+done:
+    mem_free(chosen);
     return rc;
 }
 
@@ -348,6 +373,7 @@ int learned_open(struct learned *l, const char *path)
     TRY(ckpt_open(&l->c, path));
     TRY(read_root(l));
     if (ckpt_has(l->c, "/pool")) TRY(read_pool(l)); // zero_shot has none
+    if (ckpt_has(l->c, "/l2p")) TRY(read_prompts(l));
     TRY(read_names(l));
     TRY(read_done(l));
     TRY(read_history(l));
@@ -410,7 +436,7 @@ int learned_norms(struct learned *l)
     int rc = CL_OK;
 
     if (!A || !B) FAIL(CL_ENOMEM, "no memory for an increment of %d layers", l->L);
-    for (int n = 0; n < l->N; n++) {
+    for (int n = 0; n < l->N && !l->rows; n++) {
         TRY(learned_read_slot(l, n, A, B));
         if (!l->slot[n].norm) l->slot[n].norm = mem_new((size_t)l->L, sizeof *l->slot[n].norm);
         if (!l->slot[n].norm) FAIL(CL_ENOMEM, "no memory for norms of %d layers", l->L);

@@ -36,6 +36,7 @@ struct learned {
     struct ckpt *c;
     char *cllava, *created, *base_hash, *encoder_hash, *config, *method; // NULL where the file does not say
     int T, N, K, L, R, top_m, groups;
+    int rows; // of a prompt; 0: slots are increments. Prompts have keys and D alone, and no A and B
     int64_t H, D;
     double scale;
     struct learned_task *task; // (T)

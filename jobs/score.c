@@ -81,6 +81,7 @@ static int read_sample(struct scorer *s, struct scored *x, int64_t i)
     TRY(dataset_get(s->ds, i, &x->r));
     rc = sample_make(&x->sample, &s->j->sampler, &x->r);
     if (rc) err_prefix(rc, "%s: record %lld", dataset_path(s->ds), (long long)x->r.number);
+    if (!rc && !s->set.slots) sample_drop_prompts(&x->sample);
 done:
     return rc;
 }

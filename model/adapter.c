@@ -165,6 +165,7 @@ int bank_check(const struct lvlm *m, const struct adapters *ad)
     const struct adapter_bank *k = &m->bank;
 
     if (!ad || !ad->slots) return CL_OK;
+    if (has_prompts(ad)) return prompts_check(m, ad);
     if (ad->slots > k->room || ad->rank != k->room_rank)
         return err_set(CL_EINTERNAL, "adapter set of %d slots of rank %d (reserved: %d of rank %d)", ad->slots,
                        ad->rank, k->room, k->room_rank);
@@ -182,10 +183,10 @@ int bank_load(struct lvlm *m, const struct adapters *ad)
     int rc;
     struct adapter_bank *k = &m->bank;
 
-    if (!ad || !ad->slots) {
-        k->slots = k->learned = 0;
-        return CL_OK;
-    }
+    if (!ad || !ad->slots || has_prompts(ad)) k->slots = k->learned = 0;
+    if (!has_prompts(ad)) prompts_forget(m);
+    if (!ad || !ad->slots) return CL_OK;
+    if (has_prompts(ad)) return prompts_load(m, ad);
     if (ad->slots != k->slots) { // B's leading dimension is the set's width, so places move
         memset(k->version, 0, (size_t)k->room * sizeof *k->version);
         for (int l = 0; l < m->c.text.layers; l++) {
@@ -262,9 +263,10 @@ int lvlm_grads_clear(struct lvlm *m)
     int rc;
     struct adapter_bank *k = &m->bank;
 
-    if (!k->dA) return err_set(CL_EINTERNAL, "gradients of a model that was opened without train");
+    if (!m->train) return err_set(CL_EINTERNAL, "gradients of a model that was opened without train");
     TRY(follow_grads_clear(m));
-    for (int l = 0; l < m->c.text.layers; l++) {
+    TRY(prompts_grads_clear(m));
+    for (int l = 0; k->dA && l < m->c.text.layers; l++) {
         TRY(m->be->zero(k->dA[l]));
         TRY(m->be->zero(k->dB[l]));
     }
@@ -320,6 +322,7 @@ int lvlm_grads_read(struct lvlm *m, float *dA, float *dB, int learned, int rank)
 {
     int rc;
 
+    if (prompt_rows(rank)) return prompts_grads_read(m, dA, learned, rank);
     if (!m->bank.dA || learned > m->bank.room || rank != m->bank.room_rank)
         FAIL(CL_EINTERNAL, "gradients of %d slots of rank %d (reserved: %d of rank %d)", learned, rank, m->bank.room,
              m->bank.room_rank);

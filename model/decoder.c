@@ -1,6 +1,6 @@
 /* decoder.c - LLaMA forward over a packed batch, as a flat list of backend calls.
  *
- *     x  = embed(ids), picture rows replaced by projected features
+ *     x  = embed(ids), picture rows replaced by projected features, prompt rows by learned ones
  *     for each layer:   h = rmsnorm(x);  q, k, v = h W;  RoPE;  o = attention(q, k, v)
  *                       x2 = x + W_o o + increments(o)
  *                       h = rmsnorm(x2); x = x2 + W_down (silu(h W_gate) * (h W_up))
@@ -47,7 +47,7 @@ static void carve_layer(struct lvlm *m, struct layer_acts *a, int64_t n, int64_t
 {
     struct arena *A = &m->arena;
     enum dtype act = m->be->act;
-    int64_t width = p->ad ? (int64_t)p->ad->slots * p->ad->rank : 0;
+    int64_t width = p->ad && !has_prompts(p->ad) ? (int64_t)p->ad->slots * p->ad->rank : 0;
 
     a->rstd1 = arena_take(A, (size_t)n * sizeof(float));
     a->q = arena_tensor(A, act, r, m->own.H);
@@ -122,7 +122,7 @@ int decoder_layout(struct lvlm *m, int64_t n, int64_t rows, const struct pass *p
     return CL_OK;
 }
 
-/* Whether this rank has the table's row for token i of a batch. A picture position has none. */
+/* Whether this rank has the table's row for token i of a batch. Picture positions and places of prompts have none. */
 static bool has_row(const struct lvlm *m, const struct packed_batch *b, int64_t i)
 {
     int64_t at = b->id[i] - m->own.V0;
@@ -130,7 +130,7 @@ static bool has_row(const struct lvlm *m, const struct packed_batch *b, int64_t 
     return at >= 0 && at < m->own.V && !(b->pictures && b->id[i] == m->c.image_token);
 }
 
-/* x := rows of the table; zeros where another rank has the row, and at picture positions. */
+/* x := rows of the table; zeros where another rank has the row, and where there is none. */
 static int embed_tokens(struct lvlm *m, const struct packed_batch *b, struct tensor x)
 {
     int rc;
@@ -197,6 +197,7 @@ static int embed_batch(struct lvlm *m, const struct pass *p)
 
     TRY(embed_tokens(m, p->b, x));
     if (p->b->pictures) TRY(embed_pictures(m, p->b, x));
+    TRY(prompts_embed(m, p, x));
     TRY(group_sum(m, x, SUM_EMBEDDING, -1));
     rc = CL_OK;
 done:

@@ -4,7 +4,7 @@
  *     dx   gradient at the residual stream behind a layer, then (in place) in front of its MLP, then in front of the layer
  *
  * In the last layer dx exists for the answer rows only; it becomes a gradient of all tokens where keys and values join.
- * Below layer 0's o_proj nothing learns: there the pass ends.
+ * Below layer 0's o_proj nothing learns but prompts: without them the pass ends there, with them at the embeddings.
  *
  * Activations that were not kept (enum recompute) are computed again just before they are needed.
  */
@@ -72,6 +72,12 @@ done:
     return rc;
 }
 
+/* Something below layer l's o_proj learns. */
+static bool goes_below(const struct pass *p, int l)
+{
+    return l > 0 || has_prompts(p->ad);
+}
+
 /* dq, dk, dv (RoPE undone) from the gradient at x2, the increments' gradients on the way. */
 static int attention_back(struct lvlm *m, const struct span *s, int l, const struct descent *d, struct tensor dq,
                           struct tensor dk, struct tensor dv)
@@ -86,12 +92,12 @@ static int attention_back(struct lvlm *m, const struct span *s, int l, const str
     struct tensor dy, d_o = {NULL, be->act, 0, 0, 0};
 
     OP(as_activation(m, &dy, dx_of(m, s, l, d)));
-    if (l > 0) {
+    if (goes_below(s->p, l)) {
         d_o = arena_tensor(&m->arena, be->act, a.o.rows, m->own.H);
         OP(be->linear_back(d_o, dy, m->layer[l].o, false));
     }
     TRY(adapter_backward(m, l, d_o, dcoef, dy, a.o, a.u, &s->ad, shape.cu_q, shape.samples));
-    if (l > 0) {
+    if (goes_below(s->p, l)) {
         OP(be->attention_back(dq, dk, dv, d_o, a.o, a.q, a.k, a.v, a.lse, &shape));
         OP(be->rope(dq, m->own.heads, hd, shape.q_pos, m->rope_cos, m->rope_sin, true));
         OP(be->rope(dk, m->own.kv_heads, hd, s->pos, m->rope_cos, m->rope_sin, true));
@@ -129,7 +135,6 @@ done:
     return rc;
 }
 
-/* Below layer 0's o_proj nothing is left to do. */
 static int attention_back_begin(struct lvlm *m, const struct span *s, int l, const struct descent *d)
 {
     int rc;
@@ -140,7 +145,7 @@ static int attention_back_begin(struct lvlm *m, const struct span *s, int l, con
     struct tensor dv = arena_tensor(&m->arena, m->be->act, a.v.rows, m->own.KV);
 
     TRY(attention_back(m, s, l, d, dq, dk, dv));
-    if (l == 0) goto done;
+    if (!goes_below(s->p, l)) goto done;
     TRY(attention_input_back(m, s, l, d, dq, dk, dv));
     TRY(group_begin(m, s->i, dh_of(s, d, s->n), SUM_ATTENTION_BACK, l));
 done:
@@ -209,6 +214,8 @@ int decoder_backward(struct lvlm *m, const struct pass *p, double *dcoef)
         watch_beat();
         TRY(layer_back(m, s, spans, l, &d));
     }
+    for (int i = 0; goes_below(p, 0) && i < spans; i++) TRY(attention_back_end(m, &s[i], 0, &d));
+    TRY(prompts_back(m, p, d.all));
     rc = CL_OK;
 done:
     arena_back(&m->arena, mark);

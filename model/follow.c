@@ -165,11 +165,12 @@ done:
 static void put_set(struct lvlm *m, const struct adapters *ad, int samples)
 {
     struct message *out = &m->say;
-    bool loaded = ad && ad->slots == m->bank.slots;
+    bool loaded = ad && ad->slots == m->bank.slots && !has_prompts(ad);
 
     message_put_int(out, ad ? ad->slots : 0);
     if (!ad || !ad->slots) return;
     message_put_int(out, ad->learned), message_put_int(out, ad->rank);
+    if (has_prompts(ad)) return; // the leader's own business (prompts.c)
     for (int i = 0; loaded && i < ad->slots; i++) loaded = m->bank.version[i] == ad->slot[i].version;
     message_put_int(out, loaded);
     for (int i = 0; !loaded && i < ad->slots; i++) message_put_int(out, (int64_t)ad->slot[i].version);
@@ -185,7 +186,9 @@ static int get_set(struct member *s, int samples)
 
     *ad = (struct adapters){.slots = (int)message_int(in)};
     if (!ad->slots) return message_check(in, "of an adapter set");
-    ad->learned = (int)message_int(in), ad->rank = (int)message_int(in), loaded = message_int(in);
+    ad->learned = (int)message_int(in), ad->rank = (int)message_int(in);
+    if (has_prompts(ad)) return message_check(in, "of prompts");
+    loaded = message_int(in);
     TRY(message_check(in, "of an adapter set"));
     if (loaded && ad->slots != s->m->bank.slots)
         FAIL(CL_EMPI, "an order uses %d loaded slots, here are %d", ad->slots, s->m->bank.slots);

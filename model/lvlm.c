@@ -98,7 +98,7 @@ void lvlm_close(struct lvlm *m)
     if (!m) return;
     if (m->opened) follow_done(m, follow_close(m));
     weights_free(m);
-    bank_free(m);
+    bank_free(m), prompts_free(m);
     head_free(m), head_free_teacher(m);
     span_free(m);
     if (m->vision) vision_close(m->vision);
@@ -285,7 +285,10 @@ static int reserve_tables(struct lvlm *m, const struct lvlm_limits *l)
     TRY(host_tables(m, l));
     TRY(span_reserve(m, l));
     TRY(rope_reserve(m, l->tokens));
-    if (l->slots) TRY(bank_reserve(m, l->slots, l->rank));
+    if (l->slots && prompt_rows(l->rank))
+        TRY(prompts_reserve(m, l->slots, prompt_rows(l->rank)));
+    else if (l->slots)
+        TRY(bank_reserve(m, l->slots, l->rank));
     if (m->vision) TRY(vision_reserve(m->vision, PICTURES_AT_ONCE, l->samples));
     TRY(comm_reserve(comm_of(m), l->tokens * m->D));
 done:
@@ -411,12 +414,13 @@ done:
 }
 
 /* Under tensor parallelism other ranks see a part of an embedding table and of the targets, so the leader looks for all. */
-static int check_ids(const struct lvlm *m, const struct packed_batch *b)
+static int check_ids(const struct lvlm *m, const struct packed_batch *b, const struct adapters *ad)
 {
     const int vocab = m->c.text.vocab;
 
     for (int64_t i = 0; i < b->n; i++)
-        if ((b->id[i] < 0 || b->id[i] >= vocab) && !(b->pictures && b->id[i] == m->c.image_token))
+        if ((b->id[i] < 0 || b->id[i] >= vocab) && !(b->pictures && b->id[i] == m->c.image_token) &&
+            !(has_prompts(ad) && b->id[i] == PROMPT_TOKEN))
             return err_set(
                 CL_ENUM, "token id %d at place %lld is not below the table's %d rows; hint: tokenizer and model differ",
                 (int)b->id[i], (long long)i, vocab);
@@ -433,8 +437,9 @@ int check_batch(const struct lvlm *m, const struct packed_batch *b, const struct
              (long long)b->n, (long long)b->rows, b->samples, (long long)l->tokens, (long long)l->rows, l->samples);
     for (int i = 0; i < b->pictures; i++)
         if (!b->feature[i]) FAIL(CL_EINTERNAL, "picture %d of a batch has no features", i);
-    TRY(check_ids(m, b));
+    TRY(check_ids(m, b, ad));
     TRY(bank_check(m, ad));
+    TRY(prompts_check_batch(m, b, ad));
 done:
     return rc;
 }

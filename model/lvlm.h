@@ -4,7 +4,8 @@
  *     ids ------------------------- embed_tokens -------+-> decoder layers -> norm -> lm_head (answer rows) -> loss
  *
  * lvlm_forward runs a packed batch and keeps what the backward pass needs; lvlm_backward carries the gradient from the
- * loss down to the lowest o_proj and adds up what A, B and the coefficients get. The base has no gradients.
+ * loss down to the lowest o_proj (with prompts: to the embeddings) and adds up what A, B and the coefficients, or the prompts get.
+ * The base has no gradients.
  * lvlm_prefill and lvlm_decode are the same decoder with a KV cache. Weights, increments and scratch are held here;
  * nothing inside a step allocates.
  *
@@ -36,7 +37,7 @@ struct lvlm_limits {      // what the step's memory is laid out for
     int samples;          // of one packed batch (micro-batch, or rows decoded at once)
     int64_t tokens;       // of one packed batch
     int64_t rows;         // answer rows of one packed batch
-    int slots, rank;      // of an adapter set, e.g. 32 slots of rank 8
+    int slots, rank;      // of an adapter set, e.g. 32 slots of rank 8 (of prompts: prompt_set)
     bool train;           // keep activations for lvlm_backward
     enum recompute again; // train: which of them not; may be another one in a later call
 };
@@ -78,7 +79,7 @@ int lvlm_see(struct lvlm *m, struct feature **feature, const float *pixels, int 
 void lvlm_feature_free(struct lvlm *m, struct feature *f); // NULL is fine
 /* out (d_vision) host := mean over the picture's positions. Not collective. */
 int lvlm_feature_mean(struct lvlm *m, float *out, const struct feature *f);
-size_t lvlm_feature_bytes(const struct lvlm *m);           // of one picture, on each rank
+size_t lvlm_feature_bytes(const struct lvlm *m); // of one picture, on each rank
 
 /* Brings the increments to the device (and to the members: A by columns) where their version is another than the one that is
  * loaded in that place. lvlm_forward and the others do it by themselves; a caller that has a slot's values only for a while
@@ -102,7 +103,8 @@ int lvlm_logits(struct lvlm *m, float *logits, int64_t rows);
 int lvlm_backward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, double *dcoef);
 
 /* The gradient sums of the learned slots: cleared at the start of an optimizer step, read once at its end: that is when dA's
- * columns are gathered and dB's partial sums reduced. dA (learned, L, R, H), dB (learned, L, D, R) host. */
+ * columns are gathered and dB's partial sums reduced. dA (learned, L, R, H), dB (learned, L, D, R) host; of prompts dA
+ * (learned, P, D), dB is not looked at. */
 int lvlm_grads_clear(struct lvlm *m);
 int lvlm_grads_read(struct lvlm *m, float *dA, float *dB, int learned, int rank);
 

@@ -2,7 +2,7 @@
  *
  *     weights.c   which tensors there are, how they are split, loading    decode_weights.c   the same as bytes
  *     lvlm.c      life of a model, its memory
- *     adapter.c   increments on o_proj: bank, forward, backward
+ *     adapter.c   increments on o_proj: bank, forward, backward       prompts.c   prompts among the embeddings: the same
  *     decoder.c   forward            decoder_back.c   backward          generate.c   KV cache
  *     span.c      a pass in two halves that take turns
  *     head.c      lm_head: loss, greedy choice, logits
@@ -64,6 +64,14 @@ struct adapter_bank {
     float *host;              // one layer's A or B of the whole set, to be sorted on the host
     float *stage;             // one slot's block on the device, before it is cast and put in place
     float *packed;            // (L, R, H of a rank) or (L, D, R): a slot on its way to another rank; NULL: one rank
+};
+
+/* Prompts on the device of the rank that leads; its members have none. */
+struct prompt_bank {
+    int slots, learned, rows; // of the set that is loaded
+    int room, room_rows;
+    uint64_t *version;         // (room) as in a bank of increments
+    struct tensor table, grad; // (room * rows, D) f32 values, gradient sums; grad for training only
 };
 
 /* Things that the leader names by number towards its members: the same numbers on all ranks, because all ranks make and drop
@@ -136,6 +144,7 @@ struct lvlm {
     int32_t *id;      // (tokens) host: ids with picture positions replaced
     int32_t *row_pos; // (rows) host: position of each answer row
     struct adapter_bank bank;
+    struct prompt_bank prompts;
     struct {
         struct tensor h; // (rows, D) what final_h was in the teacher's pass
         float *logits;   // (chunk of rows, V of this rank) on the device
@@ -239,6 +248,25 @@ int adapter_forward(struct lvlm *m, int layer, struct tensor y, struct tensor u,
  * activation type. */
 int adapter_backward(struct lvlm *m, int layer, struct tensor dx, double *dcoef, struct tensor dy, struct tensor x,
                      struct tensor u, const struct adapters *ad, const int64_t *cu, int samples);
+
+/* prompts.c: prompts. Their rows enter x in front of the first layer's sum over the ranks and their gradient is read off dx, which
+ * is whole on every rank: so the leader alone has them, and nothing of them is sent inside a group. */
+static inline bool has_prompts(const struct adapters *ad)
+{
+    return ad && prompt_rows(ad->rank);
+}
+int prompts_reserve(struct lvlm *m, int slots, int rows);
+void prompts_free(struct lvlm *m);
+int prompts_check(const struct lvlm *m, const struct adapters *ad); // as bank_check, bank_load
+int prompts_load(struct lvlm *m, const struct adapters *ad);
+void prompts_forget(struct lvlm *m);
+/* The samples' places are those of the prompts that they have, or, where a pass goes on behind them, none. CL_EINTERNAL. */
+int prompts_check_batch(const struct lvlm *m, const struct packed_batch *b, const struct adapters *ad);
+/* x (n, D) at the places of prompts := their rows; gradient sums += dx there. */
+int prompts_embed(struct lvlm *m, const struct pass *p, struct tensor x);
+int prompts_back(struct lvlm *m, const struct pass *p, struct tensor dx);
+int prompts_grads_clear(struct lvlm *m);
+int prompts_grads_read(struct lvlm *m, float *rows, int learned, int rank);
 
 /* decoder.c */
 int decoder_layout(struct lvlm *m, int64_t n, int64_t rows, const struct pass *p); // carves act[] from the arena

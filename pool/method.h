@@ -33,7 +33,7 @@ struct method_shape {
 struct method_size {
     int slots;    // of the pool when every task is learned
     int learned;  // of them by one task
-    int rank;     // of a slot
+    int rank;     // of a slot; slots that are prompts: prompt_set (model/adapters.h)
     int selected; // at most, for a sample (struct routing's M)
     int kept;     // arrays as long as what one task learns that stay beside it, in memory and in checkpoints
 };
@@ -118,7 +118,8 @@ struct method_ops {
 
     /* Gradients of one micro-batch's coefficients (n, slots) for what they are made of (w). May be NULL. */
     int (*learn)(struct method *m, int task, const struct routing *r, const double *dcoef);
-    /* Where the summed gradients of the learned slots go: dA (learned, L, R, H), dB (learned, L, D, R), owned by the method. */
+    /* Where the summed gradients of the learned slots go: dA (learned, L, R, H), dB (learned, L, D, R), owned by the method. Of
+     * prompts dA (learned, P, D), and nothing goes to dB. */
     void (*gradients)(struct method *m, float **dA, float **dB);
     /* Clips, steps with learning rate lr, clears gradients, bumps versions. out->grad_norm is set. CL_ENUM when the norm
      * is not finite (nothing is changed then). */
@@ -145,6 +146,9 @@ struct method_ops {
 struct method {
     const struct method_ops *ops;
 };
+
+/* Places that every sample of the configured method has for prompts; 0: it learns none, or is unknown. */
+int method_prompt_rows(const struct config *cfg);
 
 /* What a method that routes asks of its questions: CL_ECONFIG without a sentence encoder. */
 int method_needs_queries(const struct method_ops *ops, const struct method_shape *shape);

@@ -15,7 +15,8 @@
     X(lwf)                                                                                                             \
     X(ewc)                                                                                                             \
     X(o_lora)                                                                                                          \
-    X(moe_lora)
+    X(moe_lora)                                                                                                        \
+    X(l2p)
 
 #define METHOD_DECLARE(name) extern const struct method_ops name##_ops;
 METHODS(METHOD_DECLARE)

@@ -32,7 +32,7 @@ int pool_open(struct pool *p, const struct method_shape *s, int rank, int top_m,
     p->groups = groups;
     p->top_m = top_m;
     p->scale = scale;
-    if (s->tasks < 0 || s->layers < 1 || s->H < 1 || s->D < 1 || s->K < 0 || rank < 1 || groups < 1 || top_m < 1)
+    if (s->tasks < 0 || s->layers < 1 || s->H < 1 || s->D < 0 || s->K < 0 || rank < 1 || groups < 1 || top_m < 1)
         FAIL(CL_EINTERNAL, "pool of %d tasks, %d layers, %lld x %lld, rank %d, top_m %d, %d key groups", s->tasks,
              s->layers, (long long)s->D, (long long)s->H, rank, top_m, groups);
     if (__builtin_mul_overflow(s->H, (int64_t)rank * s->layers, &a) ||

@@ -19,7 +19,7 @@
 struct pool {
     int N, T;                  // slots now, tasks of the stream
     int L, R, K;               // layers, rank, width of a key
-    int64_t H, D;              // input and output width of o_proj
+    int64_t H, D;              // input and output width of o_proj; D 0: slots have no B
     int groups;                // the cosine is averaged over this many equal parts of the key
     int top_m;                 // slots selected per sample
     double scale;              // of the whole increment

@@ -22,6 +22,7 @@ enum rng_purpose {
     RNG_ROUTE = 7,                // ROUTE_RANDOM: which slots a sample gets
     RNG_SENSE = 8,                // which records of a learned task are looked at one by one
     RNG_LOSSES = 9,               // which of its records a learned task is measured by
+    RNG_PROMPT = 10,              // initial rows of prompts
     RNG_SELF_GUIDE_SEEDS = 16,    // which questions of a task are kept
     RNG_SELF_GUIDE_PICTURES = 17, // which pictures of a new task they are asked on
     RNG_BOOTSTRAP = 32            // which scores a resample of the bootstrap holds

@@ -11,7 +11,7 @@ static void test_names(void **state)
 {
     (void)state;
     assert_string_equal(method_names(), "continual_llava, zero_shot, sequential_lora, joint, replay, self_guide, "
-                                        "taskwise_lora, lwf, ewc, o_lora, moe_lora");
+                                        "taskwise_lora, lwf, ewc, o_lora, moe_lora, l2p");
     assert_null(method_find("lora"));
     assert_null(method_find(""));
     for (const char *p = method_names(); *p;) {

@@ -266,7 +266,7 @@ static void methods(void **state)
         int slots; // of three tasks
     } method[] = {{"zero_shot", 0},  {"sequential_lora", 1},  {"joint", 1},         {"replay", 1},
                   {"self_guide", 1}, {"continual_llava", 24}, {"taskwise_lora", 3}, {"lwf", 2},
-                  {"ewc", 1},        {"o_lora", 3},           {"moe_lora", 8}};
+                  {"ewc", 1},        {"o_lora", 3},           {"moe_lora", 8},      {"l2p", 10}};
     struct plan_options o = {.tokens = 40, .answers = 6, .tasks = 3};
     struct plan p;
     struct plan_row r, e;
