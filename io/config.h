@@ -55,6 +55,14 @@ struct config {
         double first, last;
     } lines;
     struct {
+        double scale, lr;
+    } taskres; // of residuals of the logits; scale 0: none; lr 0: that of stage 2
+    struct {
+        double threshold;
+        int64_t samples;
+        int rank;
+    } lw2g; // degrees, 0: every task grows; records looked at; vectors of a task's basis
+    struct {
         int epochs, batch;
         double lr, weight_decay, lr_decay, clip;
         bool shuffle;

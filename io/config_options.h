@@ -67,6 +67,16 @@
       "LiNeS: factor on the first layer's increments once a task is learned; those between lie on a line") \
     X(DOUBLE, "lines.last",            lines.last,            "1.0",   0, 100,  NULL, RESULT, \
       "LiNeS: factor on the last layer's increments") \
+    X(DOUBLE, "taskres.scale",         taskres.scale,         "0.0",   0, 1e6,  NULL, RESULT, \
+      "TaskRes: factor on a task's own vector that is added to the logits of its answers; 0: none") \
+    X(DOUBLE, "taskres.lr",            taskres.lr,            "0.0",   0, 1e3,  NULL, RESULT, \
+      "highest learning rate of these vectors, which rises and falls as that of stage 2 does; 0: stage2.lr") \
+    X(DOUBLE, "lw2g.threshold",        lw2g.threshold,        "0.0",   0, 180,  NULL, RESULT, \
+      "LW2G: a task goes on with an earlier one's slots where they hinder it by less than so many degrees; 0: never") \
+    X(INT64,  "lw2g.samples",          lw2g.samples,          "32",    1, 1e6,  NULL, RESULT, \
+      "records of a task whose gradients LW2G looks at, one by one, before and after it is learned") \
+    X(INT,    "lw2g.rank",             lw2g.rank,             "16",    1, 4096, NULL, RESULT, \
+      "directions that LW2G keeps of a task's gradients in each layer, at most") \
     X(INT,    "stage1.epochs",         stage1.epochs,         "3",     0, 1e6,  NULL, RESULT, \
       "passes of stage 1 (keys) over a task's questions") \
     X(INT,    "stage1.batch",          stage1.batch,          "128",   1, 1e6,  NULL, RESULT, \

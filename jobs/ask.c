@@ -112,8 +112,11 @@ static int answer(struct talk *t, char *question)
 {
     int rc;
     struct sample s = {0};
-    struct generator_limits lim = {
-        .batch = 1, .max_new_tokens = t->j->cfg.eval.max_new_tokens, .slots = t->set.slots, .rank = t->set.rank};
+    struct generator_limits lim = {.batch = 1,
+                                   .max_new_tokens = t->j->cfg.eval.max_new_tokens,
+                                   .slots = t->set.slots,
+                                   .rank = t->set.rank,
+                                   .residuals = t->set.residuals};
     struct generator_ends ends = {t, source, token, sink, NULL};
     char *routed = NULL;
 

@@ -232,6 +232,9 @@ int command_export(const struct command_args *a)
     int rc, task, slot;
 
     TRY(learned_open(&l, args_positional(a, 0)));
+    if (ckpt_has(l.c, "/taskres"))
+        FAIL(CL_EMISMATCH, "%s adds a vector to the logits of each task's answers (taskres), which no LoRA holds",
+             ckpt_path(l.c));
     TRY(what_to_export(a, &l, &task, &slot));
     if (!dir) {
         if ((slot >= 0 ? asprintf(&own, "peft-slot%d", slot)

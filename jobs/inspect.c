@@ -62,6 +62,7 @@ static json_t *tasks_json(const struct learned *l)
         json_object_set_new(o, "done", integer(k->done));
         json_object_set_new(o, "state", text(k->done < 0 ? NULL : state_of(k)));
         json_object_set_new(o, "slots", json_integer(k->slots));
+        if (k->home != t) json_object_set_new(o, "slots_of", json_integer(k->home));
         json_object_set_new(o, "samples", integer(k->samples));
         json_object_set_new(o, "steps", integer(k->steps));
         json_object_set_new(o, "tokens", integer(k->tokens));

@@ -172,14 +172,14 @@ static int read_names(struct learned *l)
     if (!l->task) FAIL(CL_ENOMEM, "no memory for %d tasks", l->T);
     for (int t = 0; t < l->T; t++) {
         struct learned_task *k = &l->task[t];
-        *k = (struct learned_task){.done = -1, .samples = -1, .steps = -1, .tokens = -1};
+        *k = (struct learned_task){.home = t, .done = -1, .samples = -1, .steps = -1, .tokens = -1};
         k->seconds = k->first_loss = k->last_loss = k->drift = NAN;
         if ((names ? asprintf(&k->name, "%s", names[t]) : asprintf(&k->name, "task%d", t)) < 0) {
             k->name = NULL;
             FAIL(CL_ENOMEM, "no memory for %d tasks", l->T);
         }
     }
-    for (int s = 0; s < l->N; s++) l->task[l->slot[s].task].slots++;
+    for (int s = 0; s < l->N && !l->rows; s++) l->task[l->slot[s].task].slots++;
 done:
     ckpt_strings_free(names, n);
     return rc;
@@ -202,6 +202,26 @@ static int read_done(struct learned *l)
     }
 done:
     mem_free(done);
+    return rc;
+}
+
+static int read_homes(struct learned *l)
+{
+    const int64_t T = l->T;
+    int32_t *home = NULL;
+    int rc = CL_OK;
+
+    if (!ckpt_has(l->c, "/lw2g/home")) return CL_OK;
+    home = mem_new((size_t)T, sizeof *home);
+    if (!home) FAIL(CL_ENOMEM, "no memory for %d tasks", l->T);
+    TRY(ckpt_read(l->c, "/lw2g/home", CKPT_I32, 1, &T, home));
+    for (int t = 0; t < l->T; t++) {
+        if (home[t] < -1 || home[t] > t)
+            FAIL(CL_EFORMAT, "%s: /lw2g/home of task %d is %d (expected -1 to %d)", ckpt_path(l->c), t, home[t], t);
+        if (home[t] >= 0) l->task[t].home = home[t];
+    }
+done:
+    mem_free(home);
     return rc;
 }
 
@@ -376,6 +396,7 @@ int learned_open(struct learned *l, const char *path)
     if (ckpt_has(l->c, "/l2p")) TRY(read_prompts(l));
     TRY(read_names(l));
     TRY(read_done(l));
+    TRY(read_homes(l));
     TRY(read_history(l));
     TRY(read_context(l));
     TRY(read_accuracy(l));
@@ -476,6 +497,7 @@ void learned_mixture(const struct learned *l, int task, double *coefficient)
 {
     double share = 0; // of the task's own slots in a mean sample: 1, up to rounding
 
+    if (l->K) task = l->task[task].home;
     for (int n = 0; n < l->N; n++) {
         bool own = l->slot[n].task == task;
         coefficient[n] = !l->K ? keyless(l, l->slot[n].task, task) : own ? l->slot[n].use : 0;

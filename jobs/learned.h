@@ -14,8 +14,9 @@
 
 struct learned_task {
     char *name;
-    int done; // 0 not begun, 1 in stage 1, 2 in stage 2, 3 finished; -1: the file does not say
-    int slots;
+    int done;                       // 0 not begun, 1 in stage 1, 2 in stage 2, 3 finished; -1: the file does not say
+    int slots;                      // that it owns
+    int home;                       // task that owns the slots it uses: itself, unless it shares them (pool/lw2g.h)
     char *started, *finished;       // UTC, NULL where not known
     int64_t samples, steps, tokens; // -1 where not known
     double seconds;                 // NaN where not known

@@ -254,7 +254,8 @@ static int make_set(struct opened *o)
 
     o->slot = mem_new(slots, sizeof *o->slot);
     o->coef = mem_new(slots * samples, sizeof *o->coef);
-    o->set = (struct adapters){k->slots, k->learned, k->rank, o->slot, o->coef};
+    o->set =
+        (struct adapters){.slots = k->slots, .learned = k->learned, .rank = k->rank, .slot = o->slot, .coef = o->coef};
     return o->slot && o->coef ? CL_OK : err_set(CL_ENOMEM, "no memory for %d slots", k->slots);
 }
 

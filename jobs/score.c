@@ -92,9 +92,12 @@ static int grow(struct scorer *s, int64_t tokens)
     int rc = CL_OK;
 
     if (tokens <= s->longest) return CL_OK;
-    TRY(crew_reserve(s->j->crew,
-                     &(struct lvlm_limits){
-                         .samples = 1, .tokens = tokens, .rows = tokens, .slots = s->set.slots, .rank = s->set.rank}));
+    TRY(crew_reserve(s->j->crew, &(struct lvlm_limits){.samples = 1,
+                                                       .tokens = tokens,
+                                                       .rows = tokens,
+                                                       .slots = s->set.slots,
+                                                       .rank = s->set.rank,
+                                                       .residuals = s->set.residuals}));
     for (int k = 0; k < s->window; k++) {
         batch_free(&s->of[k].pack);
         TRY(batch_new(&s->of[k].pack, 1, tokens));

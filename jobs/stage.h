@@ -51,5 +51,7 @@ int stage1_end(struct trainer *t);
 int stage2_step(struct trainer *t, int64_t step, double *lr, struct step_report *out);
 /* What follows stage 2: shows the method single records of the task, where it asks for them (method_ops.sense). */
 int trainer_sense(struct trainer *t);
+/* Shows the method gradients of single records of the task, where it asks for them (method_ops.look). */
+int trainer_look(struct trainer *t);
 
 #endif

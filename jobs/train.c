@@ -175,17 +175,50 @@ static int look_back(struct run *r)
 {
     int rc;
     struct run_state *s = &r->state;
+    const struct method_ops *ops = r->job.method->ops;
     double begun = clock_seconds();
     char what[300];
 
-    if (!r->job.method->ops->sense) return CL_OK;
+    if (!ops->sense && (!ops->look || !ops->look_samples(r->job.method, s->task))) return CL_OK;
     snprintf(what, sizeof what, "task %d/%d %s, looking back", s->task + 1, s->tasks, task_name(r, s->task));
     crew_at(r->job.crew, "%s", what);
     progress_begin(r->job.log, what, s->history[s->task].samples, "records");
-    rc = trainer_sense(&r->trainer);
+    rc = ops->sense ? trainer_sense(&r->trainer) : trainer_look(&r->trainer);
     progress_end(r->job.log);
     s->history[s->task].seconds += clock_seconds() - begun;
     return rc == CL_ENUM ? say_last(r, err_prefix(rc, "%s", what)) : rc;
+}
+
+/* The slots of earlier tasks are tried on the task's records, where the method asks for it. A run that is killed meanwhile begins
+ * with it again. */
+static int try_slots(struct run *r)
+{
+    int rc = CL_OK;
+    struct run_state *s = &r->state;
+    struct job *j = &r->job;
+    const struct method_ops *ops = j->method->ops;
+    char what[300];
+
+    for (int of = -1; ops->candidate && (of = ops->candidate(j->method, s->task, of)) >= 0;) {
+        snprintf(what, sizeof what, "task %d/%d %s on the slots of %s", s->task + 1, s->tasks, task_name(r, s->task),
+                 task_name(r, of));
+        crew_at(j->crew, "%s", what);
+        if (ops->routes) TRY(task_data_embed(&r->train[s->task], j));
+        TRY(ops->try_slots(j->method, s->task, of));
+        TRY(trainer_open(&r->trainer, j, r->train, s->task));
+        progress_begin(j->log, what, j->cfg.lw2g.samples, "records");
+        rc = trainer_look(&r->trainer);
+        progress_end(j->log);
+        trainer_close(&r->trainer);
+        TRY(rc == CL_ENUM ? say_last(r, err_prefix(rc, "%s", what)) : rc);
+        log_begin(j->log, "hindrance");
+        log_int(j->log, "task", s->task);
+        log_int(j->log, "of", of);
+        log_num(j->log, "angle", ops->tried(j->method, s->task, of));
+        TRY(log_end(j->log));
+    }
+done:
+    return rc;
 }
 
 /* A task begins with the number of its records; when it goes on, they must be as many. */
@@ -207,10 +240,18 @@ static int begin_task(struct run *r)
                  task_name(r, s->task), (long long)n, (long long)h->samples);
         return CL_OK;
     }
+    TRY(try_slots(r));
     TRY(ops->begin_task(r->job.method, s->task, n));
+    if (r->job.taskres) taskres_begin_task(r->job.taskres, s->task);
     s->done[s->task] = TASK_STAGE1, s->stage = 1, s->step = 0;
     h->samples = n;
     stamp(h->started);
+    if (ops->candidate && ops->candidate(r->job.method, s->task, -1) >= 0) {
+        log_begin(r->job.log, "grow");
+        log_int(r->job.log, "task", s->task);
+        log_int(r->job.log, "slots_of", ops->home(r->job.method, s->task));
+        TRY(log_end(r->job.log));
+    }
 done:
     return rc;
 }
@@ -546,7 +587,8 @@ static void give_result(struct run *r, struct train_result *out)
     *out = (struct train_result){.tasks = r->state.tasks,
                                  .accuracy = r->state.accuracy,
                                  .format_free = r->format_free,
-                                 .parameters = r->job.method->ops->parameters(r->job.method)};
+                                 .parameters = r->job.method->ops->parameters(r->job.method) +
+                                               taskres_parameters(r->job.taskres)};
     for (int t = 0; t < out->tasks; t++) out->seconds += r->state.history[t].seconds;
     r->state.accuracy = r->format_free = NULL;
 }

@@ -270,6 +270,7 @@ int lvlm_grads_clear(struct lvlm *m)
         TRY(m->be->zero(k->dA[l]));
         TRY(m->be->zero(k->dB[l]));
     }
+    TRY(residual_clear(m));
     m->n_dcoef = 0;
     rc = CL_OK;
 done:

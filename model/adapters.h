@@ -4,6 +4,10 @@
  * row per sample. Where slots and coefficients come from (a pool, one LoRA, ..) is the method's business (pool/method.h).
  * Slots that learn come first; the others are constants whose coefficients may still learn.
  *
+ * The last `residuals` slots of a set are no increments but vectors that are added to the logits of every answer row, each
+ * times its coefficient (model/residual.c). When slots learn, the first residual does too; a residual's coefficient has no
+ * gradient.
+ *
  * The slots of a set may be prompts instead: each some rows of the residual stream's width that stand among the embeddings of a
  * sample, at its places of PROMPT_TOKEN (io/batch.h). A coefficient other than 0 says that the sample has the prompt; those that
  * it has follow each other in the order of their slots. `rank` tells the two kinds apart, so that whoever passes sets on
@@ -15,17 +19,18 @@
 #include <stdint.h>
 
 struct adapter_slot {
-    const float *A;   // (L, R, H) master values, host; a prompt: its rows (P, D)
-    const float *B;   // (L, D, R); a prompt: not looked at
+    const float *A;   // (L, R, H) master values, host; a prompt: its rows (P, D); a residual: (V)
+    const float *B;   // (L, D, R); a prompt, a residual: not looked at
     uint64_t version; // changes whenever A or B change; unique over all slots of a process
 };
 
 struct adapters {
-    int slots;                       // in this set, e.g. 8 own + 24 of earlier tasks
+    int slots;                       // in this set, e.g. 8 own + 24 of earlier tasks; residuals included
     int learned;                     // the first `learned` of them get gradients
     int rank;                        // R, the same for all; of prompts prompt_set(P)
     const struct adapter_slot *slot; // (slots)
     const float *coef;               // (samples of the batch, slots)
+    int residuals;                   // the last of the slots: of the logits
 };
 
 /* The rank of a set of prompts of so many rows, and back: 0 for increments. */

@@ -421,14 +421,18 @@ int lvlm_forward_taught(struct lvlm *m, const struct packed_batch *b, const stru
                         const struct adapter_teacher *t, float *nll, float *kl, float grad_scale)
 {
     int rc;
-    struct pass p = {.b = b, .ad = ad, .save = grad_scale != 0, .again = m->train_limits.again, .rows_only = true};
+    struct pass p = {.b = b, .save = grad_scale != 0, .again = m->train_limits.again, .rows_only = true};
 
     if (t && !t->coef) t = NULL;
-    if (t && (!p.save || !ad)) FAIL(CL_EINTERNAL, "a teacher of a pass that does not learn");
+    if (t && (!p.save || !ad || has_prompts(ad)))
+        FAIL(CL_EINTERNAL, "a teacher of a pass that does not learn, or learns prompts");
+    if (t && ad->residuals) FAIL(CL_EINTERNAL, "a teacher of a pass with residuals of the logits");
     TRY(check_batch(m, b, ad, p.save));
     TRY(check_targets(m, b));
     TRY(follow_forward(m, b, ad, t, grad_scale));
-    TRY(bank_load(m, ad));
+    TRY(set_load(m, ad));
+    TRY(residual_begin(m, ad, b->samples, b->cu_row));
+    p.ad = set_split(m, ad, b->samples);
     if (t) TRY(head_reserve_teacher(m));
     mem_guard_begin();
     rc = t ? run_teacher(m, b, ad, t) : CL_OK;

@@ -238,16 +238,18 @@ static int room_for_coef(struct lvlm *m, int64_t n)
 int lvlm_backward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, double *dcoef)
 {
     int rc;
-    struct pass p = {.b = b, .ad = ad, .save = true, .again = m->train_limits.again, .rows_only = true};
+    struct pass p = {.b = b, .save = true, .again = m->train_limits.again, .rows_only = true};
     const int64_t n = (int64_t)b->samples * ad->slots;
 
     TRY(follow_backward(m, b, ad));
+    p.ad = set_split(m, ad, b->samples);
     TRY(room_for_coef(m, n));
     if (n) memset(m->dcoef + m->n_dcoef, 0, (size_t)n * sizeof *m->dcoef);
     mem_guard_begin();
     rc = decoder_backward(m, &p, m->dcoef + m->n_dcoef);
     mem_guard_end();
     if (rc) goto done;
+    residual_spread(m->dcoef + m->n_dcoef, b->samples, ad->slots, ad->residuals);
     if (dcoef && n) memcpy(dcoef, m->dcoef + m->n_dcoef, (size_t)n * sizeof *dcoef);
     m->n_dcoef += n;
 done:

@@ -6,6 +6,7 @@
  *     decoder.c   forward            decoder_back.c   backward          generate.c   KV cache
  *     span.c      a pass in two halves that take turns
  *     head.c      lm_head: loss, greedy choice, logits
+ *     residual.c  vectors that are added to the logits; adapter sets that hold some
  *     group.c     sums over the ranks that share a model, and where they first were not finite
  *     follow.c    what the leader of these ranks tells the others
  */
@@ -64,6 +65,22 @@ struct adapter_bank {
     float *host;              // one layer's A or B of the whole set, to be sorted on the host
     float *stage;             // one slot's block on the device, before it is cast and put in place
     float *packed;            // (L, R, H of a rank) or (L, D, R): a slot on its way to another rank; NULL: one rank
+};
+
+/* Vectors that are added to the logits. */
+struct residuals {
+    int room;                   // capacity; 0: none were ever reserved
+    int64_t rows, slots;        // capacity of coef and row_coef (rows x n), of slot_coef (samples x slots)
+    uint64_t *version;          // (room) what is loaded in each place, 0: nothing
+    float *r;                   // (room, V of this rank) on the device
+    float *sum;                 // (V of this rank) on the device: gradient of the first
+    float *coef;                // (rows, n) on the device: of the rows of the pass
+    float *row_coef;            // the same on the host
+    float *slot_coef;           // (samples, slots) coefficients of the increments alone
+    float *host;                // (vocab) one vector on its way
+    struct adapters increments; // of the set at hand
+    int n;                      // of the pass at hand
+    bool learn;                 // its first one does
 };
 
 /* Prompts on the device of the rank that leads; its members have none. */
@@ -144,6 +161,7 @@ struct lvlm {
     int32_t *id;      // (tokens) host: ids with picture positions replaced
     int32_t *row_pos; // (rows) host: position of each answer row
     struct adapter_bank bank;
+    struct residuals residual;
     struct prompt_bank prompts;
     struct {
         struct tensor h; // (rows, D) what final_h was in the teacher's pass
@@ -249,6 +267,25 @@ int adapter_forward(struct lvlm *m, int layer, struct tensor y, struct tensor u,
 int adapter_backward(struct lvlm *m, int layer, struct tensor dx, double *dcoef, struct tensor dy, struct tensor x,
                      struct tensor u, const struct adapters *ad, const int64_t *cu, int samples);
 
+/* residual.c: adapter sets, whose last slots may be residuals of the logits. set_check, set_load: the bank's functions for the
+ * whole set; like the bank's slots, residuals are forgotten by a pass without. */
+struct adapters increments_of(const struct adapters *ad); // the set without them (its coefficients' rows are wider)
+int set_check(const struct lvlm *m, const struct adapters *ad);
+int set_load(struct lvlm *m, const struct adapters *ad);
+uint64_t set_version(const struct lvlm *m, const struct adapters *ad, int i); // what is loaded in place i of such a set
+/* The increments of the set with coefficients of their own, until the next call; the set itself where it has no residuals. */
+const struct adapters *set_split(struct lvlm *m, const struct adapters *ad, int samples);
+
+int residual_reserve(struct lvlm *m, const struct lvlm_limits *limits);
+void residual_free(struct lvlm *m);
+/* Coefficients of the pass: row r belongs to the sample s with cu_row[s] <= r < cu_row[s+1], or (NULL) is sample r's only one. */
+int residual_begin(struct lvlm *m, const struct adapters *ad, int samples, const int64_t *cu_row);
+int residual_add(struct lvlm *m, struct tensor logits, int64_t first);   // logits of rows from `first` on
+int residual_back(struct lvlm *m, struct tensor dlogits, int64_t first); // from their gradient into the sum
+int residual_clear(struct lvlm *m);
+/* dcoef (samples, slots - residuals) becomes (samples, slots) in place, 0 for the residuals. */
+void residual_spread(double *dcoef, int samples, int slots, int residuals);
+
 /* prompts.c: prompts. Their rows enter x in front of the first layer's sum over the ranks and their gradient is read off dx, which
  * is whole on every rank: so the leader alone has them, and nothing of them is sent inside a group. */
 static inline bool has_prompts(const struct adapters *ad)
@@ -307,6 +344,8 @@ void head_free(struct lvlm *m);
 /* Memory for teachers of batches within the limits of training; once. Not inside a step. */
 int head_reserve_teacher(struct lvlm *m);
 void head_free_teacher(struct lvlm *m);
+/* The leader gets logits (rows, vocab) host of every rank's block (rows, own columns) host, which has room for the largest. */
+int head_collect(struct lvlm *m, float *logits, float *block, int64_t rows);
 /* nll, kl (rows) host or NULL, and with grad_scale != 0 this rank's part of the gradient at final_h (dfinal). kl is only there
  * while a teacher is on. */
 int head_loss(struct lvlm *m, const struct packed_batch *b, float *nll, float *kl, float grad_scale);
@@ -353,6 +392,7 @@ int follow_forward(struct lvlm *m, const struct packed_batch *b, const struct ad
 int follow_backward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad);
 int follow_grads_clear(struct lvlm *m);
 int follow_grads_read(struct lvlm *m, int learned, int rank);
+int follow_residual_read(struct lvlm *m);
 int follow_coef_reduce(struct lvlm *m);
 int follow_logits(struct lvlm *m, int64_t rows);
 int follow_kv_new(struct lvlm *m, int sequences, int64_t length);

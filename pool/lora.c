@@ -88,9 +88,10 @@ int lora_adapters(struct method *m, enum route_mode mode, int task, struct adapt
 
     if (mode == ROUTE_TRAIN) {
         TRY(lora_check_current(l, task));
-        *set = (struct adapters){l->slots, l->slots, l->pool.R, l->pool.slot + l->own.first, NULL};
+        *set = (struct adapters){
+            .slots = l->slots, .learned = l->slots, .rank = l->pool.R, .slot = l->pool.slot + l->own.first};
     } else
-        *set = (struct adapters){l->pool.N, 0, l->pool.R, l->pool.slot, NULL};
+        *set = (struct adapters){.slots = l->pool.N, .rank = l->pool.R, .slot = l->pool.slot};
 done:
     return rc;
 }

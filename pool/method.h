@@ -131,6 +131,19 @@ struct method_ops {
     int (*sense)(struct method *m, int task, int64_t n, int64_t total);
     int (*end_task)(struct method *m, int task);
 
+    /* Whether to grow (lw2g.h), before begin_task: the next task behind `after` (from -1) whose slots `task` may try, -1: none.
+     * try_slots lets it route and give gradients as though it learned them; tried ends that and gives the hindrance in
+     * degrees. NULL, all of these: a task's slots are always its own. */
+    int (*candidate)(struct method *m, int task, int after);
+    int (*try_slots)(struct method *m, int task, int of);
+    double (*tried)(struct method *m, int task, int of);
+    /* Of so many of the task's records (as sense_samples) `gradients` then holds each one's own, the mean over its answer
+     * tokens, and look is called: while slots are tried, and after stage 2. */
+    int64_t (*look_samples)(struct method *m, int task);
+    int (*look)(struct method *m, int task, bool first);
+    /* The task that owns the slots of task; NULL: itself. */
+    int (*home)(const struct method *m, int task);
+
     /* /pool, /context (and what the method needs beyond); with `resume` the optimizer moments in /resume too. load finds
      * the same; CL_EMISMATCH when the file's shapes contradict cfg or the base. After a load with `resume` the task
      * that was being learned goes on (no begin_task); without, the next begin_task may follow. */

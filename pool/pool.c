@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* A slot's version is unique over the process, so that whoever caches slots never mistakes one for another. */
-static uint64_t next_version(void)
+uint64_t pool_new_version(void)
 {
     static atomic_uint_fast64_t last;
     return (uint64_t)atomic_fetch_add(&last, 1) + 1;
@@ -137,7 +137,7 @@ void pool_keys_changed(struct pool *p, struct pool_range r)
 
 void pool_touch(struct pool *p, struct pool_range r)
 {
-    for (int n = r.first; n < r.end; n++) p->slot[n].version = next_version();
+    for (int n = r.first; n < r.end; n++) p->slot[n].version = pool_new_version();
 }
 
 int64_t pool_parameters(const struct pool *p)

@@ -58,6 +58,8 @@ int pool_grow(struct pool *p, int task, int n);
 int pool_more_tasks(struct pool *p, int tasks);
 /* The slots that task owns; empty where it has none. */
 struct pool_range pool_of_task(const struct pool *p, int task);
+/* A number that no slot of this process had before. */
+uint64_t pool_new_version(void);
 /* To be called after the keys of r changed; after A or B of r changed. */
 void pool_keys_changed(struct pool *p, struct pool_range r);
 void pool_touch(struct pool *p, struct pool_range r);

@@ -40,6 +40,8 @@ FIXTURE_FN struct config fixture_config(void)
     c.context.enabled = true;
     c.context.weights = "learned";
     c.lines.first = c.lines.last = 1;
+    c.lw2g.samples = 4;
+    c.lw2g.rank = 2;
     c.stage1.weight_decay = 0.01;
     c.stage1.clip = 0.1;
     c.stage2.batch = 8;

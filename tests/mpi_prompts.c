@@ -34,7 +34,8 @@ static void make_prompts(struct prompts *k, int64_t D)
     for (size_t i = 0; i < SLOTS * k->n; i++) k->row[i] = 0.5f * tiny_noise(&seed);
     memcpy(k->coef, which, sizeof which);
     touch(k);
-    k->set = (struct adapters){SLOTS, LEARNED, prompt_set(ROWS_EACH), k->slot, k->coef};
+    k->set = (struct adapters){
+        .slots = SLOTS, .learned = LEARNED, .rank = prompt_set(ROWS_EACH), .slot = k->slot, .coef = k->coef};
 }
 
 static int rows_of(const float *coef)
@@ -83,7 +84,13 @@ static struct lvlm *open_prompted(const struct tp *tp, enum dtype act)
 
     check_ok(backend_cpu(&be, act));
     check_ok(lvlm_open(&m, base, be, tp, true));
-    check_ok(lvlm_reserve(m, &(struct lvlm_limits){SAMPLES, TOKENS, ROWS, SLOTS, prompt_set(ROWS_EACH), true, again}));
+    check_ok(lvlm_reserve(m, &(struct lvlm_limits){.samples = SAMPLES,
+                                                   .tokens = TOKENS,
+                                                   .rows = ROWS,
+                                                   .slots = SLOTS,
+                                                   .rank = prompt_set(ROWS_EACH),
+                                                   .train = true,
+                                                   .again = again}));
     return m;
 }
 
@@ -183,7 +190,16 @@ static void trains_alike(void)
 
 static void trains_alike_bf16(void)
 {
-    each_model_bf16(trains_alike_on, 0);
+    const struct backend *be;
+
+    if (backend_cpu(&be, DT_BF16)) {
+        if (ranks_rank() == 0) printf("skipped: %s\n", err_text());
+        return;
+    }
+    if (models[SEEING].heads < ranks_size()) return;
+    write_base(&models[SEEING], NULL);
+    trains_alike_on(&models[SEEING], DT_BF16, 0, "");
+    remove_base();
 }
 
 /* ---- gradients against differences, row by row */
