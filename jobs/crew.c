@@ -245,8 +245,8 @@ static int reserve_versions(struct crew *c, int slots)
 int crew_load(struct crew *c, const struct adapters *set)
 {
     int rc = CL_OK, n;
-    const struct text_config *t = &c->j->base.text;
-    size_t a, b;
+    const struct projections *on = &c->j->on;
+    size_t each, a, b;
 
     if (!c->comm) return CL_OK;
     if (!set || !set->slots) { // a pass without increments: the models forget them
@@ -260,8 +260,8 @@ int crew_load(struct crew *c, const struct adapters *set)
     n = put_changed(c, set);
     if (!n && set->learned == c->set.learned && set->rank == c->set.rank) return CL_OK;
     TRY(crew_tell_all(c));
-    a = (size_t)t->layers * (size_t)set->rank * (size_t)(t->heads * t->head_dim) * sizeof(float);
-    b = (size_t)t->layers * (size_t)set->rank * (size_t)t->hidden * sizeof(float);
+    each = (size_t)c->j->base.text.layers * (size_t)set->rank * sizeof(float);
+    a = each * (size_t)on->H, b = each * (size_t)on->D;
     for (int i = 0; i < set->slots; i++) {
         if (c->version[i] == set->slot[i].version) continue;
         TRY(comm_broadcast(c->comm, (void *)(uintptr_t)set->slot[i].A, a, 0)); // the root's is only read
@@ -354,15 +354,14 @@ done:
 static int gather_gradients(struct crew *c, const struct pass *p)
 {
     int rc;
-    const struct text_config *t = &c->j->base.text;
     const struct adapters *set = p->set;
-    int64_t each = (int64_t)set->learned * t->layers * set->rank;
+    const int64_t each = (int64_t)set->learned * c->j->base.text.layers * set->rank;
 
     crew_begin_message(&c->out, CREW_GRADIENTS);
     TRY(crew_tell_all(c));
     if (!c->first && !p->squares) TRY(lvlm_grads_read(c->j->lvlm, p->A, p->B, set->learned, set->rank));
-    TRY(comm_sum_to_root(c->comm, p->A, each * t->heads * t->head_dim, c->first));
-    TRY(comm_sum_to_root(c->comm, p->B, each * t->hidden, c->first));
+    TRY(comm_sum_to_root(c->comm, p->A, each * c->j->on.H, c->first));
+    TRY(comm_sum_to_root(c->comm, p->B, each * c->j->on.D, c->first));
 done:
     return rc;
 }

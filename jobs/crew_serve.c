@@ -35,14 +35,12 @@ struct leader {
 
 static int64_t a_numbers(const struct leader *l, int slots, int rank)
 {
-    const struct text_config *t = &l->j.base.text;
-    return (int64_t)slots * t->layers * rank * t->heads * t->head_dim;
+    return (int64_t)slots * l->j.base.text.layers * rank * l->j.on.H;
 }
 
 static int64_t b_numbers(const struct leader *l, int slots, int rank)
 {
-    const struct text_config *t = &l->j.base.text;
-    return (int64_t)slots * t->layers * rank * t->hidden;
+    return (int64_t)slots * l->j.base.text.layers * rank * l->j.on.D;
 }
 
 static int answer(struct leader *l)

@@ -11,6 +11,7 @@
 #include "jobs/crew.h"
 #include "jobs/features.h"
 #include "model/lvlm.h"
+#include "model/projections.h"
 #include "model/text_encoder.h"
 #include "pool/method.h"
 
@@ -31,6 +32,7 @@ struct job {
     struct sampler sampler; // how records become ids
     struct image_spec image;
     struct lvlm_config base; // what the base is
+    struct projections on;   // maps that have increments, and their widths
     struct safetensors *st;  // of a coordinator without model: where the base's hash comes from
     char base_hash[17];
     struct crew *crew;         // the groups of ranks that have a model; NULL without model, and at other ranks than 0
@@ -40,7 +42,7 @@ struct job {
     struct text_encoder *encoder; // NULL where nothing routes
     struct method *method;
     enum recompute again; // what training passes compute again (plan_job_row)
-    struct log *log; // owned; a job without run directory only says things on stderr
+    struct log *log;      // owned; a job without run directory only says things on stderr
 };
 
 /* Opens the parts over j->cfg (loaded by the caller; everything else zero), with JOB_MODEL at the other ranks too. On error what

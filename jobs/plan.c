@@ -29,7 +29,7 @@ int plan_method(struct plan *p, bool evaluation)
     m->trains = !evaluation;
     ops->size(c, p->data.tasks, &size);
     m->learned = size.learned, m->slots = size.slots, m->rank = size.rank, m->kept = size.kept;
-    m->parameters = (int64_t)m->slots * t->layers * m->rank * (t->hidden + (int64_t)t->heads * t->head_dim);
+    m->parameters = (int64_t)m->slots * t->layers * m->rank * (p->on.H + p->on.D);
     return CL_OK;
 }
 

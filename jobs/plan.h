@@ -20,6 +20,7 @@
 #include "jobs/task_data.h"
 #include "model/backend_timing.h"
 #include "model/lvlm.h"
+#include "model/projections.h"
 #include "model/traffic.h"
 
 /* Kinds of memory: name, what, phase. A rank's peak is what it always holds and the largest of the phases. */
@@ -81,7 +82,8 @@ struct plan_encoder {
 struct plan {
     struct config cfg;
     struct lvlm_config base;
-    enum dtype weights; // type of the base's files
+    struct projections on; // maps that have increments
+    enum dtype weights;    // type of the base's files
     bool weights_known;
     enum dtype act;       // of products
     double parameters[3]; // decoder, tower, projector

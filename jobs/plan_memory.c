@@ -64,9 +64,7 @@ int plan_encoder(struct plan *p)
 /* Numbers of A and B of so many slots, in bytes. */
 static double slots_bytes(const struct plan *p, double slots)
 {
-    const struct text_config *c = &p->base.text;
-
-    return slots * c->layers * p->method.rank * (c->hidden + (double)c->heads * c->head_dim) * sizeof(float);
+    return slots * p->base.text.layers * p->method.rank * (double)(p->on.H + p->on.D) * sizeof(float);
 }
 
 /* Masters, what one task's slots need to learn (gradients, two moments), and the old A beside the new one while the pool grows. */

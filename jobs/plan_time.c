@@ -105,9 +105,7 @@ static double pass(const struct plan *p, const struct plan_layout *l, const stru
 /* Numbers of one task's A and B. */
 static double learned_numbers(const struct plan *p)
 {
-    const struct text_config *c = &p->base.text;
-
-    return (double)p->method.learned * c->layers * p->method.rank * (c->hidden + (double)c->heads * c->head_dim);
+    return (double)p->method.learned * p->base.text.layers * p->method.rank * (double)(p->on.H + p->on.D);
 }
 
 /* Increments to every group and gradients back, inside groups and between them. */
@@ -126,8 +124,8 @@ static double crew_seconds(struct plan_time *t, const struct plan *p, const stru
         s += machine_collective(m, LINK_BROADCAST, crew, nodes, 2.0 * k->learned, bytes);
         s += machine_collective(m, LINK_SUM, crew, nodes, 2, 2 * bytes * (crew - 1) / crew);
     }
-    plan_work_add(&inside, traffic_load(&p->base, l->tensor, k->learned, k->rank));
-    plan_work_add(&inside, traffic_gradients(&p->base, l->tensor, k->learned, k->rank));
+    plan_work_add(&inside, traffic_load(&p->base, p->on.chosen, l->tensor, k->learned, k->rank));
+    plan_work_add(&inside, traffic_gradients(&p->base, p->on.chosen, l->tensor, k->learned, k->rank));
     t->wire += bytes_of(&inside.traffic);
     return s + exchange_of(p, l, &inside.traffic);
 }

@@ -20,12 +20,14 @@
 #include "io/checkpoint.h"
 #include "io/config.h"
 #include "model/adapters.h"
+#include "model/projections.h"
 
 struct method_shape {
-    int tasks;    // T of the whole stream
-    int layers;   // L, e.g. 32
-    int64_t H, D; // input and output width of o_proj, e.g. 4096, 4096
-    int K;        // width of a question embedding, 0 when the method does not route
+    int tasks;             // T of the whole stream
+    int layers;            // L, e.g. 32
+    int64_t H, D;          // inputs and outputs of the maps that have increments, e.g. 4096, 4096 of o_proj
+    int K;                 // width of a question embedding, 0 when the method does not route
+    struct projections on; // which maps these are, H and D again; n 0: o_proj alone
 };
 
 /* How large a method becomes: what buffers and plans are made for. */

@@ -181,7 +181,7 @@ static void shares(void **state)
     within(b.micro.flop, a.micro.flop / 4, 0.03); // every rank multiplies with the whole of B
     assert_int_equal(a.micro.traffic.sums, 0);
     f = traffic_forward(&p.base, 4, 2 * 700, 2 * 40, DT_F32),
-    g = traffic_backward(&p.base, 4, 2 * 700, 2 * 40, DT_F32, RECOMPUTE_NOTHING);
+    g = traffic_backward(&p.base, PROJECTIONS_DEFAULT, 4, 2 * 700, 2 * 40, DT_F32, RECOMPUTE_NOTHING);
     assert_int_equal(b.micro.traffic.sums, f.sums + g.sums);
     assert_int_equal(b.micro.traffic.sum_bytes, f.sum_bytes + g.sum_bytes);
     close_plan(&p);
