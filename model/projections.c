@@ -30,18 +30,34 @@ bool projection_splits_outputs(enum projection p)
     return list[p].splits_outputs;
 }
 
-/* The projection of that name, -1: none. */
-static int find(const char *name, size_t n)
+/* The projection of that name (or module), -1: none. */
+static int find(const char *name, size_t n, bool module)
 {
-    for (int p = 0; p < PROJECTIONS; p++)
-        if (strlen(list[p].name) == n && !memcmp(list[p].name, name, n)) return p;
+    for (int p = 0; p < PROJECTIONS; p++) {
+        const char *own = module ? list[p].module : list[p].name;
+        if (strlen(own) == n && !memcmp(own, name, n)) return p;
+    }
     return -1;
+}
+
+/* The next name of a list with commas between, which moves on behind it; n: how long it is. NULL: there is none. */
+static const char *next_name(const char **at, size_t *n)
+{
+    const char *name = *at;
+    size_t all;
+
+    if (!name) return NULL;
+    name += strspn(name, " ");
+    *n = all = strcspn(name, ",");
+    while (*n && name[*n - 1] == ' ') --*n;
+    *at = name[all] ? name + all + 1 : NULL;
+    return name;
 }
 
 static int add(unsigned *chosen, const char *name, size_t n)
 {
-    char known[128];
-    const int p = find(name, n);
+    char known[PROJECTIONS_TEXT];
+    const int p = find(name, n, false);
 
     projections_text(known, sizeof known, PROJECTIONS_ALL);
     if (p < 0)
@@ -54,32 +70,36 @@ static int add(unsigned *chosen, const char *name, size_t n)
 
 int projections_read(unsigned *chosen, const char *text)
 {
-    int rc;
+    int rc = CL_OK;
+    const char *name;
+    size_t n;
 
     *chosen = PROJECTIONS_ALL;
     if (!strcmp(text, "all")) return CL_OK;
-    *chosen = 0;
-    do {
-        text += strspn(text, " ");
-        size_t all = strcspn(text, ","), n = all;
-        while (n && text[n - 1] == ' ') n--;
-        TRY(add(chosen, text, n));
-        text += all;
-    } while (*text++ == ',');
-    rc = CL_OK;
+    for (*chosen = 0; (name = next_name(&text, &n));) TRY(add(chosen, name, n));
 done:
     return rc;
 }
 
-void projections_text(char *text, size_t room, unsigned chosen)
+static void join(char *text, size_t room, unsigned chosen, bool modules)
 {
     size_t at = 0;
 
     *text = 0;
     for (int p = 0; p < PROJECTIONS; p++) {
         if (!(chosen & PROJECTION_BIT(p)) || at >= room) continue;
-        at += (size_t)snprintf(text + at, room - at, "%s%s", at ? ", " : "", list[p].name);
+        at += (size_t)snprintf(text + at, room - at, "%s%s", at ? ", " : "", modules ? list[p].module : list[p].name);
     }
+}
+
+void projections_text(char *text, size_t room, unsigned chosen)
+{
+    join(text, room, chosen, false);
+}
+
+void projections_modules(char *text, size_t room, unsigned chosen)
+{
+    join(text, room, chosen, true);
 }
 
 static void append(struct projections *p, enum projection is, int64_t in, int64_t out)
@@ -104,6 +124,30 @@ void projections_of(struct projections *p, unsigned chosen, const struct text_co
     *p = (struct projections){0};
     for (int i = 0; i < PROJECTIONS; i++)
         if (chosen & PROJECTION_BIT(i)) append(p, (enum projection)i, width[of[i].in], width[of[i].out]);
+}
+
+int projections_restore(struct projections *p, const char *modules, const int64_t *widths, int64_t H, int64_t D)
+{
+    const int64_t alone[] = {H, D};
+    const char *name;
+    size_t n;
+
+    *p = (struct projections){0};
+    for (const int64_t *w = widths ? widths : alone; (name = next_name(&modules, &n)); w += 2) {
+        const int is = find(name, n, true);
+        if (is < 0 || p->chosen >> is)
+            return err_set(CL_EFORMAT, "%.*s is no linear map of a decoder layer, or out of order", (int)n, name);
+        if (p->n && !widths) return err_set(CL_EFORMAT, "several maps without their widths");
+        if (w[0] < 1 || w[1] < 1 || w[0] > H || w[1] > D)
+            return err_set(CL_EFORMAT,
+                           "%.*s has %lld inputs and %lld outputs (expected at least one, at most %lld and "
+                           "%lld)",
+                           (int)n, name, (long long)w[0], (long long)w[1], (long long)H, (long long)D);
+        append(p, (enum projection)is, w[0], w[1]);
+    }
+    if (p->H == H && p->D == D) return CL_OK;
+    return err_set(CL_EFORMAT, "maps of %lld inputs and %lld outputs together (expected %lld and %lld)",
+                   (long long)p->H, (long long)p->D, (long long)H, (long long)D);
 }
 
 struct projections projections_single(int64_t H, int64_t D)

@@ -51,10 +51,16 @@ struct projections {
 
 /* "o_proj", "q_proj, v_proj" (any order), "all". CL_ECONFIG: nothing, an unknown name, one given twice. */
 int projections_read(unsigned *chosen, const char *text);
-/* The choice in words, in the list's order, as "q_proj, v_proj"; cut off where room ends. */
+/* The choice in words, in the list's order, as "q_proj, v_proj", or modules as "self_attn.q_proj, self_attn.v_proj"; cut off
+ * where room ends. PROJECTIONS_TEXT: enough for any. */
+enum { PROJECTIONS_TEXT = 160 };
 void projections_text(char *text, size_t room, unsigned chosen);
+void projections_modules(char *text, size_t room, unsigned chosen);
 /* Widths of a choice on such a base. */
 void projections_of(struct projections *p, unsigned chosen, const struct text_config *c);
+/* From modules with commas between and the (inputs, outputs) of each; widths NULL: one module of H inputs and D outputs.
+ * CL_EFORMAT: an unknown module, one given twice or out of order, widths that do not sum up to H and D. */
+int projections_restore(struct projections *p, const char *modules, const int64_t *widths, int64_t H, int64_t D);
 /* o_proj of H inputs and D outputs: of whoever knows these alone. */
 struct projections projections_single(int64_t H, int64_t D);
 /* The sides that ranks split, or those that they have whole, of all maps together: whichever is more. */
