@@ -61,6 +61,7 @@ static void print_base(struct text *t, const struct plan *p)
     if (p->method.slots)
         text_add(t, ": %d slots of rank %d when all of %d tasks are learned, %s numbers", p->method.slots,
                  p->method.rank, p->data.tasks, scaled(a, (double)p->method.parameters));
+    if (p->method.slots && p->on.chosen != PROJECTIONS_DEFAULT) text_add(t, " on %s", p->cfg.adapter.projections);
     if (p->encoder.assumed) text_add(t, "; encoder not found: RoBERTa-base assumed");
     text_add(t, "\n");
 }

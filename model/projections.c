@@ -15,6 +15,8 @@ static const struct {
 #undef ROW
 };
 
+static const char nothing[] = "an empty name";
+
 const char *projection_name(enum projection p)
 {
     return list[p].name;
@@ -61,8 +63,8 @@ static int add(unsigned *chosen, const char *name, size_t n)
 
     projections_text(known, sizeof known, PROJECTIONS_ALL);
     if (p < 0)
-        return err_set(CL_ECONFIG, "%.*s is no linear map of a decoder layer (expected some of %s, or all)", (int)n,
-                       n ? name : "an empty name", known);
+        return err_set(CL_ECONFIG, "%.*s is no linear map of a decoder layer (expected some of %s, or all)",
+                       (int)(n ? n : strlen(nothing)), n ? name : nothing, known);
     if (*chosen & PROJECTION_BIT(p)) return err_set(CL_ECONFIG, "%s is given twice", list[p].name);
     *chosen |= PROJECTION_BIT(p);
     return CL_OK;
