@@ -24,7 +24,7 @@
 #include "model/traffic.h"
 
 /* Kinds of memory: name, what, phase. A rank's peak is what it always holds and the largest of the phases. */
-enum plan_phase { PLAN_ALWAYS, PLAN_EVALUATING, PLAN_SAVING };
+enum plan_phase { PLAN_ALWAYS, PLAN_EVALUATING, PLAN_SAVING, PLAN_GROWING };
 #define PLAN_KINDS(X)                                                                                                  \
     X(base, "base weights", PLAN_ALWAYS)                                                                               \
     X(tower, "tower, projector", PLAN_ALWAYS)                                                                          \
@@ -37,7 +37,8 @@ enum plan_phase { PLAN_ALWAYS, PLAN_EVALUATING, PLAN_SAVING };
     X(exchange, "sums, messages", PLAN_ALWAYS)                                                                         \
     X(program, "program, libraries", PLAN_ALWAYS)                                                                      \
     X(cache, "KV cache", PLAN_EVALUATING)                                                                              \
-    X(copy, "copy for a checkpoint", PLAN_SAVING)
+    X(copy, "copy for a checkpoint", PLAN_SAVING)                                                                      \
+    X(growth, "pool while it grows", PLAN_GROWING)
 
 /* Bytes. */
 struct plan_memory {

@@ -181,7 +181,7 @@ static void print_legend(struct text *t)
     text_add(t, "\nkinds of memory\n");
     for (int i = 0; i < KINDS; i++)
         text_add(t, "  %-10s  %s%s\n", kinds[i].key, kinds[i].what,
-                 kinds[i].phase == PLAN_ALWAYS ? "" : "; of this and the other such kind only the larger counts");
+                 kinds[i].phase == PLAN_ALWAYS ? "" : "; of such kinds only the largest counts");
     text_add(t, "  mapped      pages of the base's files that are used in place, the system's cache: once per node\n"
                 "  peak        anonymous and shared memory, what a cluster's limit counts and cannot take back\n"
                 "data: groups that take different samples; *: the configuration's parallel.tensor; micro: samples at a "
