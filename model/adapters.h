@@ -1,6 +1,6 @@
 /* adapters.h - the low-rank increments as the model sees them.
  *
- * y = W_o x + sum_m c_m B_m (A_m x): slots of one rank, each with an A and a B for every decoder layer, and one coefficient
+ * y = W x + sum_m c_m B_m (A_m x) of every map W that was chosen (model/projections.h): slots of one rank, each with an A and a B for every decoder layer, and one coefficient
  * row per sample. Where slots and coefficients come from (a pool, one LoRA, ..) is the method's business (pool/method.h).
  * Slots that learn come first; the others are constants whose coefficients may still learn.
  */

@@ -124,6 +124,25 @@ static void memory_of_7b(void **state)
     close_plan(&p);
 }
 
+/* Increments on all seven maps: their numbers, and what the device holds of them. */
+static void all_maps(void **state)
+{
+    const struct plan_options o = {.tokens = 700, .answers = 40, .samples = 1000, .tasks = 4};
+    const double D = 4096, L = 32, F = 11008, H = 6 * D + F, out = 5 * D + 2 * F;
+    struct plan p;
+    struct plan_model m;
+    struct plan_memory first;
+
+    (void)state;
+    open_plan(&p, &llava_7b, "adapter: {projections: all}", &o);
+    OK(plan_model(&m, &p, &one, 0));
+    assert_true((double)p.method.parameters == 32 * L * 8 * (H + out));
+    within(m.increments, 32 * 8 * L * (H + out) * (2 + 4) + 32 * 8 * (4 * D + 3 * F) * 4, 0.01);
+    plan_memory(&first, &p, &one, &m, PLAN_COORDINATOR);
+    within(first.pool, (H + out) * L * 8 * 4 * (32 + 3 * 8), 0.001);
+    close_plan(&p);
+}
+
 /* Multiply-adds of a forward and backward pass over one sample, by hand. */
 static double operations(const struct shape *s, double n, double r, double slots, double learned, double rank)
 {
@@ -329,9 +348,11 @@ static void texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parameters), cmocka_unit_test(memory_of_7b), cmocka_unit_test(operations_by_hand),
-        cmocka_unit_test(shares),     cmocka_unit_test(levels),       cmocka_unit_test(layouts),
-        cmocka_unit_test(methods),    cmocka_unit_test(texts),
+        cmocka_unit_test(parameters), cmocka_unit_test(memory_of_7b),
+        cmocka_unit_test(all_maps),   cmocka_unit_test(operations_by_hand),
+        cmocka_unit_test(shares),     cmocka_unit_test(levels),
+        cmocka_unit_test(layouts),    cmocka_unit_test(methods),
+        cmocka_unit_test(texts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
