@@ -228,6 +228,9 @@ static int what_to_export(const struct command_args *a, const struct learned *l,
     *task = *slot = -1;
     if (!name == (args_int(a, "slot", -1) < 0))
         FAIL(CL_EUSAGE, "export wants one of --task and --slot; hint: `cllava inspect` lists both");
+    if (l->rows)
+        FAIL(CL_EMISMATCH, "%s: method %s learned prompts, for which a LoRA directory has no place", ckpt_path(l->c),
+             l->method);
     if (!l->slot || !l->N) FAIL(CL_EMISMATCH, "%s has no pool: nothing to export", ckpt_path(l->c));
     if (name && (*task = learned_find_task(l, name)) < 0) return CL_EUSAGE;
     if (name) return CL_OK;
@@ -266,6 +269,9 @@ int command_export(const struct command_args *a)
     int rc, task, slot;
 
     TRY(learned_open(&l, args_positional(a, 0)));
+    if (ckpt_has(l.c, "/taskres"))
+        FAIL(CL_EMISMATCH, "%s adds a vector to the logits of each task's answers (taskres), which no LoRA holds",
+             ckpt_path(l.c));
     TRY(what_to_export(a, &l, &task, &slot));
     if (!dir) {
         if ((slot >= 0 ? asprintf(&own, "peft-slot%d", slot)

@@ -62,6 +62,7 @@ static json_t *tasks_json(const struct learned *l)
         json_object_set_new(o, "done", integer(k->done));
         json_object_set_new(o, "state", text(k->done < 0 ? NULL : state_of(k)));
         json_object_set_new(o, "slots", json_integer(k->slots));
+        if (k->home != t) json_object_set_new(o, "slots_of", json_integer(k->home));
         json_object_set_new(o, "samples", integer(k->samples));
         json_object_set_new(o, "steps", integer(k->steps));
         json_object_set_new(o, "tokens", integer(k->tokens));
@@ -113,6 +114,26 @@ static json_t *pool_json(const struct learned *l)
         json_array_append_new(slots, one);
     }
     json_object_set_new(o, "slot", slots);
+    return o;
+}
+
+static json_t *prompts_json(const struct learned *l)
+{
+    json_t *o = json_object(), *prompts = json_array();
+
+    json_object_set_new(o, "prompts", json_integer(l->N));
+    json_object_set_new(o, "rows", json_integer(l->rows));
+    json_object_set_new(o, "width", json_integer(l->D));
+    json_object_set_new(o, "key_width", json_integer(l->K));
+    json_object_set_new(o, "top_m", json_integer(l->top_m));
+    for (int n = 0; n < l->N; n++) {
+        json_t *one = json_object();
+        json_object_set_new(one, "prompt", json_integer(n));
+        json_object_set_new(one, "key_norm", real(l->slot[n].key));
+        json_object_set_new(one, "selected", integer(l->slot[n].selected));
+        json_array_append_new(prompts, one);
+    }
+    json_object_set_new(o, "prompt", prompts);
     return o;
 }
 
@@ -180,7 +201,8 @@ int inspect_json(const struct learned *l, char **out)
     json_object_set_new(o, "encoder_hash", text(l->encoder_hash));
     json_object_set_new(o, "method", text(l->method));
     json_object_set_new(o, "tasks", tasks_json(l));
-    json_object_set_new(o, "pool", l->slot ? pool_json(l) : json_null());
+    json_object_set_new(o, "pool", l->slot && !l->rows ? pool_json(l) : json_null());
+    if (l->rows) json_object_set_new(o, "prompts", prompts_json(l));
     json_object_set_new(o, "context", l->w ? rows_json(l->w, l->T, l->T) : json_null());
     json_object_set_new(o, "metrics", l->accuracy.a ? metrics_json(l) : json_null());
     json_object_set_new(o, "resume", l->resumes ? resume_json(l) : json_null());
@@ -294,6 +316,20 @@ static void print_pool(const struct learned *l)
     }
 }
 
+static void print_prompts(const struct learned *l)
+{
+    printf(
+        "\nPrompts: %d of %d rows (width %lld), keys of width %d, %d selected; selected: in steps of finished tasks\n"
+        "%6s %8s %9s\n",
+        l->N, l->rows, (long long)l->D, l->K, l->top_m, "prompt", "key", "selected");
+    for (int n = 0; n < l->N; n++) {
+        printf("%6d", n);
+        number(l->slot[n].key, 8, 4);
+        whole(l->slot[n].selected, 9);
+        printf("\n");
+    }
+}
+
 static void print_layers(const struct learned *l)
 {
     printf("\nNorm of B A per layer (rows: slots)\n%4s", "");
@@ -323,8 +359,9 @@ static int print_tables(const struct learned *l, bool layers)
 
     print_root(l);
     if (l->T) print_tasks(l);
-    if (l->slot) print_pool(l);
-    if (l->slot && layers) print_layers(l);
+    if (l->rows) print_prompts(l);
+    if (l->slot && !l->rows) print_pool(l);
+    if (l->slot && !l->rows && layers) print_layers(l);
     if (l->w && l->T > 1) print_context(l);
     if (l->accuracy.a) {
         accuracy_table(&table, &l->accuracy, "\nAccuracy");

@@ -63,13 +63,13 @@ done:
 
 /* ---- the pool */
 
-static int read_keys(struct learned *l)
+static int read_keys(struct learned *l, const char *name)
 {
     float *keys = mem_new((size_t)l->N, (size_t)(l->K ? l->K : 1) * sizeof *keys);
     int rc;
 
     if (!keys) FAIL(CL_ENOMEM, "no memory for %d keys", l->N);
-    TRY(ckpt_read(l->c, "/pool/keys", CKPT_F32, 2, (int64_t[]){l->N, l->K}, keys));
+    TRY(ckpt_read(l->c, name, CKPT_F32, 2, (int64_t[]){l->N, l->K}, keys));
     for (int n = 0; n < l->N; n++) {
         double square = 0;
         for (int k = 0; k < l->K; k++) square += (double)keys[(int64_t)n * l->K + k] * keys[(int64_t)n * l->K + k];
@@ -122,13 +122,38 @@ static int read_pool(struct learned *l)
     l->N = (int)keys[0], l->K = (int)keys[1], l->L = (int)A[1], l->R = (int)A[2], l->H = A[3], l->D = B[2];
     l->slot = mem_new((size_t)l->N, sizeof *l->slot);
     if (!l->slot) FAIL(CL_ENOMEM, "no memory for %d slots", l->N);
-    TRY(read_keys(l));
+    TRY(read_keys(l, "/pool/keys"));
     TRY(read_owners(l));
     TRY(small_int_of(l, "/pool", "top_m", &l->top_m));
     TRY(small_int_of(l, "/pool", "key_groups", &l->groups));
     TRY(real_of(l, "/pool", "scale", &l->scale));
     TRY(text_of(l, "/pool", "method", &l->method));
 done:
+    return rc;
+}
+
+/* Prompts of l2p, which belong to no task: the first stands for all. */
+static int read_prompts(struct learned *l)
+{
+    int64_t prompts[] = {-1, -1, -1}, keys[] = {-1, -1}, *chosen = NULL;
+    int rc;
+
+    TRY(sizes(l, "/l2p/prompts", 3, prompts));
+    keys[0] = prompts[0];
+    TRY(sizes(l, "/l2p/keys", 2, keys));
+    if (prompts[0] > MOST_SLOTS)
+        FAIL(CL_EFORMAT, "%s: %lld prompts (expected at most %d)", ckpt_path(l->c), (long long)prompts[0], MOST_SLOTS);
+    l->N = (int)prompts[0], l->rows = (int)prompts[1], l->D = prompts[2], l->K = (int)keys[1];
+    l->groups = 1, l->T = l->N > 0;
+    l->slot = mem_new((size_t)l->N, sizeof *l->slot);
+    chosen = mem_new((size_t)l->N, sizeof *chosen);
+    if (!l->slot || !chosen || !(l->method = strdup("l2p"))) FAIL(CL_ENOMEM, "no memory for %d prompts", l->N);
+    TRY(read_keys(l, "/l2p/keys"));
+    TRY(ckpt_read(l->c, "/l2p/chosen", CKPT_I64, 1, keys, chosen));
+    for (int n = 0; n < l->N; n++) l->slot[n].selected = chosen[n], l->slot[n].use = NAN;
+    TRY(small_int_of(l, "/l2p", "top_m", &l->top_m));
+done:
+    mem_free(chosen);
     return rc;
 }
 
@@ -149,14 +174,14 @@ static int read_names(struct learned *l)
     if (!l->task) FAIL(CL_ENOMEM, "no memory for %d tasks", l->T);
     for (int t = 0; t < l->T; t++) {
         struct learned_task *k = &l->task[t];
-        *k = (struct learned_task){.done = -1, .samples = -1, .steps = -1, .tokens = -1};
+        *k = (struct learned_task){.home = t, .done = -1, .samples = -1, .steps = -1, .tokens = -1};
         k->seconds = k->first_loss = k->last_loss = k->drift = NAN;
         if ((names ? asprintf(&k->name, "%s", names[t]) : asprintf(&k->name, "task%d", t)) < 0) {
             k->name = NULL;
             FAIL(CL_ENOMEM, "no memory for %d tasks", l->T);
         }
     }
-    for (int s = 0; s < l->N; s++) l->task[l->slot[s].task].slots++;
+    for (int s = 0; s < l->N && !l->rows; s++) l->task[l->slot[s].task].slots++;
 done:
     ckpt_strings_free(names, n);
     return rc;
@@ -179,6 +204,26 @@ static int read_done(struct learned *l)
     }
 done:
     mem_free(done);
+    return rc;
+}
+
+static int read_homes(struct learned *l)
+{
+    const int64_t T = l->T;
+    int32_t *home = NULL;
+    int rc = CL_OK;
+
+    if (!ckpt_has(l->c, "/lw2g/home")) return CL_OK;
+    home = mem_new((size_t)T, sizeof *home);
+    if (!home) FAIL(CL_ENOMEM, "no memory for %d tasks", l->T);
+    TRY(ckpt_read(l->c, "/lw2g/home", CKPT_I32, 1, &T, home));
+    for (int t = 0; t < l->T; t++) {
+        if (home[t] < -1 || home[t] > t)
+            FAIL(CL_EFORMAT, "%s: /lw2g/home of task %d is %d (expected -1 to %d)", ckpt_path(l->c), t, home[t], t);
+        if (home[t] >= 0) l->task[t].home = home[t];
+    }
+done:
+    mem_free(home);
     return rc;
 }
 
@@ -350,8 +395,10 @@ int learned_open(struct learned *l, const char *path)
     TRY(ckpt_open(&l->c, path));
     TRY(read_root(l));
     if (ckpt_has(l->c, "/pool")) TRY(read_pool(l)); // zero_shot has none
+    if (ckpt_has(l->c, "/l2p")) TRY(read_prompts(l));
     TRY(read_names(l));
     TRY(read_done(l));
+    TRY(read_homes(l));
     TRY(read_history(l));
     TRY(read_context(l));
     TRY(read_accuracy(l));
@@ -422,7 +469,7 @@ int learned_norms(struct learned *l)
     int rc = CL_OK;
 
     if (!A || !B) FAIL(CL_ENOMEM, "no memory for an increment of %d layers", l->L);
-    for (int n = 0; n < l->N; n++) {
+    for (int n = 0; n < l->N && !l->rows; n++) {
         TRY(learned_read_slot(l, n, A, B));
         if (!l->slot[n].norm) l->slot[n].norm = mem_new((size_t)l->L, sizeof *l->slot[n].norm);
         if (!l->slot[n].norm) FAIL(CL_ENOMEM, "no memory for norms of %d layers", l->L);
@@ -462,6 +509,7 @@ void learned_mixture(const struct learned *l, int task, double *coefficient)
 {
     double share = 0; // of the task's own slots in a mean sample: 1, up to rounding
 
+    if (l->K) task = l->task[task].home;
     for (int n = 0; n < l->N; n++) {
         bool own = l->slot[n].task == task;
         coefficient[n] = !l->K ? keyless(l, l->slot[n].task, task) : own ? l->slot[n].use : 0;

@@ -15,8 +15,9 @@
 
 struct learned_task {
     char *name;
-    int done; // 0 not begun, 1 in stage 1, 2 in stage 2, 3 finished; -1: the file does not say
-    int slots;
+    int done;                       // 0 not begun, 1 in stage 1, 2 in stage 2, 3 finished; -1: the file does not say
+    int slots;                      // that it owns
+    int home;                       // task that owns the slots it uses: itself, unless it shares them (pool/lw2g.h)
     char *started, *finished;       // UTC, NULL where not known
     int64_t samples, steps, tokens; // -1 where not known
     double seconds;                 // NaN where not known
@@ -37,6 +38,7 @@ struct learned {
     struct ckpt *c;
     char *cllava, *created, *base_hash, *encoder_hash, *config, *method; // NULL where the file does not say
     int T, N, K, L, R, top_m, groups;
+    int rows; // of a prompt; 0: slots are increments. Prompts have keys and D alone, and no A and B
     int64_t H, D;
     struct projections on; // maps that have increments, and their places in H and D
     double scale;

@@ -66,9 +66,9 @@ struct plan_data {
 /* What the method learns. */
 struct plan_method {
     bool routes, trains;
-    int slots;   // when every task is learned
-    int learned; // by one task
-    int rank;
+    int slots;          // when every task is learned
+    int learned;        // by one task
+    int rank;           // of prompts as in struct adapters
     int kept;           // arrays of that size that stay beside it (method_size)
     int64_t parameters; // learned in all
 };
@@ -176,6 +176,7 @@ int plan_job_row(struct plan_row *r, const struct job *j, const struct task_data
 /* plan_data.c: lengths from task files that are open. */
 void plan_data_of(struct plan_data *d, const struct task_data *train, const struct task_data *test, int tasks,
                   bool pictures);
+int64_t plan_slot_numbers(const struct plan *p);  // A and B of a slot of p->method, or a prompt
 int plan_method(struct plan *p, bool evaluation); // evaluation: of what was learned, without learning
 /* plan_data.c: lengths from the task files, else from the options and the configuration. */
 int plan_data(struct plan *p, const struct plan_options *o);

@@ -64,7 +64,7 @@ int plan_encoder(struct plan *p)
 /* Numbers of A and B of so many slots, in bytes. */
 static double slots_bytes(const struct plan *p, double slots)
 {
-    return slots * p->base.text.layers * p->method.rank * (double)(p->on.H + p->on.D) * sizeof(float);
+    return slots * (double)plan_slot_numbers(p) * sizeof(float);
 }
 
 /* Masters, and what one task's slots need to learn (gradients, two moments). */

@@ -123,7 +123,9 @@ static int measure_memory(struct opened *o, struct plan_model *out)
     out->step = step_bytes(o, true);
     all = (double)backend_measured().own - out->step;
     // on the host: one layer's increments side by side; pixels of four pictures, as they are and cut into patches
-    out->increments = all - plain + o->p->method.slots * (double)o->p->method.rank * numbers * sizeof(float);
+    out->increments = all - plain;
+    if (!prompt_rows(o->p->method.rank))
+        out->increments += o->p->method.slots * (double)o->p->method.rank * numbers * sizeof(float);
     out->scratch += 8 * pixels;
     TRY(lvlm_kv_new(&o->kv, o->m, o->answer.samples, o->p->data.longest_prompt + o->p->cfg.eval.max_new_tokens));
     out->cache = (double)backend_measured().own - out->step - all;
@@ -187,6 +189,7 @@ static int run_micro(struct opened *o, struct plan_work *w)
     plan_work_add(w, traffic_forward(&o->p->base, o->l->tensor, b.n, b.rows, o->tp.wire));
     plan_work_add(
         w, traffic_backward(&o->p->base, o->p->on.chosen, o->l->tensor, b.n, b.rows, o->tp.wire, o->train.again));
+    if (prompt_rows(o->set.rank)) plan_work_add(w, traffic_to_embeddings(&o->p->base, o->l->tensor, b.n, o->tp.wire));
 done:
     batch_free(&b);
     mem_free(dcoef), mem_free(nll);
@@ -252,7 +255,8 @@ static int make_set(struct opened *o)
 
     o->slot = mem_new(slots, sizeof *o->slot);
     o->coef = mem_new(slots * samples, sizeof *o->coef);
-    o->set = (struct adapters){k->slots, k->learned, k->rank, o->slot, o->coef};
+    o->set =
+        (struct adapters){.slots = k->slots, .learned = k->learned, .rank = k->rank, .slot = o->slot, .coef = o->coef};
     return o->slot && o->coef ? CL_OK : err_set(CL_ENOMEM, "no memory for %d slots", k->slots);
 }
 

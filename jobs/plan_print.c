@@ -58,7 +58,10 @@ static void print_base(struct text *t, const struct plan *p)
              scaled(c, p->parameters[1]), scaled(d, p->parameters[2]), dtype_name(p->weights),
              p->weights_known ? "" : " (assumed)");
     text_add(t, "method     %s, precision %s", p->cfg.method, p->cfg.precision);
-    if (p->method.slots)
+    if (p->method.slots && prompt_rows(p->method.rank))
+        text_add(t, ": %d prompts of %d rows, %s numbers", p->method.slots, prompt_rows(p->method.rank),
+                 scaled(a, (double)p->method.parameters));
+    else if (p->method.slots)
         text_add(t, ": %d slots of rank %d when all of %d tasks are learned, %s numbers", p->method.slots,
                  p->method.rank, p->data.tasks, scaled(a, (double)p->method.parameters));
     if (p->method.slots && p->on.chosen != PROJECTIONS_DEFAULT) text_add(t, " on %s", p->cfg.adapter.projections);

@@ -235,7 +235,7 @@ int report_write(struct job *j, const struct run_state *s, const double *format_
                                .stream = f->stream.name,
                                .routing = j->encoder ? f->eval.routing : NULL,
                                .seed = f->seed,
-                               .parameters = j->method->ops->parameters(j->method),
+                               .parameters = j->method->ops->parameters(j->method) + taskres_parameters(j->taskres),
                                .format_free = &loose};
     struct intervals v = {0};
     struct text table = {0};

@@ -286,6 +286,7 @@ int bank_check(const struct lvlm *m, const struct adapters *ad)
     const struct adapter_bank *k = &m->bank;
 
     if (!ad || !ad->slots) return CL_OK;
+    if (has_prompts(ad)) return prompts_check(m, ad);
     if (ad->slots > k->room || ad->rank != k->room_rank)
         return err_set(CL_EINTERNAL, "adapter set of %d slots of rank %d (reserved: %d of rank %d)", ad->slots,
                        ad->rank, k->room, k->room_rank);
@@ -312,10 +313,10 @@ int bank_load(struct lvlm *m, const struct adapters *ad)
     int rc;
     struct adapter_bank *k = &m->bank;
 
-    if (!ad || !ad->slots) {
-        k->slots = k->learned = 0;
-        return CL_OK;
-    }
+    if (!ad || !ad->slots || has_prompts(ad)) k->slots = k->learned = 0;
+    if (!has_prompts(ad)) prompts_forget(m);
+    if (!ad || !ad->slots) return CL_OK;
+    if (has_prompts(ad)) return prompts_load(m, ad);
     if (ad->slots != k->slots) { // B's leading dimension is the set's width, so places move
         memset(k->version, 0, (size_t)k->room * sizeof *k->version);
         for (int i = 0; i < m->on.n; i++) set_width(m, m->on.at[i].is, (int64_t)ad->slots * ad->rank);
@@ -398,13 +399,15 @@ int lvlm_grads_clear(struct lvlm *m)
     int rc;
     struct adapter_bank *k = &m->bank;
 
-    if (!m->train || !k->room) return err_set(CL_EINTERNAL, "gradients of a model that was opened without train");
+    if (!m->train) return err_set(CL_EINTERNAL, "gradients of a model that was opened without train");
     TRY(follow_grads_clear(m));
-    for (int i = 0; i < m->on.n; i++)
+    TRY(prompts_grads_clear(m));
+    for (int i = 0; k->room && i < m->on.n; i++)
         for (int l = 0; l < m->c.text.layers; l++) {
             TRY(m->be->zero(k->dA[m->on.at[i].is][l]));
             TRY(m->be->zero(k->dB[m->on.at[i].is][l]));
         }
+    TRY(residual_clear(m));
     m->n_dcoef = 0;
     rc = CL_OK;
 done:
@@ -526,6 +529,7 @@ int lvlm_grads_read(struct lvlm *m, float *dA, float *dB, int learned, int rank)
 {
     int rc;
 
+    if (prompt_rows(rank)) return prompts_grads_read(m, dA, learned, rank);
     if (!m->train || learned > m->bank.room || rank != m->bank.room_rank)
         FAIL(CL_EINTERNAL, "gradients of %d slots of rank %d (reserved: %d of rank %d)", learned, rank, m->bank.room,
              m->bank.room_rank);

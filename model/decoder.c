@@ -1,6 +1,6 @@
 /* decoder.c - LLaMA forward over a packed batch, as a flat list of backend calls.
  *
- *     x  = embed(ids), picture rows replaced by projected features
+ *     x  = embed(ids), picture rows replaced by projected features, prompt rows by learned ones
  *     for each layer:   h = rmsnorm(x);  q, k, v = h W;  RoPE;  o = attention(q, k, v)
  *                       x2 = x + W_o o
  *                       h = rmsnorm(x2); x = x2 + W_down (silu(h W_gate) * (h W_up))
@@ -138,7 +138,7 @@ int decoder_layout(struct lvlm *m, int64_t n, int64_t rows, const struct pass *p
     return CL_OK;
 }
 
-/* Whether this rank has the table's row for token i of a batch. A picture position has none. */
+/* Whether this rank has the table's row for token i of a batch. Picture positions and places of prompts have none. */
 static bool has_row(const struct lvlm *m, const struct packed_batch *b, int64_t i)
 {
     int64_t at = b->id[i] - m->own.V0;
@@ -146,7 +146,7 @@ static bool has_row(const struct lvlm *m, const struct packed_batch *b, int64_t 
     return at >= 0 && at < m->own.V && !(b->pictures && b->id[i] == m->c.image_token);
 }
 
-/* x := rows of the table; zeros where another rank has the row, and at picture positions. */
+/* x := rows of the table; zeros where another rank has the row, and where there is none. */
 static int embed_tokens(struct lvlm *m, const struct packed_batch *b, struct tensor x)
 {
     int rc;
@@ -213,6 +213,7 @@ static int embed_batch(struct lvlm *m, const struct pass *p)
 
     TRY(embed_tokens(m, p->b, x));
     if (p->b->pictures) TRY(embed_pictures(m, p->b, x));
+    TRY(prompts_embed(m, p, x));
     TRY(group_sum(m, x, SUM_EMBEDDING, -1));
     rc = CL_OK;
 done:
@@ -442,14 +443,18 @@ int lvlm_forward_taught(struct lvlm *m, const struct packed_batch *b, const stru
                         const struct adapter_teacher *t, float *nll, float *kl, float grad_scale)
 {
     int rc;
-    struct pass p = {.b = b, .ad = ad, .save = grad_scale != 0, .again = m->train_limits.again, .rows_only = true};
+    struct pass p = {.b = b, .save = grad_scale != 0, .again = m->train_limits.again, .rows_only = true};
 
     if (t && !t->coef) t = NULL;
-    if (t && (!p.save || !ad)) FAIL(CL_EINTERNAL, "a teacher of a pass that does not learn");
+    if (t && (!p.save || !ad || has_prompts(ad)))
+        FAIL(CL_EINTERNAL, "a teacher of a pass that does not learn, or learns prompts");
+    if (t && ad->residuals) FAIL(CL_EINTERNAL, "a teacher of a pass with residuals of the logits");
     TRY(check_batch(m, b, ad, p.save));
     TRY(check_targets(m, b));
     TRY(follow_forward(m, b, ad, t, grad_scale));
-    TRY(bank_load(m, ad));
+    TRY(set_load(m, ad));
+    TRY(residual_begin(m, ad, b->samples, b->cu_row));
+    p.ad = set_split(m, ad, b->samples);
     if (t) TRY(head_reserve_teacher(m));
     mem_guard_begin();
     rc = t ? run_teacher(m, b, ad, t) : CL_OK;

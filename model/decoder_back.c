@@ -4,7 +4,8 @@
  *     dx   gradient at the residual stream behind a layer, then (in place) in front of its MLP, then in front of the layer
  *
  * In the last layer dx exists for the answer rows only; it becomes a gradient of all tokens where keys and values join.
- * Below the lowest map of layer 0 that has increments nothing learns: there the pass ends (back_depth).
+ * Below the lowest map of layer 0 that has increments nothing learns but prompts: without them the pass ends there, with them at
+ * the embeddings (depth_of).
  *
  * Activations that were not kept (enum recompute) are computed again just before they are needed.
  */
@@ -21,6 +22,12 @@ struct descent {
     struct tensor dh;   // (n, D) f32 gradient at what a norm gave; a span's begins where its tokens do
     double *dcoef;      // (samples, slots) of the batch
 };
+
+/* How far down a gradient is wanted in layer l. */
+static enum depth depth_of(const struct lvlm *m, const struct pass *p, int l)
+{
+    return has_prompts(p->ad) ? DEPTH_INPUT : back_depth(m->on.chosen, l);
+}
 
 /* No gradient is wanted there. */
 static const struct tensor nowhere = {0};
@@ -84,7 +91,7 @@ static int mlp_back_begin(struct lvlm *m, const struct span *s, int l, const str
     int rc;
     const struct backend *be = m->be;
     const struct layer_weights *w = &m->layer[l];
-    const enum depth depth = back_depth(m->on.chosen, l);
+    const enum depth depth = depth_of(m, s->p, l);
     struct layer_acts a = span_acts(m, s, l);
     const struct tensor dx = dx_of(m, s, l, d), dh = dh_of(s, d, dx.rows);
     size_t mark = arena_mark(&m->arena);
@@ -131,7 +138,7 @@ static int attention_back(struct lvlm *m, const struct span *s, int l, const str
     const struct backend *be = m->be;
     const struct layer_acts a = span_acts(m, s, l);
     const struct attention_shape shape = span_shape(m, s, l);
-    const bool deeper = back_depth(m->on.chosen, l) > DEPTH_O;
+    const bool deeper = depth_of(m, s->p, l) > DEPTH_O;
     size_t mark = arena_mark(&m->arena);
     int hd = m->c.text.head_dim;
     struct tensor dy, d_o = nowhere;
@@ -213,7 +220,7 @@ static int attention_back_begin(struct lvlm *m, const struct span *s, int l, con
 {
     int rc;
     const struct layer_acts a = span_acts(m, s, l);
-    const enum depth depth = back_depth(m->on.chosen, l);
+    const enum depth depth = depth_of(m, s->p, l);
     size_t mark = arena_mark(&m->arena);
     struct tensor dq = arena_tensor(&m->arena, m->be->act, a.q.rows, m->own.H);
     struct tensor dk = arena_tensor(&m->arena, m->be->act, a.k.rows, m->own.KV);
@@ -262,7 +269,7 @@ static int layer_back(struct lvlm *m, const struct span *s, int spans, int l, co
         TRY(attention_end(m, &s[i], l));
         TRY(mlp_back_begin(m, &s[i], l, d));
     }
-    for (int i = 0; back_depth(m->on.chosen, l) > DEPTH_GATE_UP && i < spans; i++) {
+    for (int i = 0; depth_of(m, s->p, l) > DEPTH_GATE_UP && i < spans; i++) {
         TRY(mlp_back_end(m, &s[i], l, d));
         TRY(attention_back_begin(m, &s[i], l, d));
     }
@@ -290,6 +297,8 @@ int decoder_backward(struct lvlm *m, const struct pass *p, double *dcoef)
         watch_beat();
         TRY(layer_back(m, s, spans, l, &d));
     }
+    for (int i = 0; depth_of(m, p, 0) == DEPTH_INPUT && i < spans; i++) TRY(attention_back_end(m, &s[i], 0, &d));
+    TRY(prompts_back(m, p, d.all));
     rc = CL_OK;
 done:
     arena_back(&m->arena, mark);
@@ -312,16 +321,18 @@ static int room_for_coef(struct lvlm *m, int64_t n)
 int lvlm_backward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, double *dcoef)
 {
     int rc;
-    struct pass p = {.b = b, .ad = ad, .save = true, .again = m->train_limits.again, .rows_only = true};
+    struct pass p = {.b = b, .save = true, .again = m->train_limits.again, .rows_only = true};
     const int64_t n = (int64_t)b->samples * ad->slots;
 
     TRY(follow_backward(m, b, ad));
+    p.ad = set_split(m, ad, b->samples);
     TRY(room_for_coef(m, n));
     if (n) memset(m->dcoef + m->n_dcoef, 0, (size_t)n * sizeof *m->dcoef);
     mem_guard_begin();
     rc = decoder_backward(m, &p, m->dcoef + m->n_dcoef);
     mem_guard_end();
     if (rc) goto done;
+    residual_spread(m->dcoef + m->n_dcoef, b->samples, ad->slots, ad->residuals);
     if (dcoef && n) memcpy(dcoef, m->dcoef + m->n_dcoef, (size_t)n * sizeof *dcoef);
     m->n_dcoef += n;
 done:

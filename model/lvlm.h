@@ -4,7 +4,8 @@
  *     ids ------------------------- embed_tokens -------+-> decoder layers -> norm -> lm_head (answer rows) -> loss
  *
  * lvlm_forward runs a packed batch and keeps what the backward pass needs; lvlm_backward carries the gradient from the
- * loss down to the lowest increment and adds up what A, B and the coefficients get. The base has no gradients.
+ * loss down to the lowest increment (with prompts: to the embeddings) and adds up what A, B and the coefficients, or the prompts
+ * get. The base has no gradients.
  * lvlm_prefill and lvlm_decode are the same decoder with a KV cache. Weights, increments and scratch are held here;
  * nothing inside a step allocates.
  *
@@ -37,9 +38,10 @@ struct lvlm_limits {      // what the step's memory is laid out for
     int samples;          // of one packed batch (micro-batch, or rows decoded at once)
     int64_t tokens;       // of one packed batch
     int64_t rows;         // answer rows of one packed batch
-    int slots, rank;      // of an adapter set, e.g. 32 slots of rank 8
+    int slots, rank;      // of an adapter set, e.g. 32 slots of rank 8 (of prompts: prompt_set); residuals included
     bool train;           // keep activations for lvlm_backward
     enum recompute again; // train: which of them not; may be another one in a later call
+    int residuals;        // of the slots: residuals of the logits
 };
 
 /* Loads the base in `dir` for this rank of tp (borrowed; may be NULL). CL_EMISMATCH: tensors that do not fit config.json;
@@ -107,9 +109,13 @@ int lvlm_logits(struct lvlm *m, float *logits, int64_t rows);
 int lvlm_backward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, double *dcoef);
 
 /* The gradient sums of the learned slots: cleared at the start of an optimizer step, read once at its end: that is when the
- * parts of ranks are gathered and partial sums reduced. dA (learned, L, R, H), dB (learned, L, D, R) host. */
+ * parts of ranks are gathered and partial sums reduced. dA (learned, L, R, H), dB (learned, L, D, R) host; of prompts dA
+ * (learned, P, D), dB is not looked at. */
 int lvlm_grads_clear(struct lvlm *m);
 int lvlm_grads_read(struct lvlm *m, float *dA, float *dB, int learned, int rank);
+/* sum (vocab) host := gradient sum of the first residual of the passes since lvlm_grads_clear; every rank has its own columns of
+ * it. Once per step. */
+int lvlm_residual_read(struct lvlm *m, float *sum);
 
 /* dcoef (n) := sum over the ranks of the group, of what lvlm_backward gave: n numbers, those of all calls since
  * lvlm_grads_clear, in the order of the calls. Once per step. */

@@ -3,9 +3,11 @@
  *     weights.c   which tensors there are, how they are split, loading    decode_weights.c   the same as bytes
  *     lvlm.c      life of a model, its memory
  *     adapter.c   increments on linear maps of the layers: bank, forward, backward
+ *     prompts.c   prompts among the embeddings: the same
  *     decoder.c   forward            decoder_back.c   backward          generate.c   KV cache
  *     span.c      a pass in two halves that take turns
  *     head.c      lm_head: loss, greedy choice, logits
+ *     residual.c  vectors that are added to the logits; adapter sets that hold some
  *     group.c     sums over the ranks that share a model, and where they first were not finite
  *     follow.c    what the leader of these ranks tells the others
  */
@@ -66,6 +68,30 @@ struct adapter_bank {
     float *host;   // what one layer of the whole set has of split sides, or of whole ones, to be sorted on the host
     float *stage;  // one slot's block on the device, before it is cast and put in place
     float *packed; // the same of a slot in all layers, on its way to other ranks; NULL: one rank
+};
+
+/* Vectors that are added to the logits. */
+struct residuals {
+    int room;                   // capacity; 0: none were ever reserved
+    int64_t rows, slots;        // capacity of coef and row_coef (rows x n), of slot_coef (samples x slots)
+    uint64_t *version;          // (room) what is loaded in each place, 0: nothing
+    float *r;                   // (room, V of this rank) on the device
+    float *sum;                 // (V of this rank) on the device: gradient of the first
+    float *coef;                // (rows, n) on the device: of the rows of the pass
+    float *row_coef;            // the same on the host
+    float *slot_coef;           // (samples, slots) coefficients of the increments alone
+    float *host;                // (vocab) one vector on its way
+    struct adapters increments; // of the set at hand
+    int n;                      // of the pass at hand
+    bool learn;                 // its first one does
+};
+
+/* Prompts on the device of the rank that leads; its members have none. */
+struct prompt_bank {
+    int slots, learned, rows; // of the set that is loaded
+    int room, room_rows;
+    uint64_t *version;         // (room) as in a bank of increments
+    struct tensor table, grad; // (room * rows, D) f32 values, gradient sums; grad for training only
 };
 
 /* Things that the leader names by number towards its members: the same numbers on all ranks, because all ranks make and drop
@@ -139,6 +165,8 @@ struct lvlm {
     int32_t *row_pos;      // (rows) host: position of each answer row
     struct projections on; // which linear maps have increments
     struct adapter_bank bank;
+    struct residuals residual;
+    struct prompt_bank prompts;
     struct {
         struct tensor h; // (rows, D) what final_h was in the teacher's pass
         float *logits;   // (chunk of rows, V of this rank) on the device
@@ -238,7 +266,7 @@ int bank_load(struct lvlm *m, const struct adapters *ad);
 /* What follows is about map p of layer l for the rows of a span, and does nothing where p has no increments. */
 static inline bool has_increments(const struct lvlm *m, const struct adapters *ad, enum projection p)
 {
-    return ad && ad->slots && (m->on.chosen & PROJECTION_BIT(p));
+    return ad && ad->slots && !prompt_rows(ad->rank) && (m->on.chosen & PROJECTION_BIT(p));
 }
 /* y (n, outputs) += sum_m c_m B_m A_m x; u (n, width) keeps A x when the pass saves. */
 int adapter_forward(struct lvlm *m, const struct span *s, int l, enum projection p, struct tensor y, struct tensor u,
@@ -249,6 +277,44 @@ int adapter_input(struct lvlm *m, const struct span *s, int l, enum projection p
  * rank's part. dy (n, outputs) in the activation type. */
 int adapter_backward(struct lvlm *m, const struct span *s, int l, enum projection p, struct tensor dx, double *dcoef,
                      struct tensor dy, struct tensor x, struct tensor u);
+
+/* residual.c: adapter sets, whose last slots may be residuals of the logits. set_check, set_load: the bank's functions for the
+ * whole set; like the bank's slots, residuals are forgotten by a pass without. */
+struct adapters increments_of(const struct adapters *ad); // the set without them (its coefficients' rows are wider)
+int set_check(const struct lvlm *m, const struct adapters *ad);
+int set_load(struct lvlm *m, const struct adapters *ad);
+uint64_t set_version(const struct lvlm *m, const struct adapters *ad, int i); // what is loaded in place i of such a set
+/* The increments of the set with coefficients of their own, until the next call; the set itself where it has no residuals. */
+const struct adapters *set_split(struct lvlm *m, const struct adapters *ad, int samples);
+
+int residual_reserve(struct lvlm *m, const struct lvlm_limits *limits);
+void residual_free(struct lvlm *m);
+/* Coefficients of the pass: row r belongs to the sample s with cu_row[s] <= r < cu_row[s+1], or (NULL) is sample r's only one. */
+int residual_begin(struct lvlm *m, const struct adapters *ad, int samples, const int64_t *cu_row);
+int residual_add(struct lvlm *m, struct tensor logits, int64_t first);   // logits of rows from `first` on
+int residual_back(struct lvlm *m, struct tensor dlogits, int64_t first); // from their gradient into the sum
+int residual_clear(struct lvlm *m);
+/* dcoef (samples, slots - residuals) becomes (samples, slots) in place, 0 for the residuals. */
+void residual_spread(double *dcoef, int samples, int slots, int residuals);
+
+/* prompts.c: prompts. Their rows enter x in front of the first layer's sum over the ranks and their gradient is read off dx, which
+ * is whole on every rank: so the leader alone has them, and nothing of them is sent inside a group. */
+static inline bool has_prompts(const struct adapters *ad)
+{
+    return ad && prompt_rows(ad->rank);
+}
+int prompts_reserve(struct lvlm *m, int slots, int rows);
+void prompts_free(struct lvlm *m);
+int prompts_check(const struct lvlm *m, const struct adapters *ad); // as bank_check, bank_load
+int prompts_load(struct lvlm *m, const struct adapters *ad);
+void prompts_forget(struct lvlm *m);
+/* The samples' places are those of the prompts that they have, or, where a pass goes on behind them, none. CL_EINTERNAL. */
+int prompts_check_batch(const struct lvlm *m, const struct packed_batch *b, const struct adapters *ad);
+/* x (n, D) at the places of prompts := their rows; gradient sums += dx there. */
+int prompts_embed(struct lvlm *m, const struct pass *p, struct tensor x);
+int prompts_back(struct lvlm *m, const struct pass *p, struct tensor dx);
+int prompts_grads_clear(struct lvlm *m);
+int prompts_grads_read(struct lvlm *m, float *rows, int learned, int rank);
 
 /* decoder.c */
 int decoder_layout(struct lvlm *m, int64_t n, int64_t rows, const struct pass *p); // carves act[] from the arena
@@ -302,6 +368,8 @@ void head_free(struct lvlm *m);
 /* Memory for teachers of batches within the limits of training; once. Not inside a step. */
 int head_reserve_teacher(struct lvlm *m);
 void head_free_teacher(struct lvlm *m);
+/* The leader gets logits (rows, vocab) host of every rank's block (rows, own columns) host, which has room for the largest. */
+int head_collect(struct lvlm *m, float *logits, float *block, int64_t rows);
 /* nll, kl (rows) host or NULL, and with grad_scale != 0 this rank's part of the gradient at final_h (dfinal). kl is only there
  * while a teacher is on. */
 int head_loss(struct lvlm *m, const struct packed_batch *b, float *nll, float *kl, float grad_scale);
@@ -349,6 +417,7 @@ int follow_forward(struct lvlm *m, const struct packed_batch *b, const struct ad
 int follow_backward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad);
 int follow_grads_clear(struct lvlm *m);
 int follow_grads_read(struct lvlm *m, int learned, int rank);
+int follow_residual_read(struct lvlm *m);
 int follow_coef_reduce(struct lvlm *m);
 int follow_logits(struct lvlm *m, int64_t rows);
 int follow_kv_new(struct lvlm *m, int sequences, int64_t length);

@@ -85,7 +85,7 @@ int span_make(struct span s[SPANS], const struct lvlm *m, const struct pass *p)
                          .row = b->row,
                          .pos = b->pos,
                          .row_pos = m->row_pos};
-    if (p->ad) s[0].ad = *p->ad;
+    if (p->ad && !has_prompts(p->ad)) s[0].ad = *p->ad; // prompts are no business of layers
     if (!comm_of(m) || !m->tp->overlap || p->kv || b->samples < 2) return 1;
     cut(s, m, middle(b));
     return 2;

@@ -78,6 +78,14 @@ struct traffic traffic_backward(const struct lvlm_config *c, unsigned chosen, in
     return traffic_backward_halves(c, chosen, tensor, (int64_t[2]){n}, (int64_t[2]){rows}, wire, again);
 }
 
+struct traffic traffic_to_embeddings(const struct lvlm_config *c, int tensor, int64_t n, enum dtype wire)
+{
+    struct traffic t = {0};
+
+    add_sum(&t, tensor, n * c->text.hidden, wire);
+    return t;
+}
+
 struct traffic traffic_prefill(const struct lvlm_config *c, int tensor, int64_t n, int64_t prompts, enum dtype wire)
 {
     struct traffic t = {0};

@@ -21,6 +21,8 @@ struct traffic traffic_forward(const struct lvlm_config *c, int tensor, int64_t 
 /* One lvlm_backward after it, down to the increments of the chosen maps (projections.h), which computes some of it again. */
 struct traffic traffic_backward(const struct lvlm_config *c, unsigned chosen, int tensor, int64_t n, int64_t rows,
                                 enum dtype wire, enum recompute again);
+/* What lvlm_backward sends beside that where prompts learn: it goes on to the embeddings. */
+struct traffic traffic_to_embeddings(const struct lvlm_config *c, int tensor, int64_t n, enum dtype wire);
 /* The same where parallel.overlap cuts the batch in two: tokens and answer rows of either half. */
 struct traffic traffic_forward_halves(const struct lvlm_config *c, int tensor, const int64_t n[2],
                                       const int64_t rows[2], enum dtype wire);

@@ -72,7 +72,7 @@ static int o_adapters(struct method *m, enum route_mode mode, int task, struct a
     if (mode != ROUTE_TRAIN) goto done;
     o->train[0] = p->slot[o->lora.own.first];
     for (int i = 1; i < p->N; i++) o->train[i] = p->slot[i - 1];
-    *set = (struct adapters){p->N, 1, p->R, o->train, NULL};
+    *set = (struct adapters){.slots = p->N, .learned = 1, .rank = p->R, .slot = o->train};
 done:
     return rc;
 }

@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* A slot's version is unique over the process, so that whoever caches slots never mistakes one for another. */
-static uint64_t next_version(void)
+uint64_t pool_new_version(void)
 {
     static atomic_uint_fast64_t last;
     return (uint64_t)atomic_fetch_add(&last, 1) + 1;
@@ -33,7 +33,7 @@ int pool_open(struct pool *p, const struct method_shape *s, int rank, int top_m,
     p->groups = groups;
     p->top_m = top_m;
     p->scale = scale;
-    if (s->tasks < 0 || s->layers < 1 || s->H < 1 || s->D < 1 || s->K < 0 || rank < 1 || groups < 1 || top_m < 1)
+    if (s->tasks < 0 || s->layers < 1 || s->H < 1 || s->D < 0 || s->K < 0 || rank < 1 || groups < 1 || top_m < 1)
         FAIL(CL_EINTERNAL, "pool of %d tasks, %d layers, %lld x %lld, rank %d, top_m %d, %d key groups", s->tasks,
              s->layers, (long long)s->D, (long long)s->H, rank, top_m, groups);
     if (__builtin_mul_overflow(s->H, (int64_t)rank * s->layers, &a) ||
@@ -138,7 +138,7 @@ void pool_keys_changed(struct pool *p, struct pool_range r)
 
 void pool_touch(struct pool *p, struct pool_range r)
 {
-    for (int n = r.first; n < r.end; n++) p->slot[n].version = next_version();
+    for (int n = r.first; n < r.end; n++) p->slot[n].version = pool_new_version();
 }
 
 int64_t pool_parameters(const struct pool *p)

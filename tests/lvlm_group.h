@@ -108,7 +108,7 @@ TINY_FN void make_increments(struct increments *k, const struct lvlm_config *c)
     for (int i = 0; i < SAMPLES * SLOTS; i++) k->coef[i] = i % 4 == 3 ? 0 : 0.5f + 0.4f * tiny_noise(&seed);
     for (int i = 0; i < SLOTS; i++)
         k->slot[i] = (struct adapter_slot){k->A + (size_t)i * k->nA, k->B + (size_t)i * k->nB, version++};
-    k->set = (struct adapters){SLOTS, LEARNED, RANK, k->slot, k->coef};
+    k->set = (struct adapters){.slots = SLOTS, .learned = LEARNED, .rank = RANK, .slot = k->slot, .coef = k->coef};
 }
 
 TINY_FN void free_increments(struct increments *k)
@@ -165,7 +165,13 @@ TINY_FN void train(struct result *r, struct lvlm *m, const struct tiny *t, struc
     float scale;
 
     make_increments(&k, lvlm_get_config(m));
-    check_ok(lvlm_reserve(m, &(struct lvlm_limits){SAMPLES, TOKENS, ROWS, SLOTS, RANK, true, again}));
+    check_ok(lvlm_reserve(m, &(struct lvlm_limits){.samples = SAMPLES,
+                                                   .tokens = TOKENS,
+                                                   .rows = ROWS,
+                                                   .slots = SLOTS,
+                                                   .rank = RANK,
+                                                   .train = true,
+                                                   .again = again}));
     check_ok(batch_new(&b, SAMPLES, TOKENS));
     pack(&b, t, f, 1);
     r->rows = (int)b.rows, scale = 1.0f / (float)(2 * b.rows);
@@ -292,7 +298,13 @@ TINY_FN struct lvlm *open_model(const struct tp *tp)
     check_ok(backend_cpu(&be, DT_F32));
     check_ok(lvlm_open(&m, base, be, tp, true));
     check_ok(lvlm_adapt(m, chosen));
-    check_ok(lvlm_reserve(m, &(struct lvlm_limits){SAMPLES, TOKENS, ROWS, SLOTS, RANK, true, again}));
+    check_ok(lvlm_reserve(m, &(struct lvlm_limits){.samples = SAMPLES,
+                                                   .tokens = TOKENS,
+                                                   .rows = ROWS,
+                                                   .slots = SLOTS,
+                                                   .rank = RANK,
+                                                   .train = true,
+                                                   .again = again}));
     return m;
 }
 

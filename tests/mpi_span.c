@@ -157,7 +157,9 @@ static void steps(const struct tp *tp, void *context)
     for (int i = 0; i < SAMPLES * SLOTS; i++) k.coef[i] = i % SLOTS == i / SLOTS % SLOTS ? 0.8f + 0.1f * (float)i : 0;
     check_ok(batch_new(&b, SAMPLES, TOKENS));
     for (int i = 0; i < c->samples; i++) tiny_sample(&b, &models[0], c->n[i], 1 + c->n[i] / 3, false, false, &seed);
-    check_ok(lvlm_reserve(m, &(struct lvlm_limits){c->samples, b.n, b.rows, SLOTS, RANK, true, RECOMPUTE_NOTHING}));
+    check_ok(lvlm_reserve(
+        m, &(struct lvlm_limits){
+               .samples = c->samples, .tokens = b.n, .rows = b.rows, .slots = SLOTS, .rank = RANK, .train = true}));
     check_ok(lvlm_grads_clear(m));
     if (tp) comm_counts_clear(tp->comm);
     check_ok(lvlm_forward(m, &b, &k.set, c->nll, 1));

@@ -263,7 +263,7 @@ static float *random_increments(struct increments *k, const struct lvlm *m)
     assert_non_null(A = malloc(SLOTS * (k->nA + k->nB) * sizeof *A));
     for (size_t i = 0; i < SLOTS * (k->nA + k->nB); i++) A[i] = 0.2f * noise(&seed);
     for (int i = 0; i < 4 * SLOTS; i++) k->coef[i] = 0.5f + 0.4f * noise(&seed);
-    k->set = (struct adapters){SLOTS, 2, RANK, k->slot, k->coef};
+    k->set = (struct adapters){.slots = SLOTS, .learned = 2, .rank = RANK, .slot = k->slot, .coef = k->coef};
     return A;
 }
 
@@ -289,7 +289,7 @@ static void gradient_agrees(const char *set, unsigned chosen)
     for (size_t i = 0; i < nA; i++) A[i] = size * noise(&seed), uA[i] = i < 2 * k.nA ? size * noise(&seed) : 0;
     for (size_t i = 0; i < nB; i++) B[i] = size * noise(&seed), uB[i] = i < 2 * k.nB ? size * noise(&seed) : 0;
     for (int i = 0; i < 4 * SLOTS; i++) kept[i] = k.coef[i] = 0.5f + 0.4f * noise(&seed), u[i] = noise(&seed);
-    k.set = (struct adapters){SLOTS, 2, RANK, k.slot, k.coef};
+    k.set = (struct adapters){.slots = SLOTS, .learned = 2, .rank = RANK, .slot = k.slot, .coef = k.coef};
     OK(lvlm_reserve(
         x.j.lvlm,
         &(struct lvlm_limits){.samples = 4, .tokens = 800, .rows = 64, .slots = SLOTS, .rank = RANK, .train = true}));
@@ -453,7 +453,7 @@ static void share_of_a_plan(void **state)
             struct packed_batch b = {0};
             struct adapter_slot slot[SLOTS] = {{0}}; // version 0: nothing is loaded
             const float coef[2 * SLOTS] = {0};
-            const struct adapters ad = {SLOTS, 2, RANK, slot, coef};
+            const struct adapters ad = {.slots = SLOTS, .learned = 2, .rank = RANK, .slot = slot, .coef = coef};
             struct tp tp = {.rank = size - 1, .size = size};
             float nll[64];
             double dcoef[2 * SLOTS];

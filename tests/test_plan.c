@@ -14,6 +14,7 @@
 
 #include "io/err.h"
 #include "jobs/plan.h"
+#include "folder.h"
 
 #define OK(call)                                                                                                       \
     do {                                                                                                               \
@@ -36,8 +37,7 @@ static void open_plan(struct plan *p, const struct shape *s, const char *more, c
     char path[128];
     FILE *f;
 
-    strcpy(dir, "/tmp/cllava-plan-XXXXXX");
-    assert_non_null(mkdtemp(dir));
+    assert_int_equal(folder_new(dir), 0);
     snprintf(path, sizeof path, "%s/config.json", dir);
     assert_non_null(f = fopen(path, "w"));
     fprintf(
@@ -64,11 +64,8 @@ static void open_plan(struct plan *p, const struct shape *s, const char *more, c
 
 static void close_plan(struct plan *p)
 {
-    char command[128];
-
     config_free(&p->cfg);
-    snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(folder_remove(dir), 0);
 }
 
 static void within(double got, double expected, double share)
@@ -287,9 +284,9 @@ static void methods(void **state)
     static const struct {
         const char *name;
         int slots; // of three tasks
-    } method[] = {{"zero_shot", 0},        {"sequential_lora", 1}, {"joint", 1}, {"replay", 1},
-                  {"continual_llava", 24}, {"taskwise_lora", 3},   {"lwf", 2},   {"ewc", 1},
-                  {"o_lora", 3},           {"moe_lora", 8}};
+    } method[] = {{"zero_shot", 0},  {"sequential_lora", 1},  {"joint", 1},         {"replay", 1},
+                  {"self_guide", 1}, {"continual_llava", 24}, {"taskwise_lora", 3}, {"lwf", 2},
+                  {"ewc", 1},        {"o_lora", 3},           {"moe_lora", 8},      {"l2p", 10}};
     struct plan_options o = {.tokens = 40, .answers = 6, .tasks = 3};
     struct plan p;
     struct plan_row r, e;

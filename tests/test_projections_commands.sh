@@ -80,6 +80,10 @@ for level in recompute_mlp recompute_layer; do
 done
 
 configuration a x 'method: sequential_lora' >x.yaml
+error 2 'adapter.projections: method l2p learns prompts, which are on no linear map' \
+    "$CLLAVA" train x.yaml --set method=l2p --set adapter.projections=q_proj --quiet
+error 2 'lw2g.threshold: subspaces are kept of one linear map.s inputs, but adapter.projections is q_proj, v_proj' \
+    "$CLLAVA" train x.yaml --set method=continual_llava --set lw2g.threshold=30 --set adapter.projections=q_proj,v_proj --quiet
 error 2 'adapter.projections: lm_head is no linear map of a decoder layer .expected some of q_proj' \
     "$CLLAVA" train x.yaml --set adapter.projections=q_proj,lm_head --quiet
 error 2 'adapter.projections: q_proj is given twice' "$CLLAVA" train x.yaml --set adapter.projections=q_proj,q_proj --quiet
