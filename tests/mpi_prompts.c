@@ -449,7 +449,8 @@ static void traffic(void)
     together(counts, &x);
     if (ranks_rank() == 0) {
         struct traffic forward = traffic_forward(&c, ranks_size(), x.n, x.rows, DT_F32),
-                       back = traffic_backward(&c, ranks_size(), x.n, x.rows, DT_F32, RECOMPUTE_NOTHING),
+                       back = traffic_backward(&c, PROJECTIONS_DEFAULT, ranks_size(), x.n, x.rows, DT_F32,
+                                               RECOMPUTE_NOTHING),
                        more = traffic_to_embeddings(&c, ranks_size(), x.n, DT_F32);
         check_int(x.forward.sums, forward.sums), check_int(x.forward.sum_bytes, forward.sum_bytes);
         check_int(x.forward.messages, 0);
