@@ -47,6 +47,9 @@ struct config {
         char *query, *mix; // question, picture, both; cosine, softmax, uniform
     } pool;
     struct {
+        char *projections; // names as in model/projections.h, in that order
+    } adapter;
+    struct {
         bool enabled;
         char *weights; // learned, uniform, fixed
         double value;

@@ -57,6 +57,9 @@
       "weights of the selected slots: cosines over their sum, their softmax, or all alike") \
     X(DOUBLE, "pool.temperature",      pool.temperature,      "0.1",   1e-6, 1e6, NULL, RESULT, \
       "cosines are divided by it for the softmax") \
+    X(TEXT,   "adapter.projections",   adapter.projections,   "o_proj", 0, 0,   NULL, RESULT, \
+      "linear maps of every decoder layer that have increments: some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, " \
+      "down_proj with commas between, or all") \
     X(BOOL,   "context.enabled",       context.enabled,       "true",  0, 0,    NULL, RESULT, \
       "contextual increments of earlier tasks") \
     X(WORD,   "context.weights",       context.weights,       "learned", 0, 0,  "learned, uniform, fixed", RESULT, \

@@ -34,11 +34,13 @@ uint64_t safetensors_hash_bytes(uint64_t seed, const void *data, size_t n)
     uint64_t lane[LANES], word;
 
     for (int i = 0; i < LANES; i++) lane[i] = mix(seed + (uint64_t)i);
-    for (; n >= LANES * sizeof word; n -= LANES * sizeof word, p += LANES * sizeof word)
-        for (int i = 0; i < LANES; i++) { // four chains: the processor's multiplier stays busy
+    for (; n >= LANES * sizeof word; n -= LANES * sizeof word, p += LANES * sizeof word) {
+#pragma GCC unroll 4 // LANES chains in registers: the processor's multiplier stays busy
+        for (int i = 0; i < LANES; i++) {
             memcpy(&word, p + (size_t)i * sizeof word, sizeof word);
             lane[i] = step(lane[i], word);
         }
+    }
     for (; n; n--, p++) lane[0] = step(lane[0], *p + 1u);
     for (int i = 1; i < LANES; i++) lane[0] = step(lane[0], mix(lane[i]));
     return mix(lane[0]);
@@ -67,11 +69,14 @@ static size_t bytes_of(const struct st_array *a)
 
 void safetensors_forget(const struct st_array *a)
 {
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)a->data, end = first + bytes_of(a);
-    const uintptr_t from = (first + page - 1) / page * page,
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)a->data, end = begin + bytes_of(a);
+    const uintptr_t from = (begin + page - 1) / page * page,
                     to = end / page * page; // whole pages: others have neighbours
 
-    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED); // a failure costs memory, nothing else
+    // each page costs the system some work, which the threads share; a failure costs memory, nothing else
+#pragma omp parallel for schedule(static) if (to > from + BLOCK)
+    for (uintptr_t at = from; at < to; at += BLOCK)
+        madvise((void *)at, to - at < BLOCK ? to - at : BLOCK, MADV_DONTNEED);
 }
 
 static size_t blocks_of(const struct st_array *a)

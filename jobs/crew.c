@@ -245,6 +245,7 @@ static int reserve_versions(struct crew *c, int slots)
 int crew_load(struct crew *c, const struct adapters *set)
 {
     int rc = CL_OK, n;
+    const struct projections *on = &c->j->on;
     const struct text_config *t = &c->j->base.text;
     size_t a, b, v = (size_t)t->vocab * sizeof(float);
 
@@ -262,8 +263,8 @@ int crew_load(struct crew *c, const struct adapters *set)
     n = put_changed(c, set);
     if (!n && set->learned == c->set.learned && set->rank == c->set.rank) return CL_OK;
     TRY(crew_tell_all(c));
-    a = (size_t)adapter_a_size(set->rank, t->layers, (int64_t)t->heads * t->head_dim, t->hidden) * sizeof(float);
-    b = (size_t)adapter_b_size(set->rank, t->layers, t->hidden) * sizeof(float);
+    a = (size_t)adapter_a_size(set->rank, t->layers, on->H, t->hidden) * sizeof(float);
+    b = (size_t)adapter_b_size(set->rank, t->layers, on->D) * sizeof(float);
     for (int i = 0; i < set->slots; i++) {
         const bool residual = i >= set->slots - set->residuals;
         if (c->version[i] == set->slot[i].version) continue;
@@ -358,10 +359,10 @@ done:
 static int gather_gradients(struct crew *c, const struct pass *p)
 {
     int rc;
-    const struct text_config *t = &c->j->base.text;
     const struct adapters *set = p->set;
-    const int64_t a = set->learned * adapter_a_size(set->rank, t->layers, (int64_t)t->heads * t->head_dim, t->hidden),
-                  b = set->learned * adapter_b_size(set->rank, t->layers, t->hidden);
+    const struct text_config *t = &c->j->base.text;
+    const int64_t a = set->learned * adapter_a_size(set->rank, t->layers, c->j->on.H, t->hidden),
+                  b = set->learned * adapter_b_size(set->rank, t->layers, c->j->on.D);
 
     crew_begin_message(&c->out, CREW_GRADIENTS);
     TRY(crew_tell_all(c));

@@ -38,13 +38,12 @@ struct leader {
 static int64_t a_numbers(const struct leader *l, int slots, int rank)
 {
     const struct text_config *t = &l->j.base.text;
-    return slots * adapter_a_size(rank, t->layers, (int64_t)t->heads * t->head_dim, t->hidden);
+    return slots * adapter_a_size(rank, t->layers, l->j.on.H, t->hidden);
 }
 
 static int64_t b_numbers(const struct leader *l, int slots, int rank)
 {
-    const struct text_config *t = &l->j.base.text;
-    return slots * adapter_b_size(rank, t->layers, t->hidden);
+    return slots * adapter_b_size(rank, l->j.base.text.layers, l->j.on.D);
 }
 
 static int answer(struct leader *l)

@@ -78,6 +78,15 @@ static json_t *tasks_json(const struct learned *l)
     return a;
 }
 
+/* Maps that have increments. */
+static json_t *names_json(const struct learned *l)
+{
+    json_t *a = json_array();
+
+    for (int i = 0; i < l->on.n; i++) json_array_append_new(a, text(projection_name(l->on.at[i].is)));
+    return a;
+}
+
 static json_t *pool_json(const struct learned *l)
 {
     json_t *o = json_object(), *slots = json_array();
@@ -86,6 +95,7 @@ static json_t *pool_json(const struct learned *l)
     json_object_set_new(o, "key_width", json_integer(l->K));
     json_object_set_new(o, "layers", json_integer(l->L));
     json_object_set_new(o, "rank", json_integer(l->R));
+    json_object_set_new(o, "projections", names_json(l));
     json_object_set_new(o, "input_width", json_integer(l->H));
     json_object_set_new(o, "output_width", json_integer(l->D));
     json_object_set_new(o, "top_m", json_integer(l->top_m));
@@ -272,12 +282,24 @@ static void print_tasks(const struct learned *l)
     }
 }
 
+/* Said where it is not o_proj alone. */
+static void print_projections(const struct learned *l)
+{
+    if (l->on.chosen == PROJECTIONS_DEFAULT) return;
+    printf("Increments on");
+    for (int i = 0; i < l->on.n; i++)
+        printf("%s %s (%lld -> %lld)", i ? "," : "", projection_name(l->on.at[i].is), (long long)l->on.at[i].in,
+               (long long)l->on.at[i].out);
+    printf("\n");
+}
+
 static void print_pool(const struct learned *l)
 {
     printf("\nPool: %d slots of rank %d for %d layers (%lld -> %lld), keys of width %d in %d group%s, %d selected, "
            "scale %g\n",
            l->N, l->R, l->L, (long long)l->H, (long long)l->D, l->K, l->groups, l->groups == 1 ? "" : "s", l->top_m,
            l->scale);
+    print_projections(l);
     printf("%4s %-20s %8s %8s %9s %10s %s\n", "slot", "task", "key", "use", "selected", "|BA|", "largest in layer");
     for (int n = 0; n < l->N; n++) {
         const struct learned_slot *s = &l->slot[n];

@@ -79,6 +79,7 @@ static int open_allowed(struct job *j, const struct lvlm_config *c)
 static int open_rules(struct job *j)
 {
     int rc;
+    unsigned chosen;
     const struct config *f = &j->cfg;
     const struct lvlm_config *c = &j->base;
 
@@ -86,6 +87,8 @@ static int open_rules(struct job *j)
     TRY(prompt_make(&j->prompt, f->prompt.template_, f->prompt.system, f->prompt.legacy));
     j->prompt.instruction = prompt_instruction(f->prompt.instruction);
     if ((rc = lvlm_config_read(&j->base, f->base))) return err_prefix(rc, "base %s", f->base);
+    TRY(projections_read(&chosen, f->adapter.projections));
+    projections_of(&j->on, chosen, &c->text);
     TRY(check_tokenizer(j, c));
     TRY(open_allowed(j, c));
     if (c->has_vision) {
@@ -116,6 +119,7 @@ static int open_weights(struct job *j, bool train)
 
     if (r->group < 0) return safetensors_open(&j->st, j->cfg.base);
     TRY(lvlm_open(&j->lvlm, j->cfg.base, j->be, r->tp, train));
+    if (j->on.chosen != PROJECTIONS_DEFAULT) TRY(lvlm_adapt(j->lvlm, j->on.chosen));
     if (!strcmp(j->cfg.eval.decode_weights, "int8")) TRY(lvlm_decode_int8(j->lvlm));
     TRY(features_new(&j->features, j->lvlm, &j->image, (size_t)j->cfg.image.cache_mib << 20));
 done:
@@ -162,10 +166,8 @@ static int open_method(struct job *j)
     int rc;
     const struct method_ops *ops = method_find(j->cfg.method);
     const struct lvlm_config *c = &j->base;
-    struct method_shape shape = {.tasks = j->cfg.stream.tasks,
-                                 .layers = c->text.layers,
-                                 .H = (int64_t)c->text.heads * c->text.head_dim,
-                                 .D = c->text.hidden};
+    struct method_shape shape = {
+        .tasks = j->cfg.stream.tasks, .layers = c->text.layers, .H = j->on.H, .D = j->on.D, .on = j->on};
 
     if (!ops) FAIL(CL_ECONFIG, "method: %s (expected one of: %s)", j->cfg.method, method_names());
     TRY(lines_check(&j->cfg, ops));

@@ -11,6 +11,7 @@
 #include "jobs/crew.h"
 #include "jobs/features.h"
 #include "model/lvlm.h"
+#include "model/projections.h"
 #include "model/text_encoder.h"
 #include "pool/method.h"
 #include "pool/taskres.h"
@@ -32,6 +33,7 @@ struct job {
     struct sampler sampler; // how records become ids
     struct image_spec image;
     struct lvlm_config base; // what the base is
+    struct projections on;   // maps that have increments, and their widths
     struct safetensors *st;  // of a coordinator without model: where the base's hash comes from
     char base_hash[17];
     struct crew *crew;         // the groups of ranks that have a model; NULL without model, and at other ranks than 0

@@ -8,6 +8,7 @@
 
 #include "io/err.h"
 #include "model/tensor.h"
+#include "pool/pool_file.h"
 
 enum { MOST_SLOTS = 1 << 20, MOST_TASKS = 1 << 12, MOST_WIDTH = 1 << 24 };
 
@@ -117,6 +118,7 @@ static int read_pool(struct learned *l)
     if (keys[0] > MOST_SLOTS)
         FAIL(CL_EFORMAT, "%s: a pool of %lld slots (expected at most %d)", ckpt_path(l->c), (long long)keys[0],
              MOST_SLOTS);
+    TRY(pool_file_projections(&l->on, l->c, A[3], B[2]));
     l->N = (int)keys[0], l->K = (int)keys[1], l->L = (int)A[1], l->R = (int)A[2], l->H = A[3], l->D = B[2];
     l->slot = mem_new((size_t)l->N, sizeof *l->slot);
     if (!l->slot) FAIL(CL_ENOMEM, "no memory for %d slots", l->N);
@@ -179,7 +181,7 @@ static int read_names(struct learned *l)
             FAIL(CL_ENOMEM, "no memory for %d tasks", l->T);
         }
     }
-    for (int s = 0; s < l->N; s++) l->task[l->slot[s].task].slots++;
+    for (int s = 0; s < l->N && !l->rows; s++) l->task[l->slot[s].task].slots++;
 done:
     ckpt_strings_free(names, n);
     return rc;
@@ -435,17 +437,27 @@ done:
     return rc;
 }
 
-double learned_norm(const float *A, const float *B, int R, int64_t H, int64_t D)
+/* trace((A A^T)(B^T B)) of A (R, in), whose rows are H apart, and B (out, R). */
+static double square_of(const float *A, const float *B, int R, int64_t H, int64_t in, int64_t out)
 {
     double trace = 0;
 
     for (int r = 0; r < R; r++)
         for (int s = 0; s < R; s++) {
             double a = 0, b = 0;
-            for (int64_t h = 0; h < H; h++) a += (double)A[r * H + h] * A[s * H + h];
-            for (int64_t d = 0; d < D; d++) b += (double)B[d * R + r] * B[d * R + s];
+            for (int64_t h = 0; h < in; h++) a += (double)A[r * H + h] * A[s * H + h];
+            for (int64_t d = 0; d < out; d++) b += (double)B[d * R + r] * B[d * R + s];
             trace += a * b;
         }
+    return trace;
+}
+
+double learned_norm(const float *A, const float *B, int R, const struct projections *on)
+{
+    double trace = 0;
+
+    for (int i = 0; i < on->n; i++)
+        trace += square_of(A + on->at[i].in0, B + on->at[i].out0 * R, R, on->H, on->at[i].in, on->at[i].out);
     return sqrt(trace > 0 ? trace : trace < 0 ? 0 : trace); // rounding may leave less than nothing; NaN stays
 }
 
@@ -461,7 +473,7 @@ int learned_norms(struct learned *l)
         TRY(learned_read_slot(l, n, A, B));
         if (!l->slot[n].norm) l->slot[n].norm = mem_new((size_t)l->L, sizeof *l->slot[n].norm);
         if (!l->slot[n].norm) FAIL(CL_ENOMEM, "no memory for norms of %d layers", l->L);
-        for (int i = 0; i < l->L; i++) l->slot[n].norm[i] = learned_norm(A + i * a, B + i * b, l->R, l->H, l->D);
+        for (int i = 0; i < l->L; i++) l->slot[n].norm[i] = learned_norm(A + i * a, B + i * b, l->R, &l->on);
     }
 done:
     mem_free(A);

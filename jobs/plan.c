@@ -20,8 +20,7 @@ int64_t plan_slot_numbers(const struct plan *p)
     const struct text_config *t = &p->base.text;
     const int rank = p->method.rank;
 
-    return adapter_a_size(rank, t->layers, (int64_t)t->heads * t->head_dim, t->hidden) +
-           adapter_b_size(rank, t->layers, t->hidden);
+    return adapter_a_size(rank, t->layers, p->on.H, t->hidden) + adapter_b_size(rank, t->layers, p->on.D);
 }
 
 int plan_method(struct plan *p, bool evaluation)

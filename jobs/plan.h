@@ -20,10 +20,11 @@
 #include "jobs/task_data.h"
 #include "model/backend_timing.h"
 #include "model/lvlm.h"
+#include "model/projections.h"
 #include "model/traffic.h"
 
 /* Kinds of memory: name, what, phase. A rank's peak is what it always holds and the largest of the phases. */
-enum plan_phase { PLAN_ALWAYS, PLAN_EVALUATING, PLAN_SAVING };
+enum plan_phase { PLAN_ALWAYS, PLAN_EVALUATING, PLAN_SAVING, PLAN_GROWING };
 #define PLAN_KINDS(X)                                                                                                  \
     X(base, "base weights", PLAN_ALWAYS)                                                                               \
     X(tower, "tower, projector", PLAN_ALWAYS)                                                                          \
@@ -36,7 +37,8 @@ enum plan_phase { PLAN_ALWAYS, PLAN_EVALUATING, PLAN_SAVING };
     X(exchange, "sums, messages", PLAN_ALWAYS)                                                                         \
     X(program, "program, libraries", PLAN_ALWAYS)                                                                      \
     X(cache, "KV cache", PLAN_EVALUATING)                                                                              \
-    X(copy, "copy for a checkpoint", PLAN_SAVING)
+    X(copy, "copy for a checkpoint", PLAN_SAVING)                                                                      \
+    X(growth, "pool while it grows", PLAN_GROWING)
 
 /* Bytes. */
 struct plan_memory {
@@ -81,7 +83,8 @@ struct plan_encoder {
 struct plan {
     struct config cfg;
     struct lvlm_config base;
-    enum dtype weights; // type of the base's files
+    struct projections on; // maps that have increments
+    enum dtype weights;    // type of the base's files
     bool weights_known;
     enum dtype act;       // of products
     double parameters[3]; // decoder, tower, projector

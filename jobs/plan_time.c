@@ -125,8 +125,8 @@ static double crew_seconds(struct plan_time *t, const struct plan *p, const stru
         s += machine_collective(m, LINK_SUM, crew, nodes, prompts ? 1 : 2, 2 * bytes * (crew - 1) / crew);
     }
     if (prompts) return s; // inside a group they are the leader's alone
-    plan_work_add(&inside, traffic_load(&p->base, l->tensor, k->learned, k->rank));
-    plan_work_add(&inside, traffic_gradients(&p->base, l->tensor, k->learned, k->rank));
+    plan_work_add(&inside, traffic_load(&p->base, p->on.chosen, l->tensor, k->learned, k->rank));
+    plan_work_add(&inside, traffic_gradients(&p->base, p->on.chosen, l->tensor, k->learned, k->rank));
     t->wire += bytes_of(&inside.traffic);
     return s + exchange_of(p, l, &inside.traffic);
 }

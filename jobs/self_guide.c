@@ -90,8 +90,8 @@ done:
 
 static int say(const struct writing *p)
 {
-    static const char *const name[WRITTEN_FAULTS] = {"kept",   "empty", "unfinished", "noise",
-                                                     "length", "twice", "limit"};
+    static const char *const name[WRITTEN_FAULTS] = {"kept", "empty",  "unfinished", "noise",
+                                                     "echo", "length", "twice",      "limit"};
     struct log *l = p->j->log;
     int64_t count[WRITTEN_FAULTS] = {0};
 

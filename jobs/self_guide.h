@@ -19,22 +19,29 @@ enum written_fault {
     WRITTEN_EMPTY,
     WRITTEN_UNFINISHED, // no end within the tokens it had
     WRITTEN_NOISE,      // phrases of a chat, marks of the template
-    WRITTEN_LENGTH,     // more than two standard deviations from the mean of the others, in tokens
+    WRITTEN_ECHO,       // the question once more
+    WRITTEN_LENGTH,     // far from the mean of the others, or of examples
     WRITTEN_TWICE,      // the same question on the same picture
     WRITTEN_LIMIT,      // longer than any record of the run
     WRITTEN_FAULTS
 };
 
 struct written {              // one sample
-    char *question, *picture; // its first turn, marker and all; path, NULL: none
+    char *question, *picture; // its first turn, marker and all, NULL: not there yet; path, NULL: none
     char *answer;             // what the model wrote; NULL: not asked yet
-    int tokens;               // that it wrote
     bool ended;               // by itself
     enum written_fault fault;
 };
 
-/* Faults of n answers: the first of the list that holds, up to WRITTEN_LENGTH. Those that have one already count nowhere. */
-void written_filter(struct written *w, int64_t n);
+struct spread { // of lengths in bytes
+    double mean, deviation;
+};
+
+/* Faults of n answers: the first of the list that holds, up to WRITTEN_LENGTH: that is more than two standard deviations and more
+ * than half the mean away from the mean, of examples or (NULL) of these answers themselves. Those that have a fault already count
+ * nowhere. */
+void written_filter(struct written *w, int64_t n, const struct spread *examples);
+struct spread written_spread(const char *const *text, int64_t n); // of n texts; {0, 0} of none
 /* Sample k of those on `pictures` pictures with `seeds` questions: each pair once for k below their product, pictures first. */
 void written_pair(int64_t k, int64_t pictures, int64_t seeds, int64_t *picture, int64_t *seed);
 

@@ -58,7 +58,6 @@ static int sink(void *context, int64_t at, const int32_t *id, int n, int64_t pro
 
     (void)prompt_n;
     w->ended = n && job_is_end(a->p->j, id[n - 1]);
-    w->tokens = n;
     progress_step(a->p->j->log, ++a->done, "");
     return job_decode(a->p->j, id, (size_t)n, &w->answer);
 }
@@ -135,7 +134,6 @@ static int use_as_questions(struct writing *p, int64_t first)
             FAIL(CL_ENOMEM, "no memory for a question");
         distinct_add(&seen, text);
         if (seen.n == before) w->fault = WRITTEN_TWICE;
-        free(w->question);
         if (asprintf(&w->question, "<image>\n%s", w->answer) < 0) {
             w->question = NULL;
             FAIL(CL_ENOMEM, "no memory for a question");
@@ -175,12 +173,15 @@ int self_guide_ask(struct writing *p)
 
     if (!strcmp(p->j->cfg.self_guide.questions, "written")) {
         TRY(longest_question(p, &longest));
+        for (int64_t i = first; i < p->n; i++) free(p->w[i].question), p->w[i].question = NULL; // the model's come
         TRY(ask(p, first, self_guide_example, longest));
-        written_filter(p->w + first, p->n - first);
+        const struct spread seeds = written_spread((const char *const *)p->about.text, p->about.n);
+        written_filter(p->w + first, p->n - first,
+                       &(struct spread){seeds.mean - (sizeof "<image>\n" - 1), seeds.deviation});
         TRY(use_as_questions(p, first));
     }
     TRY(ask(p, 0, seed_question, limit < p->answers ? limit : p->answers)); // longer ones would not be used
-    written_filter(p->w, p->n);
+    written_filter(p->w, p->n, NULL);
 done:
     return rc;
 }

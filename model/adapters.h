@@ -1,7 +1,7 @@
 /* adapters.h - what is learned as the model sees it: low-rank increments, or prompts.
  *
- * y = W_o x + sum_m c_m B_m (A_m x): slots of one rank, each with an A and a B for every decoder layer, and one coefficient
- * row per sample. Where slots and coefficients come from (a pool, one LoRA, ..) is the method's business (pool/method.h).
+ * y = W x + sum_m c_m B_m (A_m x) of every linear map W that was chosen (model/projections.h): slots of one rank, each with an A
+ * and a B for every decoder layer, and one coefficient row per sample. Where slots and coefficients come from (a pool, one LoRA, ..) is the method's business (pool/method.h).
  * Slots that learn come first; the others are constants whose coefficients may still learn.
  *
  * The last `residuals` slots of a set are no increments but vectors that are added to the logits of every answer row, each
@@ -43,10 +43,11 @@ static inline int prompt_rows(int rank)
     return rank < 0 ? -rank : 0;
 }
 
-/* Numbers of A and of B of a slot, over L layers of o_proj from H to D. */
-static inline int64_t adapter_a_size(int rank, int64_t L, int64_t H, int64_t D)
+/* Numbers of A and of B of a slot: over L layers of H inputs and D outputs (struct projections); a prompt's rows are as wide as the
+ * residual stream, and it has no B. */
+static inline int64_t adapter_a_size(int rank, int64_t L, int64_t H, int64_t width)
 {
-    return rank < 0 ? prompt_rows(rank) * D : L * rank * H;
+    return rank < 0 ? prompt_rows(rank) * width : L * rank * H;
 }
 static inline int64_t adapter_b_size(int rank, int64_t L, int64_t D)
 {

@@ -286,6 +286,23 @@ static int member_close(struct member *s)
     return CL_OK;
 }
 
+int follow_adapt(struct lvlm *m, unsigned chosen)
+{
+    return send_int(m, ORDER_adapt, chosen);
+}
+
+static int member_adapt(struct member *s)
+{
+    int rc;
+    const int64_t chosen = message_int(&s->in);
+
+    TRY(message_check(&s->in, "about maps that have increments"));
+    TRY(need_model(s));
+    TRY(lvlm_adapt(s->m, (unsigned)chosen));
+done:
+    return rc;
+}
+
 int follow_reserve(struct lvlm *m, const struct lvlm_limits *l)
 {
     if (!follow_leads(m->tp)) return CL_OK;

@@ -17,6 +17,7 @@ static int open_shape(struct lvlm *m, const struct lvlm_config *c)
     int rc;
 
     m->c = *c, m->D = c->text.hidden;
+    projections_of(&m->on, PROJECTIONS_DEFAULT, &c->text);
     TRY(share_of(&m->own, c, m->tp));
     m->act = mem_new((size_t)c->text.layers + 1, sizeof *m->act);
     m->layer = mem_new((size_t)c->text.layers, sizeof *m->layer);
@@ -133,6 +134,23 @@ void numbered_drop(struct numbered *t, int64_t id)
     t->at[id] = NULL;
 }
 
+int lvlm_adapt(struct lvlm *m, unsigned chosen)
+{
+    int rc;
+
+    if (m->limits.tokens) FAIL(CL_EINTERNAL, "increments of other maps than those that memory was laid out for");
+    TRY(follow_adapt(m, chosen));
+    projections_of(&m->on, chosen, &m->c.text);
+    rc = CL_OK;
+done:
+    return follow_done(m, rc);
+}
+
+const struct projections *lvlm_get_projections(const struct lvlm *m)
+{
+    return &m->on;
+}
+
 const struct lvlm_config *lvlm_get_config(const struct lvlm *m)
 {
     return &m->c;
@@ -247,8 +265,8 @@ static int measure(struct lvlm *m, const struct lvlm_limits *l, size_t *bytes)
     b.samples = l->samples, b.n = l->tokens;
     b.rows = l->rows < l->tokens ? l->rows : l->tokens;
     b.pictures = m->c.has_vision ? l->samples : 0;
-    m->bank = (struct adapter_bank){
-        .slots = slots, .learned = slots, .rank = l->rank, .A = none, .B = none, .dA = none, .dB = none};
+    m->bank = (struct adapter_bank){.slots = slots, .learned = slots, .rank = l->rank};
+    for (int i = 0; i < PROJECTIONS; i++) m->bank.A[i] = m->bank.B[i] = m->bank.dA[i] = m->bank.dB[i] = none;
     TRY(decoder_measure(m, &p));
     b.n = b.rows = l->samples; // decoding: every sequence one row, none left out of the last layer
     b.pictures = 0;
@@ -261,7 +279,8 @@ done:
     return rc;
 }
 
-size_t lvlm_step_bytes_of(const struct lvlm_config *c, enum dtype act, const struct tp *tp, const struct lvlm_limits *l)
+size_t lvlm_step_bytes_of(const struct lvlm_config *c, unsigned chosen, enum dtype act, const struct tp *tp,
+                          const struct lvlm_limits *l)
 {
     size_t bytes = SIZE_MAX;
     struct tp silent = tp ? (struct tp){.rank = tp->rank, .size = tp->size} : (struct tp){.size = 1};
@@ -270,7 +289,10 @@ size_t lvlm_step_bytes_of(const struct lvlm_config *c, enum dtype act, const str
 
     widen(&at_least, l);
     if (m) m->be = backend_measuring(act), m->tp = &silent;
-    if (m && !open_shape(m, c) && !host_tables(m, &at_least) && measure(m, &at_least, &bytes)) bytes = SIZE_MAX;
+    if (m && !open_shape(m, c)) {
+        projections_of(&m->on, chosen, &c->text);
+        if (!host_tables(m, &at_least) && measure(m, &at_least, &bytes)) bytes = SIZE_MAX;
+    }
     if (m) mem_free(m->act), mem_free(m->layer), mem_free(m->id), mem_free(m->row_pos), head_free(m);
     mem_free(m);
     return bytes;
@@ -278,7 +300,7 @@ size_t lvlm_step_bytes_of(const struct lvlm_config *c, enum dtype act, const str
 
 size_t lvlm_step_bytes(struct lvlm *m, const struct lvlm_limits *l)
 {
-    return lvlm_step_bytes_of(&m->c, m->be->act, m->tp, l);
+    return lvlm_step_bytes_of(&m->c, m->on.chosen, m->be->act, m->tp, l);
 }
 
 /* Host arrays and tables of a step, the same for both kinds; scratch of sums. */

@@ -2,7 +2,8 @@
  *
  *     weights.c   which tensors there are, how they are split, loading    decode_weights.c   the same as bytes
  *     lvlm.c      life of a model, its memory
- *     adapter.c   increments on o_proj: bank, forward, backward       prompts.c   prompts among the embeddings: the same
+ *     adapter.c   increments on linear maps of the layers: bank, forward, backward
+ *     prompts.c   prompts among the embeddings: the same
  *     decoder.c   forward            decoder_back.c   backward          generate.c   KV cache
  *     span.c      a pass in two halves that take turns
  *     head.c      lm_head: loss, greedy choice, logits
@@ -41,30 +42,32 @@ struct layer_weights {
     float *attention_norm, *mlp_norm; // (D)
 };
 
-/* What one layer leaves behind for the backward pass. n: tokens of the batch; in the last layer q, o, u, x2, gate and up
- * exist for the answer rows only. Where gate and up are computed again they have no place here but are scratch of the MLP; where
- * the whole layer is, all layers share one set of everything but x. */
+/* What one layer leaves behind for the backward pass. n: tokens of the batch; in the last layer q, o, x2, gate and up, and u of
+ * all but k and v, exist for the answer rows only. Where gate and up are computed again they have no place here but are scratch
+ * of the MLP, with the MLP's u; where the whole layer is, all layers share one set of everything but x. */
 struct layer_acts {
-    struct tensor x;          // (n, D) f32, residual stream coming in
-    float *rstd1;             // (n)
-    struct tensor q, k, v, o; // (n, H), (n, KV), (n, KV), (n, H)
-    float *lse;               // (n, heads)
-    struct tensor u;          // (n, slots * rank) A x, before the coefficients
-    struct tensor x2;         // (n, D) f32, residual stream after attention
-    float *rstd2;             // (n)
-    struct tensor gate, up;   // (n, F)
+    struct tensor x;              // (n, D) f32, residual stream coming in
+    float *rstd1;                 // (n)
+    struct tensor q, k, v, o;     // (n, H), (n, KV), (n, KV), (n, H)
+    float *lse;                   // (n, heads)
+    struct tensor u[PROJECTIONS]; // (n, slots * rank) A x of each map that has increments, before the coefficients
+    struct tensor x2;             // (n, D) f32, residual stream after attention
+    float *rstd2;                 // (n)
+    struct tensor gate, up;       // (n, F)
 };
 
-/* Increments on the device, slots side by side: one product with all A, one with all B. */
+/* Increments on the device, slots side by side: for every map that has some one product with all A, one with all B. Of a map
+ * whose outputs ranks split a rank has A whole and its own rows of B; else its own columns of A, and B whole. */
 struct adapter_bank {
     int slots, learned, rank; // of the set that is loaded
     int room, room_rank;      // capacity: slots x rank numbers wide
     uint64_t *version;        // (room) what is loaded in each place, 0: nothing
-    struct tensor *A, *B;     // (L) A (slots * rank, H), B (D, slots * rank), activation type
-    struct tensor *dA, *dB;   // (L) f32 gradient sums of the learned slots; train only
-    float *host;              // one layer's A or B of the whole set, to be sorted on the host
-    float *stage;             // one slot's block on the device, before it is cast and put in place
-    float *packed;            // (L, R, H of a rank) or (L, D, R): a slot on its way to another rank; NULL: one rank
+    struct tensor *A[PROJECTIONS],
+        *B[PROJECTIONS]; // (L) A (slots * rank, inputs), B (outputs, slots * rank), activation type
+    struct tensor *dA[PROJECTIONS], *dB[PROJECTIONS]; // (L) f32 gradient sums of the learned slots; train only
+    float *host;   // what one layer of the whole set has of split sides, or of whole ones, to be sorted on the host
+    float *stage;  // one slot's block on the device, before it is cast and put in place
+    float *packed; // the same of a slot in all layers, on its way to other ranks; NULL: one rank
 };
 
 /* Vectors that are added to the logits. */
@@ -158,8 +161,9 @@ struct lvlm {
     struct tensor dfinal;       // (rows, D) f32 gradient of the loss at final_h
     float *rope_cos, *rope_sin; // (rope_positions, head_dim / 2)
     int64_t rope_positions;
-    int32_t *id;      // (tokens) host: ids with picture positions replaced
-    int32_t *row_pos; // (rows) host: position of each answer row
+    int32_t *id;           // (tokens) host: ids with picture positions replaced
+    int32_t *row_pos;      // (rows) host: position of each answer row
+    struct projections on; // which linear maps have increments
     struct adapter_bank bank;
     struct residuals residual;
     struct prompt_bank prompts;
@@ -259,13 +263,20 @@ void bank_free(struct lvlm *m);
 int bank_check(const struct lvlm *m, const struct adapters *ad);
 /* Members give the versions alone: values come from the leader. Collective over tp. */
 int bank_load(struct lvlm *m, const struct adapters *ad);
-/* y (n, D) += sum_m c_m B_m A_m x; u (n, width) keeps A x when save. Rows of sample s: cu[s] .. cu[s+1]. */
-int adapter_forward(struct lvlm *m, int layer, struct tensor y, struct tensor u, struct tensor x,
-                    const struct adapters *ad, const int64_t *cu, int samples, bool save);
-/* dx (n, H) += the increments' share (not where dx.data is NULL); gradient sums; dcoef (samples, slots). dy (n, D) in the
- * activation type. */
-int adapter_backward(struct lvlm *m, int layer, struct tensor dx, double *dcoef, struct tensor dy, struct tensor x,
-                     struct tensor u, const struct adapters *ad, const int64_t *cu, int samples);
+/* What follows is about map p of layer l for the rows of a span, and does nothing where p has no increments. */
+static inline bool has_increments(const struct lvlm *m, const struct adapters *ad, enum projection p)
+{
+    return ad && ad->slots && !prompt_rows(ad->rank) && (m->on.chosen & PROJECTION_BIT(p));
+}
+/* y (n, outputs) += sum_m c_m B_m A_m x; u (n, width) keeps A x when the pass saves. */
+int adapter_forward(struct lvlm *m, const struct span *s, int l, enum projection p, struct tensor y, struct tensor u,
+                    struct tensor x);
+/* u alone, where it was not kept. */
+int adapter_input(struct lvlm *m, const struct span *s, int l, enum projection p, struct tensor u, struct tensor x);
+/* dx (n, inputs) += the increments' share (not where dx.data is NULL); gradient sums; dcoef (samples, slots) of the batch += this
+ * rank's part. dy (n, outputs) in the activation type. */
+int adapter_backward(struct lvlm *m, const struct span *s, int l, enum projection p, struct tensor dx, double *dcoef,
+                     struct tensor dy, struct tensor x, struct tensor u);
 
 /* residual.c: adapter sets, whose last slots may be residuals of the logits. set_check, set_load: the bank's functions for the
  * whole set; like the bank's slots, residuals are forgotten by a pass without. */
@@ -324,14 +335,27 @@ struct tensor span_tokens(const struct span *s, struct tensor t);
 struct tensor span_queries(const struct lvlm *m, const struct span *s, int l, struct tensor t);
 struct layer_acts span_acts(const struct lvlm *m, const struct span *s, int l); // its rows of m->act[l]
 struct attention_shape span_shape(const struct lvlm *m, const struct span *s, int l);
+/* Where samples begin among the rows of map p's input in layer l: those of all tokens for keys and values. */
+const int64_t *span_cu(const struct lvlm *m, const struct span *s, int l, enum projection p);
 
 /* Two parts of a layer, which the backward pass runs again: x2 := this rank's part of the attention block, until its sum begins;
  * behind the sum x2 += x. gate, up := those of x2, norm included. */
 int attention_begin(struct lvlm *m, const struct span *s, int l);
 int attention_end(struct lvlm *m, const struct span *s, int l);
-int mlp_gate_up(struct lvlm *m, const struct pass *p, const struct layer_acts *a, int l);
-/* gate and up of the layer from the arena, where they have no place of their own. */
+int mlp_gate_up(struct lvlm *m, const struct span *s, const struct layer_acts *a, int l);
+/* gate, up and the MLP's u of the layer from the arena, where they have no place of their own. */
 void mlp_room(struct lvlm *m, const struct pass *p, struct layer_acts *a);
+
+/* How far down a gradient is wanted in layer l, where those maps have increments: up to the increments themselves in the lowest
+ * layer, to the layer's input in all others. */
+enum depth { DEPTH_DOWN, DEPTH_GATE_UP, DEPTH_O, DEPTH_QKV, DEPTH_INPUT };
+static inline enum depth back_depth(unsigned chosen, int l)
+{
+    if (l > 0) return DEPTH_INPUT;
+    if (chosen & (PROJECTION_BIT(PROJ_q) | PROJECTION_BIT(PROJ_k) | PROJECTION_BIT(PROJ_v))) return DEPTH_QKV;
+    if (chosen & PROJECTION_BIT(PROJ_o)) return DEPTH_O;
+    return chosen & (PROJECTION_BIT(PROJ_gate) | PROJECTION_BIT(PROJ_up)) ? DEPTH_GATE_UP : DEPTH_DOWN;
+}
 
 /* decoder_back.c: from dfinal down. */
 int decoder_backward(struct lvlm *m, const struct pass *p, double *dcoef);
@@ -383,6 +407,7 @@ int64_t kv_number(const struct kv_cache *kv);
  * ranks do it. From here to follow_done others are in the middle of it. */
 int follow_open(struct lvlm *m, const char *dir);
 int follow_close(struct lvlm *m);
+int follow_adapt(struct lvlm *m, unsigned chosen);
 int follow_reserve(struct lvlm *m, const struct lvlm_limits *limits);
 int follow_see(struct lvlm *m, int n);
 int follow_feature_free(struct lvlm *m, int64_t id);

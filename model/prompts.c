@@ -5,7 +5,8 @@
  *
  * Of a group of ranks each row of x is made by one of them, and the others have zeros there (decoder.c): rows of prompts are made
  * by the leader. The gradient in front of the first layer comes out of a sum, whole on every rank: the leader takes its own. So
- * members have no prompts, and a set of them costs no message.
+ * members have no prompts, and a set of them costs no message. Where sums travel as bf16 (parallel.wire) the rows are rounded on
+ * their way, as all that is summed.
  */
 #include "io/err.h"
 #include "model/lvlm_internal.h"

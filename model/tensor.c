@@ -8,8 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { ALIGN = 64 };                                      // a cache line, and the width of an AVX-512 register
-enum { HUGE_PAGE = 2 << 20, HUGE_LEAST = 2 * HUGE_PAGE }; // bytes
+enum { ALIGN = 64 };          // a cache line, and the width of an AVX-512 register
+enum { HUGE_PAGE = 2 << 20 }; // bytes
 
 size_t dtype_size(enum dtype t)
 {
@@ -128,9 +128,9 @@ static void *new_block(size_t bytes)
 {
     void *p;
 
-    if (posix_memalign(&p, bytes < HUGE_LEAST ? ALIGN : HUGE_PAGE, bytes)) return NULL;
+    if (posix_memalign(&p, bytes < HUGE_PAGE ? ALIGN : HUGE_PAGE, bytes)) return NULL;
 #ifdef MADV_HUGEPAGE
-    if (bytes >= HUGE_LEAST) madvise(p, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); // a wish: no matter if not
+    if (bytes >= HUGE_PAGE) madvise(p, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); // a wish: no matter if not
 #endif
     return p;
 }
@@ -141,7 +141,7 @@ static void *clear_block(char *p, size_t bytes)
 {
     const size_t part = HUGE_PAGE, parts = (bytes + part - 1) / part;
 
-#pragma omp parallel for schedule(static) if (bytes >= HUGE_LEAST && gettid() == getpid())
+#pragma omp parallel for schedule(static) if (bytes >= HUGE_PAGE && gettid() == getpid())
     for (size_t i = 0; i < parts; i++) memset(p + i * part, 0, i + 1 < parts ? part : bytes - i * part);
     return p;
 }
@@ -169,6 +169,20 @@ void *mem_new(size_t count, size_t size)
     void *p = mem_raw(count, size);
 
     return p ? clear_block(p, block_bytes(count, size)) : NULL;
+}
+
+void mem_expect(const void *p, size_t bytes)
+{
+#ifdef MADV_POPULATE_READ
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)p / page * page,
+                    to = (uintptr_t)p + bytes;
+
+#pragma omp parallel for schedule(static) if (bytes > HUGE_PAGE)
+    for (uintptr_t at = from; at < to; at += HUGE_PAGE)
+        madvise((void *)at, to - at < HUGE_PAGE ? to - at : HUGE_PAGE, MADV_POPULATE_READ); // a wish, too
+#else
+    (void)p, (void)bytes;
+#endif
 }
 
 void *mem_grow(void *p, size_t old_count, size_t new_count, size_t size)

@@ -46,6 +46,9 @@ void convert_to_f32(float *dst, const void *src, enum dtype t, int64_t n);
 void *mem_new(size_t count, size_t size); // NULL when it cannot be had or count * size overflows
 /* The same for what is written as a whole at once: not cleared, so that a weight's pages are gone through one time less. */
 void *mem_raw(size_t count, size_t size);
+/* Memory that is soon read from first to last: what lies in a mapped file is mapped at once, by all threads, instead of a few
+ * pages at each first look. Loops that ask for what lies ahead are not heard where nothing is mapped yet. */
+void mem_expect(const void *p, size_t bytes);
 void *mem_grow(void *p, size_t old_count, size_t new_count,
                size_t size); // contents kept, new part zeroed; p stays valid on NULL
 void mem_free(void *p);

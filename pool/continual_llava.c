@@ -654,7 +654,7 @@ static int continual_init_from(struct method *m, struct ckpt *f)
 {
     struct continual *c = self(m);
     const struct pool *p = &c->pool;
-    const struct method_shape shape = {p->T, p->L, p->H, p->D, p->K};
+    const struct method_shape shape = {p->T, p->L, p->H, p->D, p->K, p->on};
     int rc;
 
     pool_close(&c->init);

@@ -58,6 +58,10 @@ static int check_config(const struct config *cfg, const struct method_shape *sha
 {
     const int64_t rows = (int64_t)cfg->l2p.top_m * cfg->l2p.length;
 
+    if (method_projections(cfg) != PROJECTIONS_DEFAULT)
+        return config_error(cfg, "adapter.projections",
+                            "method l2p learns prompts, which are on no linear map (got %s); hint: leave it out",
+                            cfg->adapter.projections);
     if (cfg->l2p.top_m > cfg->l2p.prompts)
         return config_error(cfg, "l2p.top_m", "%d prompts of a question, but l2p.prompts is %d; hint: at most as many",
                             cfg->l2p.top_m, cfg->l2p.prompts);
@@ -83,6 +87,7 @@ static int l2p_open(struct method **m, const struct config *cfg, const struct me
     e = mem_new(1, sizeof *e);
     if (!e) FAIL(CL_ENOMEM, "no memory for the method");
     rows.layers = 1, rows.H = shape->D, rows.D = 0;
+    rows.on = (struct projections){0}; // a prompt is on none
     TRY(lora_setup_pool(&e->lora, &l2p_ops, cfg, &rows, (int)n, cfg->l2p.length, (int)k, (int)n * shape->K));
     e->top_m = (int)k;
     e->lambda = cfg->l2p.lambda, e->init = cfg->l2p.init, e->diversity = cfg->l2p.diversity;

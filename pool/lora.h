@@ -1,4 +1,4 @@
-/* lora.h - plain LoRA on every o_proj: the body of the baselines without a pool.
+/* lora.h - plain LoRA on every layer: the body of the baselines without a pool.
  *
  * It is a pool of one slot without key, whose coefficient is lora.alpha / lora.rank (alpha 0: 1) for every sample. A and B
  * carry over from task to task; the optimizer begins anew with each. With per_task each task gets a new slot instead, and

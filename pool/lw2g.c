@@ -9,6 +9,11 @@
 #include <stdio.h>
 #include <string.h>
 
+static bool several(unsigned chosen)
+{
+    return chosen & (chosen - 1);
+}
+
 int lw2g_check(const struct config *cfg, const struct method_ops *ops)
 {
     if (cfg->lw2g.threshold == 0) return CL_OK;
@@ -20,6 +25,11 @@ int lw2g_check(const struct config *cfg, const struct method_ops *ops)
     if (cfg->taskres.scale != 0)
         return config_error(cfg, "lw2g.threshold",
                             "tasks that share slots cannot be told apart by taskres; hint: leave one of them out");
+    if (several(method_projections(cfg)))
+        return config_error(cfg, "lw2g.threshold",
+                            "subspaces are kept of one linear map's inputs, but adapter.projections is %s; hint: one "
+                            "map, or lw2g.threshold: 0",
+                            cfg->adapter.projections);
     if (cfg->lines.first != 1 || cfg->lines.last != 1)
         return config_error(
             cfg, "lw2g.threshold",

@@ -1,6 +1,6 @@
 /* lw2g.h - LW2G (arXiv 2409.18860): whether a new task gets slots of its own or goes on with those of an earlier one.
  *
- * Gradients of A are made of the inputs that o_proj sees, row by row: those of a task lie in a subspace of each layer's H inputs,
+ * Gradients of A are made of the inputs that its linear map sees (o_proj, or the one that was chosen), row by row: those of a task lie in a subspace of each layer's H inputs,
  * of which a basis is kept when the task ends. A new task that goes on with the task's slots may only change A across that
  * subspace, so as not to disturb what the old task's inputs give. The hindrance is how much that turns its gradients: the angle,
  * in degrees, whose cosine is the mean over rows g of |g's part across the subspace| / |g|. Where the least one over earlier tasks

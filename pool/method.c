@@ -43,6 +43,15 @@ int method_prompt_rows(const struct config *cfg)
     return prompt_rows(size.rank) * size.selected;
 }
 
+unsigned method_projections(const struct config *cfg)
+{
+    unsigned chosen = PROJECTIONS_DEFAULT;
+
+    if (cfg->adapter.projections)
+        projections_read(&chosen, cfg->adapter.projections); // names were checked (jobs/settings.c)
+    return chosen;
+}
+
 const char *method_names(void)
 {
 #define METHOD_NAME(name) ", " #name

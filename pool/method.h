@@ -21,12 +21,14 @@
 #include "io/checkpoint.h"
 #include "io/config.h"
 #include "model/adapters.h"
+#include "model/projections.h"
 
 struct method_shape {
-    int tasks;    // T of the whole stream
-    int layers;   // L, e.g. 32
-    int64_t H, D; // input and output width of o_proj, e.g. 4096, 4096
-    int K;        // width of a question embedding, 0 when the method does not route
+    int tasks;             // T of the whole stream
+    int layers;            // L, e.g. 32
+    int64_t H, D;          // inputs and outputs of the maps that have increments, e.g. 4096, 4096 of o_proj
+    int K;                 // width of a question embedding, 0 when the method does not route
+    struct projections on; // which maps these are, H and D again; n 0: o_proj alone
 };
 
 /* How large a method becomes: what buffers and plans are made for. */
@@ -165,6 +167,9 @@ int method_prompt_rows(const struct config *cfg);
 
 /* What a method that routes asks of its questions: CL_ECONFIG without a sentence encoder. */
 int method_needs_queries(const struct method_ops *ops, const struct method_shape *shape);
+
+/* Linear maps that the configuration puts increments on (PROJECTION_BIT of each). */
+unsigned method_projections(const struct config *cfg);
 
 /* By name of `method:` in the configuration; NULL when unknown. method_at: the i-th, NULL beyond the last. method_names:
  * comma-separated list for messages. */

@@ -29,6 +29,7 @@ int pool_open(struct pool *p, const struct method_shape *s, int rank, int top_m,
     int rc;
 
     *p = (struct pool){.T = s->tasks, .L = s->layers, .R = rank, .K = s->K, .H = s->H, .D = s->D};
+    p->on = s->on.n ? s->on : projections_single(s->H, s->D);
     p->groups = groups;
     p->top_m = top_m;
     p->scale = scale;
@@ -180,6 +181,20 @@ void pool_draw_keys(struct pool *p, struct pool_range r, uint64_t seed)
     pool_keys_changed(p, r);
 }
 
+/* Each map's columns by its own number of inputs; a number's place in the slot says which draw it is. */
+static void draw_uniform(const struct pool *p, float *A, uint64_t seed, uint32_t task, uint64_t first)
+{
+    for (int i = 0; i < p->on.n; i++) {
+        const struct projection_place *t = &p->on.at[i];
+        const double most = 1 / sqrt((double)t->in);
+        if (p->on.n == 1) rng_fill_uniform(A, pool_a_size(p), most, seed, RNG_A, task, first);
+        for (int64_t row = 0; p->on.n > 1 && row < (int64_t)p->L * p->R; row++) {
+            const int64_t at = row * p->H + t->in0;
+            rng_fill_uniform(A + at, t->in, most, seed, RNG_A, task, first + (uint64_t)at);
+        }
+    }
+}
+
 void pool_draw_a(struct pool *p, struct pool_range r, const char *a_init, uint64_t seed)
 {
     const int64_t size = pool_a_size(p);
@@ -189,7 +204,7 @@ void pool_draw_a(struct pool *p, struct pool_range r, const char *a_init, uint64
         if (!strcmp(a_init, "normal"))
             rng_fill_normal(p->A + n * size, size, 1, seed, RNG_A, (uint32_t)p->task[n], first);
         else
-            rng_fill_uniform(p->A + n * size, size, 1 / sqrt((double)p->H), seed, RNG_A, (uint32_t)p->task[n], first);
+            draw_uniform(p, p->A + n * size, seed, (uint32_t)p->task[n], first);
     }
     pool_touch(p, r);
 }

@@ -87,6 +87,12 @@ FIXTURE_FN struct method *fixture_open(const char *name, const struct config *cf
     return m;
 }
 
+/* The same records in the same order. */
+FIXTURE_FN void fixture_same_refs(const struct sample_ref *a, const struct sample_ref *b, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) assert_true(a[i].task == b[i].task && a[i].index == b[i].index);
+}
+
 /* A folder of the test's own, in *state; files in it go with it. */
 FIXTURE_FN int fixture_folder(void **state)
 {

@@ -190,7 +190,16 @@ static void trains_alike(void)
 
 static void trains_alike_bf16(void)
 {
-    each_model_bf16(trains_alike_on, 0);
+    const struct backend *be;
+
+    if (backend_cpu(&be, DT_BF16)) {
+        if (ranks_rank() == 0) printf("skipped: %s\n", err_text());
+        return;
+    }
+    if (models[SEEING].heads < ranks_size()) return;
+    write_base(&models[SEEING], NULL);
+    trains_alike_on(&models[SEEING], DT_BF16, 0, "");
+    remove_base();
 }
 
 /* ---- gradients against differences, row by row */
@@ -440,7 +449,8 @@ static void traffic(void)
     together(counts, &x);
     if (ranks_rank() == 0) {
         struct traffic forward = traffic_forward(&c, ranks_size(), x.n, x.rows, DT_F32),
-                       back = traffic_backward(&c, ranks_size(), x.n, x.rows, DT_F32, RECOMPUTE_NOTHING),
+                       back = traffic_backward(&c, PROJECTIONS_DEFAULT, ranks_size(), x.n, x.rows, DT_F32,
+                                               RECOMPUTE_NOTHING),
                        more = traffic_to_embeddings(&c, ranks_size(), x.n, DT_F32);
         check_int(x.forward.sums, forward.sums), check_int(x.forward.sum_bytes, forward.sum_bytes);
         check_int(x.forward.messages, 0);

@@ -73,6 +73,8 @@ for limit in "$longest" $((longest - 1)); do
 done
 [[ $status != 0 ]] && grep -q "sample too long (got $longest tokens" err || fail 'l2p: prompts count for nothing'
 error 2 'l2p.top_m: 5 prompts of a question, but l2p.prompts is 4' "$CLLAVA" train l2p.yaml --set output=bad --set l2p.top_m=5
+error 2 'method l2p adds no slots for each task' "$CLLAVA" train l2p.yaml --set output=bad --set lines.first=0.5
+error 2 'method l2p has no pool to take initial values for' "$CLLAVA" train l2p.yaml --set output=bad --set pool.init=l2p/checkpoint-task1-shape.h5
 error 2 'l2p.length' "$CLLAVA" train l2p.yaml --set output=bad --set l2p.length=0
 
 # A checkpoint of one method is no checkpoint of another.

@@ -103,7 +103,7 @@ static void test_resume_draws_the_same(void **state)
         OK(m->ops->mix(m, 1, step, BATCH, a, 8, &n));
         OK(other->ops->mix(other, 1, step, BATCH, b, 8, &k));
         assert_int_equal(n, k);
-        for (int i = 0; i < n; i++) assert_true(a[i].task == b[i].task && a[i].index == b[i].index);
+        fixture_same_refs(a, b, n);
     }
     OK(m->ops->end_task(m, 1));
     OK(other->ops->end_task(other, 1));
@@ -157,7 +157,7 @@ static void test_records_with_low_gain_join(void **state)
     assert_int_equal(n, KEEP);
     OK(m->ops->weigh(m, later, chosen)); // is not the last word
     OK(m->ops->weigh(m, gain, chosen));
-    assert_memory_equal(m->ops->kept(m, &n), before, sizeof before);
+    fixture_same_refs(m->ops->kept(m, &n), before, KEEP);
     for (int i = 0; i < KEEP; i++) assert_int_equal(chosen[i], gain[i] < 0.4);
     char *path = fixture_save(m, *state, "stop.h5", true);
     fixture_load(other, path, true);
@@ -165,7 +165,7 @@ static void test_records_with_low_gain_join(void **state)
         OK(m->ops->mix(m, 1, step, BATCH, refs, 8, &k));
         assert_int_equal(k, 3); // no more than there are
         OK(other->ops->mix(other, 1, step, BATCH, again, 8, &k));
-        assert_memory_equal(refs, again, 3 * sizeof *refs);
+        fixture_same_refs(refs, again, 3);
         for (int i = 0; i < k; i++) count[refs[i].index]++;
     }
     for (int i = 0; i < KEEP; i++) assert_int_equal(count[before[i].index], gain[i] < 0.4 ? 6 : 0);

@@ -407,6 +407,19 @@ static void hash_in_parts(void **state)
     assert_true(safetensors_hash_part(&a[0], 0, 3) != safetensors_hash_part(&a[0], 1, 3));
 }
 
+/* Checkpoints name their base by it, so it stays what it was, however it is computed. */
+static void hash_stays(void **state)
+{
+    static const uint64_t want[] = {0x626b96ca488c2d86, 0x9b841a018a730f3c, 0x2d0a341cca9ca4cc, 0x49a579d9f1d8bb4a,
+                                    0xd2773120303ebc47};
+    unsigned char bytes[100];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (unsigned char)(i * 37 + 11);
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++)
+        assert_true(safetensors_hash_bytes(7 + 25 * i, bytes, 25 * i) == want[i]);
+}
+
 static void hash_sees_everything(void **state)
 {
     enum { N = 3 << 20 }; // 12 MiB: several blocks
@@ -530,6 +543,7 @@ int main(void)
         cmocka_unit_test(canonical_names),
         cmocka_unit_test(golden_bases),
         cmocka_unit_test(hash_in_parts),
+        cmocka_unit_test(hash_stays),
         cmocka_unit_test(hash_sees_everything),
         cmocka_unit_test(forgotten_arrays_come_back),
     };

@@ -41,7 +41,7 @@ done
 run run "$rehearse"
 equal sequential run 2>/dev/null && fail 'what was written changes nothing'
 kept=$(count run kept) sum=0
-for fault in kept empty unfinished noise length twice limit; do sum=$((sum + $(count run $fault))); done
+for fault in kept empty unfinished noise echo length twice limit; do sum=$((sum + $(count run $fault))); done
 [[ $(count run asked) == 12 && $sum == 12 && $kept -ge 4 && $(lines run | wc -l) == "$kept" ]] || fail "counts: $kept kept of $sum"
 lines run | sed 's/.*"from":"human","value":"//; s/".*//' | grep -vxE '<image>\\n(Look closely\. )?[wW]hat colour is the shape\?|Name one colour, please\.' &&
     fail 'another question'

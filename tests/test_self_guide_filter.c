@@ -16,9 +16,9 @@ static char *text(const char *s)
 
 static enum written_fault fault_of(const char *answer, bool ended)
 {
-    struct written w = {.answer = text(answer), .tokens = 3, .ended = ended};
+    struct written w = {.answer = text(answer), .ended = ended};
 
-    written_filter(&w, 1);
+    written_filter(&w, 1, NULL);
     return w.fault;
 }
 
@@ -44,38 +44,78 @@ static void test_noise(void **state)
     assert_int_equal(fault_of("the toilet meter", true), WRITTEN_GOOD); // "let me" does not begin a word
 }
 
-/* Nine answers of 4 tokens, one of 40: mean 7.6, standard deviation 10.8, so at most 29.2. What is no answer does not count. */
-static void test_lengths_far_from_the_others(void **state)
+static void test_echo(void **state)
 {
-    struct written w[12] = {0};
+    static const char *const question[] = {"<image>\nIs it red", "is it red", "<image>is it red", "IS IT RED", "is it"};
 
     (void)state;
-    for (int i = 0; i < 12; i++) w[i] = (struct written){.answer = text("red"), .tokens = 4, .ended = true};
-    w[3].tokens = 40;
-    w[7] = (struct written){.answer = text(""), .tokens = 1, .ended = true};
-    w[11] = (struct written){.tokens = 1000, .fault = WRITTEN_LIMIT}; // was never asked
-    written_filter(w, 12);
+    for (int i = 0; i < 5; i++) {
+        struct written w = {.question = text(question[i]), .answer = text("Is it red"), .ended = true};
+        written_filter(&w, 1, NULL);
+        assert_int_equal(w.fault, i < 4 ? WRITTEN_ECHO : WRITTEN_GOOD);
+    }
+}
+
+static char letters[64] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+static struct written of_length(size_t n)
+{
+    return (struct written){.answer = letters + strlen(letters) - n, .ended = true};
+}
+
+/* Nine answers of 4 bytes, one of 40: mean 7.6, deviation 10.8, so at most 29.2. What is no answer does not count. */
+static void test_lengths_far_from_the_others(void **state)
+{
+    struct written w[12];
+
+    (void)state;
+    for (int i = 0; i < 12; i++) w[i] = of_length(4);
+    w[3] = of_length(40);
+    w[7].answer = text("");
+    w[11].fault = WRITTEN_LIMIT; // was never asked
+    written_filter(w, 12, NULL);
     for (int i = 0; i < 11; i++)
         assert_int_equal(w[i].fault, i == 3 ? WRITTEN_LENGTH : i == 7 ? WRITTEN_EMPTY : WRITTEN_GOOD);
     assert_int_equal(w[11].fault, WRITTEN_LIMIT);
     // one in five is no outlier: mean 11.2, deviation 14.4
-    for (int i = 0; i < 5; i++) w[i] = (struct written){.answer = text("red"), .tokens = i ? 4 : 40, .ended = true};
-    written_filter(w, 5);
+    for (int i = 0; i < 5; i++) w[i] = of_length(i ? 4 : 40);
+    written_filter(w, 5, NULL);
     for (int i = 0; i < 5; i++) assert_int_equal(w[i].fault, WRITTEN_GOOD);
 }
 
-/* All alike: no deviation, and none is dropped for the root's rounding. */
-static void test_equal_lengths(void **state)
+/* All alike, or as good as: up to half the mean away is near. */
+static void test_lengths_that_are_alike(void **state)
 {
-    struct written w[7];
+    struct written w[12];
 
     (void)state;
-    for (int tokens = 1; tokens < 200; tokens++) {
-        for (int i = 0; i < 7; i++) w[i] = (struct written){.answer = text("red"), .tokens = tokens, .ended = true};
-        written_filter(w, 7);
-        for (int i = 0; i < 7; i++) assert_int_equal(w[i].fault, WRITTEN_GOOD);
+    for (size_t length = 1; length < 60; length++) {
+        for (int i = 0; i < 12; i++) w[i] = of_length(length);
+        written_filter(w, 12, NULL);
+        for (int i = 0; i < 12; i++) assert_int_equal(w[i].fault, WRITTEN_GOOD);
     }
-    written_filter(w, 0);
+    for (int i = 0; i < 12; i++) w[i] = of_length(i ? 4 : 5); // mean 4.08, deviation 0.28
+    written_filter(w, 12, NULL);
+    assert_int_equal(w[0].fault, WRITTEN_GOOD);
+    written_filter(w, 0, NULL);
+}
+
+/* Lengths 10 and 30: mean 20, deviation 10, so 0 to 40; a single example of 20: 10 to 30. */
+static void test_lengths_of_examples(void **state)
+{
+    const char *const two[] = {letters + 50, letters + 30};
+    const struct spread pair = written_spread(two, 2), one = {20, 0};
+    struct written w[3] = {of_length(1), of_length(40), of_length(41)},
+                   x[3] = {of_length(9), of_length(10), of_length(31)};
+
+    (void)state;
+    assert_int_equal(strlen(letters), 60);
+    assert_true(pair.mean == 20 && pair.deviation == 10);
+    written_filter(w, 3, &pair);
+    assert_true(!w[0].fault && !w[1].fault && w[2].fault == WRITTEN_LENGTH);
+    written_filter(x, 3, &one);
+    assert_true(x[0].fault == WRITTEN_LENGTH && !x[1].fault && x[2].fault == WRITTEN_LENGTH);
+    assert_true(written_spread(NULL, 0).mean == 0);
 }
 
 static void test_pairs_differ(void **state)
@@ -100,8 +140,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_no_answer),
         cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_echo),
         cmocka_unit_test(test_lengths_far_from_the_others),
-        cmocka_unit_test(test_equal_lengths),
+        cmocka_unit_test(test_lengths_that_are_alike),
+        cmocka_unit_test(test_lengths_of_examples),
         cmocka_unit_test(test_pairs_differ),
     };
     return cmocka_run_group_tests_name("self_guide_filter", tests, NULL, NULL);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -236,12 +237,34 @@ static void test_arena(void **unused)
     mem_free(a.base);
 }
 
+/* Bytes of a file from any place on, before and after they were expected; a wish that cannot be granted does no harm. */
+static void test_expect(void **unused)
+{
+    enum { BYTES = 5 << 20 };
+    FILE *f = tmpfile();
+    unsigned char *p;
+    (void)unused;
+
+    assert_non_null(f);
+    for (int i = 0; i < BYTES; i++) putc(i / 4096 % 251, f);
+    assert_int_equal(fflush(f), 0);
+    p = mmap(NULL, BYTES, PROT_READ, MAP_PRIVATE, fileno(f), 0);
+    assert_true(p != MAP_FAILED);
+    mem_expect(p + 4097, BYTES - 4097);
+    mem_expect(p + 4097, 0);
+    for (int i = 0; i < BYTES; i += 511) assert_int_equal(p[i], i / 4096 % 251);
+    munmap(p, BYTES);
+    mem_expect(p, BYTES);
+    fclose(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_f16),     cmocka_unit_test(test_bf16),  cmocka_unit_test(test_bf16_rounding),
         cmocka_unit_test(test_convert), cmocka_unit_test(test_types), cmocka_unit_test(test_views),
         cmocka_unit_test(test_memory),  cmocka_unit_test(test_guard), cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_expect),
     };
     return cmocka_run_group_tests_name("tensor", tests, NULL, NULL);
 }

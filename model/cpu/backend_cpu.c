@@ -313,9 +313,19 @@ static int cpu_attention(struct tensor o, float *lse, struct tensor q, struct te
                          const struct attention_shape *s)
 {
     int rc;
+    size_t bytes;
+    void *room;
 
     TRY(check_attention("attention", o, q, k, v, s));
-    cpu_kernels()->attention(o, lse, q, k, v, s);
+    if (!(bytes = cpu_kernels()->attention_bytes(s))) {
+        cpu_kernels()->attention(o, lse, q, k, v, s, NULL);
+        return CL_OK;
+    }
+    scratch_lock();
+    room = scratch_take(SCRATCH_ATTENTION, bytes);
+    if (room) cpu_kernels()->attention(o, lse, q, k, v, s, room);
+    scratch_unlock();
+    if (!room) FAIL(CL_ENOMEM, "cannot have %zu bytes for attention", bytes);
 done:
     return rc;
 }

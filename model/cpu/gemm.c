@@ -1,6 +1,7 @@
 /* gemm.c - frozen weights and plain products on the CPU. */
 #include "model/cpu/gemm.h"
 
+#include <omp.h>
 #include <string.h>
 
 #include "io/err.h"
@@ -107,7 +108,7 @@ static int own_rows(struct weight *w, const void *src, enum dtype src_type, int6
 {
     size_t step = (size_t)w->in * dtype_size(w->arithmetic), src_step = (size_t)ld * dtype_size(src_type);
 
-    if (!(w->own = mem_new((size_t)w->out, step)))
+    if (!(w->own = mem_raw((size_t)w->out, step)))
         return err_set(CL_ENOMEM, "cannot have %zu bytes for a weight of %lld x %lld", (size_t)w->out * step,
                        (long long)w->out, (long long)w->in);
 #pragma omp parallel for schedule(static)
@@ -120,28 +121,49 @@ static int own_rows(struct weight *w, const void *src, enum dtype src_type, int6
     return CL_OK;
 }
 
-/* Packs the rows, then lets the plain ones go, unless oneDNN would rather have these. */
-static int pack(struct weight *w)
-{
-    int rc;
-    struct tensor rows = {(void *)w->plain, w->arithmetic, w->out, w->in, w->ld};
-
-    scratch_lock();
-    TRY(packed_new(&w->packed, side_of(rows, true), w->in, w->out));
-    if (w->packed.data) {
-        mem_free(w->own);
-        w->own = NULL;
-        w->plain = NULL;
-    }
-done:
-    scratch_unlock();
-    return rc;
-}
-
 static bool usable_in_place(const struct weight *w, const void *src, enum dtype src_type)
 {
     if (!w->uses) return true; // a table: rows are converted when they are read
     return src_type == w->arithmetic && (uintptr_t)src % dtype_size(src_type) == 0;
+}
+
+/* Rows of another type are rounded, a few panels at a time: those are packed out of the cache. */
+static int pack_rounded(const struct weight *w, const void *src, enum dtype src_type, int64_t ld)
+{
+    const int64_t step = (int64_t)omp_get_max_threads() * PACKED_COLS;
+    const size_t src_row = (size_t)ld * dtype_size(src_type);
+    uint16_t *room = mem_raw((size_t)step, (size_t)w->in * sizeof *room);
+
+    if (!room)
+        return err_set(CL_ENOMEM, "cannot have %zu bytes for rows of a weight", (size_t)(step * w->in) * sizeof *room);
+    for (int64_t at = 0; at < w->out; at += step) {
+        const int64_t n = w->out - at < step ? w->out - at : step;
+#pragma omp parallel for schedule(static)
+        for (int64_t r = 0; r < n; r++)
+            cpu_kernels()->convert(room + r * w->in, DT_BF16, (const char *)src + (size_t)(at + r) * src_row, src_type,
+                                   w->in);
+        packed_fill(&w->packed, at, n, room, w->in);
+    }
+    mem_free(room);
+    return CL_OK;
+}
+
+/* Packs the weight, unless oneDNN would rather have plain rows. */
+static int pack(struct weight *w, const void *src, enum dtype src_type, int64_t ld)
+{
+    int rc;
+
+    scratch_lock();
+    TRY(packed_new(&w->packed, w->out, w->in));
+    if (!w->packed.data) goto done;
+    if (ld == w->in) mem_expect(src, (size_t)(w->out * w->in) * dtype_size(src_type)); // not what other ranks read
+    if (usable_in_place(w, src, src_type))
+        packed_fill(&w->packed, 0, w->out, src, ld);
+    else
+        TRY(pack_rounded(w, src, src_type, ld));
+done:
+    scratch_unlock();
+    return rc;
 }
 
 int gemm_weight_new(struct weight **out_w, const void *src, enum dtype src_type, int64_t out, int64_t in, int64_t ld,
@@ -156,16 +178,15 @@ int gemm_weight_new(struct weight **out_w, const void *src, enum dtype src_type,
              (long long)out, (long long)in, dtype_name(src_type), (long long)ld);
     if (!(w = mem_new(1, sizeof *w))) FAIL(CL_ENOMEM, "cannot have memory for a weight");
     *w = (struct weight){.out = out, .in = in, .arithmetic = arithmetic, .uses = uses};
-    if (usable_in_place(w, src, src_type)) { // now, for packing, or for good
+    if (uses && arithmetic == DT_BF16 && out * in >= PACK_LEAST) TRY(pack(w, src, src_type, ld));
+    if (w->packed.data) {
+        // it needs nothing else
+    } else if (keep && usable_in_place(w, src, src_type)) {
         w->plain = src;
         w->plain_type = src_type;
         w->ld = ld;
-    }
-    bool packs = uses && arithmetic == DT_BF16 && out * in >= PACK_LEAST;
-    if (!w->plain || (!keep && !packs)) TRY(own_rows(w, src, src_type, ld));
-    if (packs) {
-        TRY(pack(w));
-        if (w->plain && !w->own && !keep) TRY(own_rows(w, src, src_type, ld)); // it stayed plain
+    } else {
+        TRY(own_rows(w, src, src_type, ld));
     }
     *out_w = w;
     w = NULL;

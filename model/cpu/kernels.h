@@ -46,13 +46,16 @@ struct gemv_bytes {
     X(void, rope,                                                                                                        \
       (struct tensor x, int heads, int head_dim, const int32_t *pos, const float *table_cos, const float *table_sin,     \
        bool inverse))                                                                                                    \
+    /* room: attention_bytes, NULL where these are 0 */                                                                  \
+    X(size_t, attention_bytes, (const struct attention_shape *s))                                                        \
     X(void, attention,                                                                                                   \
       (struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,                                   \
-       const struct attention_shape *s))                                                                                 \
+       const struct attention_shape *s, void *room))                                                                     \
     /* the same where every sample has one query row, and at most 64 heads share one of the keys */                      \
+    X(size_t, attention_token_bytes, (const struct attention_shape *s))                                                  \
     X(void, attention_token,                                                                                             \
       (struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,                                   \
-       const struct attention_shape *s))                                                                                 \
+       const struct attention_shape *s, void *room))                                                                     \
     /* scratch: attention_back_bytes for each thread */                                                                  \
     X(size_t, attention_back_bytes, (const struct attention_shape *s))                                                   \
     X(void, attention_back,                                                                                              \
@@ -68,6 +71,8 @@ struct gemv_bytes {
       (struct tensor other, struct tensor logits, const struct soft_part *whole, float temperature, float factor))       \
     /* id[i] = -1: no column allowed; -2: row i holds NaN; top may be NULL */                                            \
     X(void, argmax, (int32_t * id, float *top, struct tensor logits, const uint8_t *allowed))                            \
+    /* dst := src (out, in) in bf16, rows ld numbers apart, packed as a matrix (in, out) (product.h) */                  \
+    X(void, pack, (uint16_t * dst, const uint16_t *src, int64_t out, int64_t in, int64_t ld))                            \
     /* dst (cols, n) := columns [first, first + n) of the transpose of src (rows, cols), both packed (product.h) */      \
     X(void, turn, (uint16_t * dst, const uint16_t *src, int64_t rows, int64_t cols, int64_t first, int64_t n))           \
     /* y (n, out) (+)= x W^T + bias of at most GEMV_ROWS rows. packed: W as in product.h, x rows of `in` bf16 numbers, \

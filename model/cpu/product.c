@@ -322,26 +322,28 @@ done:
     return rc;
 }
 
-int packed_new(struct packed *dst, struct side b, int64_t k, int64_t n)
+int packed_new(struct packed *dst, int64_t out, int64_t in)
 {
     int rc;
-    dnnl_memory_desc_t from;
     bool pays;
 
     *dst = (struct packed){0};
     TRY(open_store());
-    TRY(describe_packed(dst, k, n));
-    TRY(multiplies_packed(&pays, dst, k, n));
+    TRY(describe_packed(dst, in, out));
+    TRY(multiplies_packed(&pays, dst, in, out));
     if (!pays) {
         dst->bytes = 0;
         return CL_OK;
     }
     if (!(dst->data = mem_raw(dst->bytes, 1))) FAIL(CL_ENOMEM, "cannot have %zu bytes for a weight", dst->bytes);
-    TRY(describe(&from, k, n, b.type, b.row_step, b.col_step));
-    TRY(reorder(&dst->layout, dst->data, &from, b.data));
 done:
     if (rc) packed_free(dst);
     return rc;
+}
+
+void packed_fill(const struct packed *dst, int64_t first, int64_t n, const uint16_t *rows, int64_t ld)
+{
+    cpu_kernels()->pack((uint16_t *)dst->data + packed_offset(dst, 0, first), rows, n, dst->layout.dims[0], ld);
 }
 
 void packed_free(struct packed *p)

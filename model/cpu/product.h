@@ -43,8 +43,12 @@ struct product {
  * does it all the same). CL_ELIB with oneDNN's status. */
 int product_run(const struct product *p, bool *slow);
 
-/* Packs the matrix b (k, n): dst->data NULL (and success) where oneDNN multiplies plain rows better. */
-int packed_new(struct packed *dst, struct side b, int64_t k, int64_t n);
+/* Room for a packed weight (out, in), as the matrix (in, out), to be filled: dst->data NULL (and success) where oneDNN multiplies
+ * plain rows better. */
+int packed_new(struct packed *dst, int64_t out, int64_t in);
+/* Outputs [first, first + n) of the weight in bf16, rows ld numbers apart. first: a multiple of PACKED_COLS; n too, but for the
+ * last ones. */
+void packed_fill(const struct packed *dst, int64_t first, int64_t n, const uint16_t *rows, int64_t ld);
 void packed_free(struct packed *p);
 size_t packed_bytes(int64_t rows, int64_t cols); // of such a matrix, the filled-up blocks included
 /* dst := columns [first, first + n) of src's transpose, packed too, in scratch (not to be freed). first: a multiple of

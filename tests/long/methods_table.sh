@@ -13,6 +13,7 @@ methods=${METHODS:-$("$program" config "$folder/sequential_lora.yaml" --set meth
 # What a method has beside the settings of demo's sequential_lora.yaml.
 declare -A settings=(
     [continual_llava]='pool.slots_per_task: 8, pool.rank: 8, pool.top_m: 4, stage1.epochs: 3, stage1.batch: 32, stage1.lr: 1e-2, stage1.lr_decay: 1.0, stage1.clip: 0.0, stage2.lr: 1e-2'
+    [l2p]='stage2.lr: 3e-2'
     [replay]='replay.budget: 50, replay.ratio: 0.25'
     [self_guide]='replay.budget: 50, replay.ratio: 0.25'
 )

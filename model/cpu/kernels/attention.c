@@ -209,13 +209,18 @@ static bool is_one_token_each(const struct attention_shape *s)
     return one;
 }
 
+size_t KERNEL(attention_bytes)(const struct attention_shape *s)
+{
+    return is_one_token_each(s) ? KERNEL(attention_token_bytes)(s) : 0;
+}
+
 void KERNEL(attention)(struct tensor o, float *lse, struct tensor q, struct tensor k, struct tensor v,
-                       const struct attention_shape *s)
+                       const struct attention_shape *s, void *room)
 {
     int64_t blocks = 0, work = 0;
 
     if (is_one_token_each(s)) {
-        KERNEL(attention_token)(o, lse, q, k, v, s);
+        KERNEL(attention_token)(o, lse, q, k, v, s, room);
         return;
     }
     for (int b = 0; b < s->samples; b++) {

@@ -4,14 +4,9 @@
  * x 32 pairs of two columns of one row. Tiles of a block are read one after another, and the block of the next columns, which
  * lies far away, is asked for meanwhile: the loop is bound by memory.
  */
-#include "model/cpu/kernels/kernel.h"
-#include "model/cpu/product.h"
+#include "model/cpu/kernels/tile.h"
 
-enum {
-    PAIRS = 2 * PACKED_COLS,           // numbers from one pair of rows to the next
-    BLOCK = PACKED_ROWS * PACKED_COLS, // numbers of a block
-    TILE_COLS = 16
-};
+enum { TILE_COLS = 16 };
 
 static int64_t blocks_of(int64_t n, int64_t size)
 {
@@ -19,32 +14,6 @@ static int64_t blocks_of(int64_t n, int64_t size)
 }
 
 #ifdef __AVX512BW__
-/* t[j] := column j of the 16 x 16 double words of r. */
-INLINE void transpose(__m512i *t, __m512i *r)
-{
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 16;
-         i += 4) { // r[4 g + c]: in each quarter q of the register column 4 q + c of rows 4 g .. 4 g + 3
-        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    for (int c = 0; c < 4; c++) { // quarters 0, 2 and 1, 3 of the upper, then of the lower rows
-        const __m512i even = _mm512_shuffle_i32x4(r[c], r[4 + c], 0x88),
-                      odd = _mm512_shuffle_i32x4(r[c], r[4 + c], 0xdd);
-        const __m512i even2 = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0x88),
-                      odd2 = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0xdd);
-        t[c] = _mm512_shuffle_i32x4(even, even2, 0x88);
-        t[4 + c] = _mm512_shuffle_i32x4(odd, odd2, 0x88);
-        t[8 + c] = _mm512_shuffle_i32x4(even, even2, 0xdd);
-        t[12 + c] = _mm512_shuffle_i32x4(odd, odd2, 0xdd);
-    }
-}
-
 INLINE void turn_tile(uint16_t *dst, const uint16_t *src)
 {
     const __m512i count = _mm512_set_epi16(15, 15, 14, 14, 13, 13, 12, 12, 11, 11, 10, 10, 9, 9, 8, 8, 7, 7, 6, 6, 5, 5,
