@@ -5,8 +5,8 @@
 
 #include <omp.h>
 
-static const int64_t sizes[][3] = {{1, 1, 1},     {1, 64, 48},   {2, 3, 5},     {3, 100, 16}, {7, 33, 70},
-                                   {17, 65, 130}, {40, 128, 96}, {5, 200, 257}, {130, 72, 64}};
+static const int64_t sizes[][3] = {{1, 1, 1},     {1, 64, 48},   {2, 3, 5},     {3, 100, 16},  {7, 33, 70},
+                                   {17, 65, 130}, {40, 128, 96}, {5, 200, 257}, {130, 72, 64}, {12, 9, 300}};
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
 /* More cases for one level than for the others: oneDNN does not see the level, only copies do. Steps through lists of

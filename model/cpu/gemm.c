@@ -294,7 +294,7 @@ static int multiply_few(const struct job *j, const struct weight *w)
     if (packed)
         k->gemv_packed(j->c, x, w->packed.data, in, j->bias, j->accumulate, cpu_has_pairs());
     else
-        k->gemv_plain(j->c, x, in, w->plain, in, w->ld, j->bias, j->accumulate);
+        k->gemv_plain(j->c, x, in, j->b, j->bias, j->accumulate);
     rc = CL_OK;
 done:
     return rc;
@@ -461,6 +461,19 @@ done:
     return rc;
 }
 
+enum { LONG_DOT = 256 }; // numbers of a sum that pay for adding up lanes
+
+/* A few rows, as in decoding: c (+)= a b^T by the own loops. */
+static int multiply_few_rows(const struct job *j)
+{
+    const int64_t in = j->a.cols;
+    const float *x = filled_rows(j->a, DT_F32, in);
+
+    if (!x) return err_set(CL_ENOMEM, "cannot have memory for %lld rows", (long long)j->a.rows);
+    cpu_kernels()->gemv_plain(j->c, x, in, j->b, NULL, j->accumulate);
+    return CL_OK;
+}
+
 int gemm_gemm(struct tensor c, struct tensor a, bool a_transposed, struct tensor b, bool b_transposed, bool accumulate)
 {
     int rc;
@@ -483,7 +496,10 @@ int gemm_gemm(struct tensor c, struct tensor a, bool a_transposed, struct tensor
         return CL_OK;
     }
     scratch_lock();
-    rc = a_transposed && l.cols > LONG_SUM ? multiply_long(&j) : multiply(&j);
+    if (b_transposed && !a_transposed && c.rows <= FEW_ROWS && l.cols >= LONG_DOT)
+        rc = multiply_few_rows(&j);
+    else
+        rc = a_transposed && l.cols > LONG_SUM ? multiply_long(&j) : multiply(&j);
     scratch_unlock();
 done:
     return rc;
