@@ -2,13 +2,15 @@
  *
  * Tokens of several samples stand one after the other without padding; cu_seqlens (cu) tells where each begins. Answer
  * rows are the tokens whose successor is to be predicted. Picture positions hold image_token; their embeddings are the
- * projected features. Above this struct nobody knows padding, templates or tokenizers; below it nobody knows batches.
+ * projected features. Places of PROMPT_TOKEN get rows of learned prompts (model/adapters.h). Above this struct nobody knows padding, templates or tokenizers; below it nobody knows batches.
  */
 #ifndef CLLAVA_IO_BATCH_H
 #define CLLAVA_IO_BATCH_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+enum { PROMPT_TOKEN = -2 }; // no tokenizer's id
 
 /* One sample as ids: io/sample.h makes it from a record, batch_add packs it. */
 struct sample {

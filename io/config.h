@@ -47,6 +47,9 @@ struct config {
         char *query, *mix; // question, picture, both; cosine, softmax, uniform
     } pool;
     struct {
+        char *projections; // names as in model/projections.h, in that order
+    } adapter;
+    struct {
         bool enabled;
         char *weights; // learned, uniform, fixed
         double value;
@@ -54,6 +57,14 @@ struct config {
     struct {
         double first, last;
     } lines;
+    struct {
+        double scale, lr;
+    } taskres; // of residuals of the logits; scale 0: none; lr 0: that of stage 2
+    struct {
+        double threshold;
+        int64_t samples;
+        int rank;
+    } lw2g; // degrees, 0: every task grows; records looked at; vectors of a task's basis
     struct {
         int epochs, batch;
         double lr, weight_decay, lr_decay, clip;
@@ -74,7 +85,16 @@ struct config {
     struct {
         int budget;
         double ratio;
-    } replay; // samples kept per task; replayed per own sample of a step
+        char *choose; // random, kpig
+    } replay;         // samples kept per task; replayed per own sample of a step
+    struct {
+        double share;
+        int64_t every;
+    } kpig; // of what is kept, those with the lowest gain; steps between two measurements, 0: one a task
+    struct {
+        int seeds;
+        char *questions; // kept, written
+    } self_guide;        // questions that are kept of a task
     struct {
         double lambda, gamma;
         int64_t samples;
@@ -86,6 +106,11 @@ struct config {
         int experts, rank, top_k;
         double router_lr;
     } moe_lora; // top_k 0: all experts; highest learning rate of the router
+    struct {
+        int prompts, length, top_m;
+        double lambda, key_lr, init;
+        bool diversity;
+    } l2p; // key_lr 0: that of stage 2
     struct {
         double lambda, temperature;
     } lwf;

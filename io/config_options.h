@@ -57,6 +57,9 @@
       "weights of the selected slots: cosines over their sum, their softmax, or all alike") \
     X(DOUBLE, "pool.temperature",      pool.temperature,      "0.1",   1e-6, 1e6, NULL, RESULT, \
       "cosines are divided by it for the softmax") \
+    X(TEXT,   "adapter.projections",   adapter.projections,   "o_proj", 0, 0,   NULL, RESULT, \
+      "linear maps of every decoder layer that have increments: some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, " \
+      "down_proj with commas between, or all") \
     X(BOOL,   "context.enabled",       context.enabled,       "true",  0, 0,    NULL, RESULT, \
       "contextual increments of earlier tasks") \
     X(WORD,   "context.weights",       context.weights,       "learned", 0, 0,  "learned, uniform, fixed", RESULT, \
@@ -67,6 +70,16 @@
       "LiNeS: factor on the first layer's increments once a task is learned; those between lie on a line") \
     X(DOUBLE, "lines.last",            lines.last,            "1.0",   0, 100,  NULL, RESULT, \
       "LiNeS: factor on the last layer's increments") \
+    X(DOUBLE, "taskres.scale",         taskres.scale,         "0.0",   0, 1e6,  NULL, RESULT, \
+      "TaskRes: factor on a task's own vector that is added to the logits of its answers; 0: none") \
+    X(DOUBLE, "taskres.lr",            taskres.lr,            "0.0",   0, 1e3,  NULL, RESULT, \
+      "highest learning rate of these vectors, which rises and falls as that of stage 2 does; 0: stage2.lr") \
+    X(DOUBLE, "lw2g.threshold",        lw2g.threshold,        "0.0",   0, 180,  NULL, RESULT, \
+      "LW2G: a task goes on with an earlier one's slots where they hinder it by less than so many degrees; 0: never") \
+    X(INT64,  "lw2g.samples",          lw2g.samples,          "32",    1, 1e6,  NULL, RESULT, \
+      "records of a task whose gradients LW2G looks at, one by one, before and after it is learned") \
+    X(INT,    "lw2g.rank",             lw2g.rank,             "16",    1, 4096, NULL, RESULT, \
+      "directions that LW2G keeps of a task's gradients in each layer, at most") \
     X(INT,    "stage1.epochs",         stage1.epochs,         "3",     0, 1e6,  NULL, RESULT, \
       "passes of stage 1 (keys) over a task's questions") \
     X(INT,    "stage1.batch",          stage1.batch,          "128",   1, 1e6,  NULL, RESULT, \
@@ -114,9 +127,19 @@
     X(WORD,   "lora.a_init",           lora.a_init,           "kaiming", 0, 0,  "kaiming, normal", RESULT, \
       "its initial A: Kaiming's uniform distribution, or N(0,1)") \
     X(INT,    "replay.budget",         replay.budget,         "50",    0, 1e8,  NULL, RESULT, \
-      "samples of each finished task that replay keeps") \
+      "samples of each finished task that replay keeps, or that self_guide writes when a task begins") \
     X(DOUBLE, "replay.ratio",          replay.ratio,          "0.25",  0, 100,  NULL, RESULT, \
-      "kept samples that join a step per sample of its own") \
+      "of them, those that join a step per sample of its own") \
+    X(WORD,   "replay.choose",         replay.choose,         "random", 0, 0,   "random, kpig", RESULT, \
+      "which kept samples join: all in a random order, or those whose questions' key parts tell the model least") \
+    X(DOUBLE, "kpig.share",            kpig.share,            "0.5",   0, 1,    NULL, RESULT, \
+      "part of the kept samples that replay.choose: kpig takes, those with the lowest gain first; 1: all") \
+    X(INT64,  "kpig.every",            kpig.every,            "0",     0, 1e15, NULL, RESULT, \
+      "optimizer steps after which replay.choose: kpig measures and chooses anew; 0: once, when a task begins") \
+    X(INT,    "self_guide.seeds",      self_guide.seeds,      "8",     1, 1e8,  NULL, RESULT, \
+      "questions of each finished task, texts alone, that self_guide writes samples from") \
+    X(WORD,   "self_guide.questions",  self_guide.questions,  "kept",  0, 0,    "kept, written", RESULT, \
+      "what self_guide's samples ask: the kept questions, or those on pictures that the model writes by their example") \
     X(DOUBLE, "ewc.lambda",            ewc.lambda,            "100",   0, 1e15, NULL, RESULT, \
       "weight of ewc's penalty: lambda / 2 times the sum of Fisher x (distance from the last task's values) squared") \
     X(DOUBLE, "ewc.gamma",             ewc.gamma,             "0.9",   0, 1,    NULL, RESULT, \
@@ -133,6 +156,20 @@
       "experts that a question gets, those its router weighs most; 0: all") \
     X(DOUBLE, "moe_lora.router_lr",    moe_lora.router_lr,    "1e-3",  0, 1e3,  NULL, RESULT, \
       "highest learning rate of moe_lora's router, which rises and falls as that of stage 2 does") \
+    X(INT,    "l2p.prompts",           l2p.prompts,           "10",    1, 4096, NULL, RESULT, \
+      "prompts of l2p's pool, which all tasks share") \
+    X(INT,    "l2p.length",            l2p.length,            "5",     1, 4096, NULL, RESULT, \
+      "learned rows of a prompt, each as wide as an embedding") \
+    X(INT,    "l2p.top_m",             l2p.top_m,             "5",     1, 4096, NULL, RESULT, \
+      "prompts in front of a question: those with the nearest keys; their rows count in stage2.max_length") \
+    X(DOUBLE, "l2p.lambda",            l2p.lambda,            "0.5",   0, 1e9,  NULL, RESULT, \
+      "weight of the term that draws the keys of chosen prompts to their questions: the sum of 1 - cosine, a sample's mean") \
+    X(DOUBLE, "l2p.key_lr",            l2p.key_lr,            "0.0",   0, 1e3,  NULL, RESULT, \
+      "highest learning rate of l2p's keys, which rises and falls as that of stage 2 does; 0: stage2.lr, the prompts' own") \
+    X(DOUBLE, "l2p.init",              l2p.init,              "0.02",  0, 1e3,  NULL, RESULT, \
+      "standard deviation of the normal distribution that prompts begin with") \
+    X(BOOL,   "l2p.diversity",         l2p.diversity,         "false", 0, 0,    NULL, RESULT, \
+      "in training a key's distance counts times how often earlier tasks chose its prompt, so that new tasks take others") \
     X(DOUBLE, "lwf.lambda",            lwf.lambda,            "1.0",   0, 1e9,  NULL, RESULT, \
       "weight of lwf's penalty: how far answers are from those that the LoRA gave when the task began") \
     X(DOUBLE, "lwf.temperature",       lwf.temperature,       "2.0",   0.01, 100, NULL, RESULT, \

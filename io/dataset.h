@@ -17,6 +17,7 @@
  *   answers         optional: several references for evaluation (a box as a list of numbers, too); else answer_bbox
  *   question_type   optional; else answer_type
  *   choices, size   optional, for metrics: a list or a number; [width, height] of the picture
+ *   key_parts       optional, for replay.choose kpig: a list of what in the first question says what is wanted, as it stands there
  *
  * or, shorter, {"id", "image", "question" (or "text"), "answer"}, which stands for a conversation of one question.
  *
@@ -46,7 +47,9 @@ struct record {
     char *question_type;  // NULL: none
     int choices;          // how many answers the record offers, 0: it does not say
     double width, height; // of the picture in pixels, 0: the record does not say
-    int64_t number;       // in the file, from 1
+    char **key_parts;     // (n_key_parts) parts of the first turn's text; NULL: the record does not say
+    int n_key_parts;
+    int64_t number; // in the file, from 1
 };
 
 /* What a record must have: an answer after every question; a reference to score against; a question only. */

@@ -84,6 +84,8 @@ void record_free(struct record *r)
 {
     for (int i = 0; i < r->turns; i++) free(r->turn[i].text);
     for (int i = 0; i < r->n_answers; i++) free(r->answers[i]);
+    for (int i = 0; i < r->n_key_parts; i++) free(r->key_parts[i]);
+    free(r->key_parts);
     free(r->turn);
     free(r->answers);
     free(r->id);
@@ -315,6 +317,24 @@ static void read_sizes(struct record *r, const json_t *o)
     r->height = json_number_value(json_array_get(size, 1));
 }
 
+static int read_key_parts(struct record *r, const json_t *list)
+{
+    const size_t n = json_array_size(list);
+
+    if (!list) return CL_OK;
+    if (!json_is_array(list)) return err_set(CL_EDATA, "\"key_parts\" is not an array");
+    if (!(r->key_parts = calloc(n + 1, sizeof *r->key_parts))) return out_of_memory();
+    for (size_t i = 0; i < n; i++) {
+        const char *part = json_string_value(json_array_get(list, i));
+        if (!part || !*part) return err_set(CL_EDATA, "\"key_parts\" holds something else than texts");
+        if (!strstr(r->turn[0].text, part))
+            return err_set(CL_EDATA, "\"key_parts\": \"%s\" does not stand in the first question", part);
+        if (!(r->key_parts[i] = strdup(part))) return out_of_memory();
+        r->n_key_parts++;
+    }
+    return CL_OK;
+}
+
 static int read_image(struct record *r, const json_t *v, const char *folder)
 {
     const char *s = json_string_value(v);
@@ -347,6 +367,7 @@ static int read_record(struct record *r, const json_t *o, const struct dataset_o
     TRY(append_suffix(r, how->suffix));
     TRY(read_answers(r, o));
     read_sizes(r, o);
+    TRY(read_key_parts(r, key_of(o, "key_parts")));
     TRY(check_use(r, how->use));
 done:
     return rc;

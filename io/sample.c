@@ -232,11 +232,12 @@ static int make(struct sample *s, const struct sampler *how, const struct record
     *s = (struct sample){.picture = -1};
     TRY(check_markers(r));
     if (how->prompt->bos && how->bos >= 0) TRY(add_id(&b, how->bos, NO_LOSS));
+    for (int i = 0; i < how->prompt_rows; i++) TRY(add_id(&b, PROMPT_TOKEN, NO_LOSS));
     for (int i = 0; i < turns; i++) {
         TRY(r->turn[i].human ? add_question(&b, r->turn[i].text, !i) : add_answer(&b, r->turn[i].text));
         if (!i) s->prompt_n = (int64_t)b.id.n;
     }
-    if (!s->prompt_n)
+    if (s->prompt_n == how->prompt_rows)
         FAIL(CL_EDATA, "the question has no token and the tokenizer no begin token: there is nothing to continue");
     TRY(finish(s, &b));
 done:
@@ -257,6 +258,21 @@ int sample_make(struct sample *s, const struct sampler *how, const struct record
 int sample_make_prompt(struct sample *s, const struct sampler *how, const struct record *r)
 {
     return make(s, how, r, 1);
+}
+
+void sample_drop_prompts(struct sample *s)
+{
+    int64_t kept = 0;
+
+    for (int64_t i = 0; i < s->n; i++) {
+        if (s->id[i] == PROMPT_TOKEN) continue;
+        s->id[kept] = s->id[i];
+        if (s->label) s->label[kept] = s->label[i];
+        kept++;
+    }
+    if (s->picture >= 0) s->picture -= s->n - kept; // prompts stand in front
+    s->prompt_n -= s->n - kept;
+    s->n = kept;
 }
 
 void sample_free(struct sample *s)

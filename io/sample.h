@@ -2,7 +2,8 @@
  *
  * BOS, then prompt and answer are tokenised apart; the text before and after <image> is tokenised apart and the image
  * token stands P times between; every answer is followed by EOS; a later human turn is encoded apart too. Loss on every
- * answer, its EOS included. An answer follows the template after one blank: a tokenizer that puts a blank in front by
+ * answer, its EOS included. Places for learned prompts stand behind BOS, in front of all that the sample says: BOS keeps the
+ * first position, on which pretrained decoders lean, and all that follows can look at the prompts. An answer follows the template after one blank: a tokenizer that puts a blank in front by
  * itself gets the bare answer, the others get " answer".
  */
 #ifndef CLLAVA_IO_SAMPLE_H
@@ -37,7 +38,8 @@ struct sampler {
     const struct prompt *prompt;
     int32_t bos, eos, image_token; // ids; bos -1: none
     int patches;                   // picture positions of one picture, e.g. 576
-    int64_t max_length;            // tokens of a sample, e.g. 2048
+    int64_t max_length;            // tokens of a sample, e.g. 2048; picture positions and prompt rows count
+    int prompt_rows;               // places of PROMPT_TOKEN, 0: none
 };
 
 /* The whole conversation. CL_EDATA: no answer token, longer than max_length (text names both numbers), picture marker
@@ -45,6 +47,8 @@ struct sampler {
 int sample_make(struct sample *s, const struct sampler *how, const struct record *r);
 /* Only what generation needs: the first human turn. */
 int sample_make_prompt(struct sample *s, const struct sampler *how, const struct record *r);
+/* The sample as it is without its places for prompts: what the base alone gets. */
+void sample_drop_prompts(struct sample *s);
 void sample_free(struct sample *s);
 
 #endif

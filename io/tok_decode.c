@@ -310,24 +310,7 @@ done:
 
 static int run_replace(struct tok_buf *b, const struct step *st, const char *s, size_t n)
 {
-    int rc;
-    struct tok_search f = {0};
-    size_t kept = 0, at, len;
-    bool found;
-
-    TRY(tok_search_start(&f, &st->find, s, n));
-    for (;;) {
-        TRY(tok_search_next(&f, &found, &at, &len));
-        if (!found) break;
-        TRY(tok_buf_add(b, s + kept, at - kept));
-        TRY(tok_buf_add(b, st->text, st->n));
-        kept = at + len;
-    }
-    TRY(tok_buf_add(b, s + kept, n - kept));
-    rc = CL_OK;
-done:
-    tok_search_end(&f);
-    return rc;
+    return tok_replace(b, &st->find, s, n, st->text, st->n);
 }
 
 static int run_strip(struct tok_buf *b, const struct step *st, const char *s, size_t n)

@@ -192,3 +192,25 @@ int tok_search_next(struct tok_search *f, bool *found, size_t *at, size_t *len)
         next_literal(f, found, at, len);
     return CL_OK;
 }
+
+int tok_replace(struct tok_buf *b, const struct tok_pattern *p, const char *s, size_t n, const char *by, size_t n_by)
+{
+    int rc;
+    struct tok_search f = {0};
+    size_t kept = 0, at, len;
+    bool found;
+
+    TRY(tok_search_start(&f, p, s, n));
+    for (;;) {
+        TRY(tok_search_next(&f, &found, &at, &len));
+        if (!found) break;
+        TRY(tok_buf_add(b, s + kept, at - kept));
+        TRY(tok_buf_add(b, by, n_by));
+        kept = at + len;
+    }
+    TRY(tok_buf_add(b, s + kept, n - kept));
+    rc = CL_OK;
+done:
+    tok_search_end(&f);
+    return rc;
+}

@@ -30,5 +30,7 @@ int tok_search_start(struct tok_search *f, const struct tok_pattern *p, const ch
 /* The next find from left to right, not overlapping: *found, *at, *len (0 for a regular expression that fits nothing). */
 int tok_search_next(struct tok_search *f, bool *found, size_t *at, size_t *len);
 void tok_search_end(struct tok_search *f);
+/* Appends s to b, every find replaced by `by`. */
+int tok_replace(struct tok_buf *b, const struct tok_pattern *p, const char *s, size_t n, const char *by, size_t n_by);
 
 #endif

@@ -31,6 +31,7 @@ static int make_prompt(const struct talk *t, struct sample *s, char **routed)
         return err_set(CL_ENOMEM, "no memory for a question");
     turn.text = text;
     TRY(sample_make_prompt(s, &t->j->sampler, &r));
+    if (!t->set.slots) sample_drop_prompts(s);
     if (routed) TRY(dataset_first_question(&r, routed));
 done:
     free(text);
@@ -111,8 +112,11 @@ static int answer(struct talk *t, char *question)
 {
     int rc;
     struct sample s = {0};
-    struct generator_limits lim = {
-        .batch = 1, .max_new_tokens = t->j->cfg.eval.max_new_tokens, .slots = t->set.slots, .rank = t->set.rank};
+    struct generator_limits lim = {.batch = 1,
+                                   .max_new_tokens = t->j->cfg.eval.max_new_tokens,
+                                   .slots = t->set.slots,
+                                   .rank = t->set.rank,
+                                   .residuals = t->set.residuals};
     struct generator_ends ends = {t, source, token, sink, NULL};
     char *routed = NULL;
 

@@ -195,7 +195,7 @@ static int measure_routing(struct measuring *m)
     enum { TIMES = 64 };
     int rc;
     struct bench *b = m->w.b;
-    const struct method_shape shape = {pool.tasks, 1, 8, 8, BENCH_EMBEDDING};
+    const struct method_shape shape = {.tasks = pool.tasks, .layers = 1, .H = 8, .D = 8, .K = BENCH_EMBEDDING};
     struct config cfg = {0};
     struct routed r = {.query = m->w.query, .task = pool.tasks - 1};
     double best = INFINITY;

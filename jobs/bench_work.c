@@ -81,7 +81,8 @@ int bench_work_pool(struct bench_work *w, const struct bench_pool *p)
 {
     int rc;
     const struct bench_shape *s = &w->shape;
-    const struct method_shape shape = {p->tasks, s->layers, s->d, s->d, BENCH_EMBEDDING};
+    const struct method_shape shape = {
+        .tasks = p->tasks, .layers = s->layers, .H = s->d, .D = s->d, .K = BENCH_EMBEDDING};
 
     close_pool(w);
     w->pool = *p;

@@ -211,7 +211,7 @@ int crew_reserve(struct crew *c, const struct lvlm_limits *l)
     crew_begin_message(&c->out, CREW_RESERVE);
     crew_put_limits(&c->out, l);
     TRY(crew_tell_all(c));
-    crew_expect_room(c, l->slots, l->rank);
+    crew_expect_room(c, l->slots - l->residuals, l->rank);
     if (!c->first) TRY(hand_reserve(&c->hand, l));
     rc = CL_OK;
 done:
@@ -245,8 +245,9 @@ static int reserve_versions(struct crew *c, int slots)
 int crew_load(struct crew *c, const struct adapters *set)
 {
     int rc = CL_OK, n;
+    const struct projections *on = &c->j->on;
     const struct text_config *t = &c->j->base.text;
-    size_t a, b;
+    size_t a, b, v = (size_t)t->vocab * sizeof(float);
 
     if (!c->comm) return CL_OK;
     if (!set || !set->slots) { // a pass without increments: the models forget them
@@ -254,21 +255,25 @@ int crew_load(struct crew *c, const struct adapters *set)
         return CL_OK;
     }
     TRY(reserve_versions(c, set->slots));
-    if (set->slots != c->set.slots) memset(c->version, 0, (size_t)c->versions * sizeof *c->version);
+    if (set->slots != c->set.slots || set->residuals != c->set.residuals)
+        memset(c->version, 0, (size_t)c->versions * sizeof *c->version);
     crew_begin_message(&c->out, CREW_LOAD);
     message_put_int(&c->out, set->slots), message_put_int(&c->out, set->learned), message_put_int(&c->out, set->rank);
+    message_put_int(&c->out, set->residuals);
     n = put_changed(c, set);
     if (!n && set->learned == c->set.learned && set->rank == c->set.rank) return CL_OK;
     TRY(crew_tell_all(c));
-    a = (size_t)t->layers * (size_t)set->rank * (size_t)(t->heads * t->head_dim) * sizeof(float);
-    b = (size_t)t->layers * (size_t)set->rank * (size_t)t->hidden * sizeof(float);
+    a = (size_t)adapter_a_size(set->rank, t->layers, on->H, t->hidden) * sizeof(float);
+    b = (size_t)adapter_b_size(set->rank, t->layers, on->D) * sizeof(float);
     for (int i = 0; i < set->slots; i++) {
+        const bool residual = i >= set->slots - set->residuals;
         if (c->version[i] == set->slot[i].version) continue;
-        TRY(comm_broadcast(c->comm, (void *)(uintptr_t)set->slot[i].A, a, 0)); // the root's is only read
-        TRY(comm_broadcast(c->comm, (void *)(uintptr_t)set->slot[i].B, b, 0));
+        TRY(comm_broadcast(c->comm, (void *)(uintptr_t)set->slot[i].A, residual ? v : a, 0)); // the root's is only read
+        if (b && !residual) TRY(comm_broadcast(c->comm, (void *)(uintptr_t)set->slot[i].B, b, 0));
         c->version[i] = set->slot[i].version;
     }
-    c->set = (struct adapters){.slots = set->slots, .learned = set->learned, .rank = set->rank};
+    c->set =
+        (struct adapters){.slots = set->slots, .learned = set->learned, .rank = set->rank, .residuals = set->residuals};
 done:
     return rc;
 }
@@ -354,15 +359,16 @@ done:
 static int gather_gradients(struct crew *c, const struct pass *p)
 {
     int rc;
-    const struct text_config *t = &c->j->base.text;
     const struct adapters *set = p->set;
-    int64_t each = (int64_t)set->learned * t->layers * set->rank;
+    const struct text_config *t = &c->j->base.text;
+    const int64_t a = set->learned * adapter_a_size(set->rank, t->layers, c->j->on.H, t->hidden),
+                  b = set->learned * adapter_b_size(set->rank, t->layers, c->j->on.D);
 
     crew_begin_message(&c->out, CREW_GRADIENTS);
     TRY(crew_tell_all(c));
     if (!c->first && !p->squares) TRY(lvlm_grads_read(c->j->lvlm, p->A, p->B, set->learned, set->rank));
-    TRY(comm_sum_to_root(c->comm, p->A, each * t->heads * t->head_dim, c->first));
-    TRY(comm_sum_to_root(c->comm, p->B, each * t->hidden, c->first));
+    TRY(comm_sum_to_root(c->comm, p->A, a, c->first));
+    if (b) TRY(comm_sum_to_root(c->comm, p->B, b, c->first));
 done:
     return rc;
 }
@@ -388,6 +394,19 @@ int crew_squares(struct crew *c, struct crew_micro *m, int n, const struct adapt
                  float *B, int *odd)
 {
     return train(c, m, n, &(struct pass){set, grad_scale, true, A, B, NULL, NULL}, odd);
+}
+
+int crew_residual(struct crew *c, float *sum)
+{
+    int rc;
+
+    crew_begin(c);
+    crew_begin_message(&c->out, CREW_RESIDUAL);
+    TRY(crew_tell_all(c));
+    if (!c->first) TRY(lvlm_residual_read(c->j->lvlm, sum));
+    TRY(comm_sum_to_root(c->comm, sum, c->j->base.text.vocab, c->first));
+done:
+    return crew_end(c, rc);
 }
 
 int crew_score(struct crew *c, struct crew_micro *m, int n, const struct adapters *set, int *odd)

@@ -72,6 +72,8 @@ int crew_step(struct crew *c, struct crew_micro *m, int n, const struct adapters
 /* The same without anything meanwhile, but A and B := the sums over the micro-batches of each one's gradients, squared. */
 int crew_squares(struct crew *c, struct crew_micro *m, int n, const struct adapters *set, float grad_scale, float *A,
                  float *B, int *odd);
+/* Behind crew_step, of a set with residuals of the logits: sum (vocab) := the first one's gradient over all groups. */
+int crew_residual(struct crew *c, float *sum);
 /* Forward only: m[k].nll, dealt out alike. set NULL or without slots: the base alone. */
 int crew_score(struct crew *c, struct crew_micro *m, int n, const struct adapters *set, int *odd);
 /* " in tp_reduce of rank 3 (node7)": where numbers first were none since the last call; "" when nowhere, or alone. */

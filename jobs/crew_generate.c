@@ -89,7 +89,12 @@ static int say_prompts_come(struct dealing *d, int g, const struct generator_lim
 
     if (!s->n) {
         crew_begin_message(m, CREW_RESERVE);
-        crew_put_limits(m, &(struct lvlm_limits){1, 1, 1, d->slots, lim->rank, false, RECOMPUTE_NOTHING});
+        crew_put_limits(m, &(struct lvlm_limits){.samples = 1,
+                                                 .tokens = 1,
+                                                 .rows = 1,
+                                                 .slots = d->slots,
+                                                 .rank = lim->rank,
+                                                 .residuals = lim->residuals});
         return crew_tell(d->c, g);
     }
     crew_begin_message(m, CREW_GENERATE);
@@ -97,7 +102,7 @@ static int say_prompts_come(struct dealing *d, int g, const struct generator_lim
     message_put_int(m, d->slots > 0), message_put_int(m, d->ends->token != NULL);
     message_put_int(m, s->n), message_put_int(m, s->batch), message_put_int(m, lim->prompt_n);
     message_put_int(m, lim->max_new_tokens), message_put_int(m, d->slots), message_put_int(m, lim->rank);
-    message_put_int(m, lim->share);
+    message_put_int(m, lim->share), message_put_int(m, lim->residuals);
     return crew_tell(d->c, g);
 }
 
@@ -294,7 +299,7 @@ static int answer_all(struct dealing *d, const struct adapters *set, const struc
     bool any;
 
     for (int g = -1; crew_next(d->c, &g);) TRY(say_prompts_come(d, g, lim));
-    crew_expect_room(d->c, d->slots, lim->rank);
+    crew_expect_room(d->c, d->slots - lim->residuals, lim->rank);
     TRY(crew_load(d->c, set));
     TRY(serve(d, &any));
     if (!d->c->first) TRY(answer_own(d, set, lim));

@@ -35,14 +35,14 @@ void crew_put_limits(struct message *m, const struct lvlm_limits *l)
 {
     message_put_int(m, l->samples), message_put_int(m, l->tokens), message_put_int(m, l->rows);
     message_put_int(m, l->slots), message_put_int(m, l->rank), message_put_int(m, l->train);
-    message_put_int(m, l->again);
+    message_put_int(m, l->again), message_put_int(m, l->residuals);
 }
 
 void crew_take_limits(struct message *m, struct lvlm_limits *l)
 {
     l->samples = (int)message_int(m), l->tokens = message_int(m), l->rows = message_int(m);
     l->slots = (int)message_int(m), l->rank = (int)message_int(m), l->train = message_int(m) != 0;
-    l->again = (enum recompute)message_int(m);
+    l->again = (enum recompute)message_int(m), l->residuals = (int)message_int(m);
 }
 
 /* ---- micro-batches */

@@ -2,10 +2,12 @@
  *
  *     coordinator -> leader
  *     RESERVE     limits
- *     LOAD        set: slots, learned, rank, list of (place, version); then A and B of each by broadcast over the crew
+ *     LOAD        set: slots, learned, rank, residuals, list of (place, version); then A and B of each, or its one vector, by
+ *                 broadcast over the crew
  *     RUN         where, grad_scale, set?, squares?, micro-batches         answer: RESULTS, or ODD
  *     GRADIENTS                                                            then two sums over the crew: of gradients, or of
  *                                                                          their squares where RUN said so
+ *     RESIDUAL                                                             then a sum over the crew: of the residual's gradients
  *     GENERATE    where, set or base alone, limits, number of prompts      answers: ANSWERS ..
  *     PROMPTS     prompts, until all are there
  *     ABANDON     no more prompts come                                     answer: ABANDONED
@@ -27,6 +29,7 @@ enum crew_word {
     CREW_LOAD,
     CREW_RUN,
     CREW_GRADIENTS,
+    CREW_RESIDUAL,
     CREW_GENERATE,
     CREW_PROMPTS,
     CREW_ABANDON,

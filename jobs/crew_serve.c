@@ -30,19 +30,20 @@ struct leader {
     int micros;
     float *dA, *dB; // (dA_n), (dB_n) what goes into the sums
     int64_t dA_n, dB_n;
+    float *residual; // (residual_n) on its way, or its gradient
+    int64_t residual_n;
     bool squares; // dA and dB hold squared gradients of the last run
 };
 
 static int64_t a_numbers(const struct leader *l, int slots, int rank)
 {
     const struct text_config *t = &l->j.base.text;
-    return (int64_t)slots * t->layers * rank * t->heads * t->head_dim;
+    return slots * adapter_a_size(rank, t->layers, l->j.on.H, t->hidden);
 }
 
 static int64_t b_numbers(const struct leader *l, int slots, int rank)
 {
-    const struct text_config *t = &l->j.base.text;
-    return (int64_t)slots * t->layers * rank * t->hidden;
+    return slots * adapter_b_size(rank, l->j.base.text.layers, l->j.on.D);
 }
 
 static int answer(struct leader *l)
@@ -52,6 +53,15 @@ static int answer(struct leader *l)
 
 /* ---- increments */
 
+static int grow(float **x, int64_t *room, int64_t n)
+{
+    if (n <= *room) return CL_OK;
+    mem_free(*x), *room = 0;
+    if (!(*x = mem_new((size_t)n, sizeof **x))) return err_set(CL_ENOMEM, "no memory for %lld gradients", (long long)n);
+    *room = n;
+    return CL_OK;
+}
+
 static int reserve_slots(struct leader *l, int slots, int rank)
 {
     if (slots > l->slots) {
@@ -60,7 +70,7 @@ static int reserve_slots(struct leader *l, int slots, int rank)
             return err_set(CL_ENOMEM, "no memory for %d slots", slots);
         l->slots = slots;
     }
-    if (rank > l->rank) {
+    if (rank != l->rank) {
         mem_free(l->A), mem_free(l->B), l->rank = 0;
         l->A = mem_new((size_t)a_numbers(l, 1, rank), sizeof *l->A);
         l->B = mem_new((size_t)b_numbers(l, 1, rank), sizeof *l->B);
@@ -76,20 +86,33 @@ static int load(struct leader *l)
     int rc;
     struct adapters set = {
         .slots = (int)message_int(&l->in), .learned = (int)message_int(&l->in), .rank = (int)message_int(&l->in)};
-    int64_t n = message_int(&l->in);
+    int64_t n;
+
+    set.residuals = (int)message_int(&l->in);
+    n = message_int(&l->in);
 
     TRY(message_check(&l->in, "about increments"));
     TRY(reserve_slots(l, set.slots, set.rank));
-    if (set.slots != l->set.slots) memset(l->slot, 0, (size_t)l->slots * sizeof *l->slot);
+    if (set.slots != l->set.slots || set.residuals != l->set.residuals) {
+        memset(l->slot, 0, (size_t)l->slots * sizeof *l->slot);
+        TRY(lvlm_load(l->j.lvlm, &(struct adapters){0})); // it forgets too, also where there are as many increments
+    }
     set.slot = l->slot;
     l->set = set;
     for (; n > 0; n--) {
         int64_t place = message_int(&l->in), version = message_int(&l->in);
         TRY(message_check(&l->in, "about increments"));
         if (place < 0 || place >= set.slots) FAIL(CL_EMPI, "place %lld of %d slots", (long long)place, set.slots);
-        TRY(comm_broadcast(l->comm, l->A, (size_t)a_numbers(l, 1, set.rank) * sizeof *l->A, 0));
-        TRY(comm_broadcast(l->comm, l->B, (size_t)b_numbers(l, 1, set.rank) * sizeof *l->B, 0));
-        l->slot[place] = (struct adapter_slot){l->A, l->B, (uint64_t)version};
+        if (place < set.slots - set.residuals) {
+            TRY(comm_broadcast(l->comm, l->A, (size_t)a_numbers(l, 1, set.rank) * sizeof *l->A, 0));
+            if (b_numbers(l, 1, set.rank))
+                TRY(comm_broadcast(l->comm, l->B, (size_t)b_numbers(l, 1, set.rank) * sizeof *l->B, 0));
+            l->slot[place] = (struct adapter_slot){l->A, l->B, (uint64_t)version};
+        } else {
+            TRY(grow(&l->residual, &l->residual_n, l->j.base.text.vocab));
+            TRY(comm_broadcast(l->comm, l->residual, (size_t)l->residual_n * sizeof *l->residual, 0));
+            l->slot[place] = (struct adapter_slot){l->residual, NULL, (uint64_t)version};
+        }
         TRY(lvlm_load(l->j.lvlm, &set));
         l->slot[place].A = l->slot[place].B = NULL;
     }
@@ -194,15 +217,6 @@ done:
     return rc;
 }
 
-static int grow(float **x, int64_t *room, int64_t n)
-{
-    if (n <= *room) return CL_OK;
-    mem_free(*x), *room = 0;
-    if (!(*x = mem_new((size_t)n, sizeof **x))) return err_set(CL_ENOMEM, "no memory for %lld gradients", (long long)n);
-    *room = n;
-    return CL_OK;
-}
-
 static int reserve_gradients(struct leader *l)
 {
     int rc = grow(&l->dA, &l->dA_n, a_numbers(l, l->set.learned, l->set.rank));
@@ -251,7 +265,20 @@ static int gradients(struct leader *l)
         TRY(lvlm_grads_read(l->j.lvlm, l->dA, l->dB, l->set.learned, l->set.rank));
     }
     TRY(comm_sum_to_root(l->comm, l->dA, a_numbers(l, l->set.learned, l->set.rank), ranks_now()->dedicated));
-    TRY(comm_sum_to_root(l->comm, l->dB, b_numbers(l, l->set.learned, l->set.rank), ranks_now()->dedicated));
+    if (b_numbers(l, l->set.learned, l->set.rank))
+        TRY(comm_sum_to_root(l->comm, l->dB, b_numbers(l, l->set.learned, l->set.rank), ranks_now()->dedicated));
+done:
+    return rc;
+}
+
+static int residual(struct leader *l)
+{
+    int rc;
+    const int64_t V = l->j.base.text.vocab;
+
+    TRY(grow(&l->residual, &l->residual_n, V));
+    TRY(lvlm_residual_read(l->j.lvlm, l->residual));
+    TRY(comm_sum_to_root(l->comm, l->residual, V, ranks_now()->dedicated));
 done:
     return rc;
 }
@@ -443,6 +470,7 @@ static int generate(struct leader *l)
     lim.batch = (int)message_int(&l->in), lim.prompt_n = message_int(&l->in);
     lim.max_new_tokens = (int)message_int(&l->in), lim.slots = (int)message_int(&l->in);
     lim.rank = (int)message_int(&l->in), lim.share = message_int(&l->in) != 0;
+    lim.residuals = (int)message_int(&l->in);
     TRY(message_check(&l->in, "about prompts"));
     watch_at("%s", at ? at : "");
     if (a.tokens) ends.token = tell_token;
@@ -515,6 +543,7 @@ static int serve_coordinator(struct leader *l)
         case CREW_RESERVE: TRY(reserve(l)); break;
         case CREW_RUN: TRY(run(l)); break;
         case CREW_GRADIENTS: TRY(gradients(l)); break;
+        case CREW_RESIDUAL: TRY(residual(l)); break;
         case CREW_GENERATE: TRY(generate(l)); break;
         case CREW_ABANDON: TRY(abandoned(l)); break; // all answers were out already
         case CREW_EMBED: TRY(embed(l)); break;
@@ -533,6 +562,7 @@ static void close_leader(struct leader *l)
     hand_free(&l->hand);
     job_close(&l->j);
     mem_free(l->slot), mem_free(l->A), mem_free(l->B), mem_free(l->dA), mem_free(l->dB);
+    mem_free(l->residual);
     message_free(&l->in), message_free(&l->out);
 }
 

@@ -63,6 +63,14 @@ static int routed_task(const struct cell *c)
     return best;
 }
 
+/* The owner of the slots that the task's questions belong to. */
+static int home_of(const struct cell *c)
+{
+    const struct method_ops *ops = c->j->method->ops;
+
+    return ops->home ? ops->home(c->j->method, c->d->task) : c->d->task;
+}
+
 static int compare_turns(const void *a, const void *b)
 {
     const struct place_in_line *x = a, *y = b;
@@ -97,13 +105,16 @@ static int ask(void *context, int64_t at, struct prompt_item *item)
         FAIL(CL_ESTOP, "stopped while evaluating on %s; hint: the same command goes on from here", stop_reason());
     c->mark[i].asked = true;
     TRY(task_data_sample(c->d, c->j, i, true, &item->sample, &item->picture));
-    if (!c->set) return CL_OK;
-    TRY(c->j->method->ops->route(c->j->method, c->mode, c->d->task, &query, &number, 1, &c->one));
+    if (!c->set) {
+        sample_drop_prompts(&item->sample);
+        return CL_OK;
+    }
+    TRY(job_routes(c->j, c->mode, c->d->task, &query, &number, 1, &c->one));
     memcpy(item->coef, c->one.coef, (size_t)c->set->slots * sizeof *item->coef);
     memcpy(c->selected + i * c->one.M, c->one.selected, (size_t)c->one.M * sizeof *c->selected);
     for (int m = 0; m < c->one.M; m++)
         if (c->one.selected[m] >= 0) c->weight[i * c->one.M + m] = c->one.intrinsic[c->one.selected[m]];
-    if (query) c->mark[i].routed = routed_task(c) == c->d->task; // means nothing where slots have no owner
+    if (query) c->mark[i].routed = routed_task(c) == home_of(c); // means nothing where slots have no owner
 done:
     return rc;
 }
@@ -252,8 +263,8 @@ int evaluate_task(struct cell_result *out, struct job *j, struct task_data *d, e
 
     if (!c.metric) FAIL(CL_ECONFIG, "metric %s is unknown; hint: cllava metric list", d->conf->metric);
     if (adapters) {
-        TRY(j->method->ops->adapters(j->method, mode, d->task, &set));
-        if (set.slots) c.set = &set, lim.slots = set.slots, lim.rank = set.rank;
+        TRY(job_adapters(j, mode, d->task, &set));
+        if (set.slots) c.set = &set, lim.slots = set.slots, lim.rank = set.rank, lim.residuals = set.residuals;
     }
     TRY(job_routing_new(j, &c.one, 1));
     c.selected = mem_new(n * (size_t)c.one.M, sizeof *c.selected);

@@ -27,10 +27,10 @@ struct lora_export {
     int *slot;           // (parts)
     double *coefficient; // (parts) scale included
     int64_t rank;        // parts * R
-    float *A;            // (L, rank, H)
+    float *A;            // (L, maps: rank, inputs)
     float *B;            // (L, D, rank)
     char (*name)[NAME_ROOM];
-    struct st_array *array; // (2 L)
+    struct st_array *array; // (2 L maps)
 };
 
 static void export_free(struct lora_export *e)
@@ -76,13 +76,25 @@ done:
     return rc;
 }
 
+/* A map's A (rank, inputs) of a layer. */
+static float *lora_A(const struct lora_export *e, const struct learned *l, int64_t layer,
+                     const struct projection_place *map)
+{
+    return e->A + (layer * l->H + map->in0) * e->rank;
+}
+
 /* Slot p of the export into its rows of A and columns of B, in every layer. */
 static void place(struct lora_export *e, const struct learned *l, int p, const float *A, const float *B)
 {
     const int64_t R = l->R, H = l->H, D = l->D;
 
     for (int64_t i = 0; i < l->L; i++) {
-        memcpy(e->A + (i * e->rank + p * R) * H, A + i * R * H, (size_t)(R * H) * sizeof *A);
+        for (int k = 0; k < l->on.n; k++) {
+            const struct projection_place *t = &l->on.at[k];
+            for (int64_t r = 0; r < R; r++)
+                memcpy(lora_A(e, l, i, t) + (p * R + r) * t->in, A + (i * R + r) * H + t->in0,
+                       (size_t)t->in * sizeof *A);
+        }
         for (int64_t d = 0; d < D; d++)
             for (int64_t r = 0; r < R; r++)
                 e->B[(i * D + d) * e->rank + p * R + r] = (float)(e->coefficient[p] * B[(i * D + d) * R + r]);
@@ -109,24 +121,45 @@ done:
     return rc;
 }
 
-/* Names as PEFT saves those of LlavaForConditionalGeneration. */
-static int list_arrays(struct lora_export *e, const struct learned *l)
+/* Both matrices of a map of a layer, as arrays n and n + 1. Names as PEFT saves those of LlavaForConditionalGeneration. */
+static void list_map(struct lora_export *e, const struct learned *l, int layer, const struct projection_place *t,
+                     size_t n)
 {
-    e->name = calloc((size_t)l->L * 2 + 1, sizeof *e->name);
-    e->array = calloc((size_t)l->L * 2 + 1, sizeof *e->array);
+    for (int b = 0; b < 2; b++) {
+        struct st_array *a = &e->array[n + (size_t)b];
+        snprintf(e->name[n + (size_t)b], NAME_ROOM, "base_model.model.model.language_model.layers.%d.%s.lora_%c.weight",
+                 layer, projection_module(t->is), b ? 'B' : 'A');
+        *a = (struct st_array){.name = e->name[n + (size_t)b], .type = DT_F32, .dims = 2};
+        a->shape[0] = b ? t->out : e->rank;
+        a->shape[1] = b ? e->rank : t->in;
+        a->data = b ? e->B + (layer * l->D + t->out0) * e->rank : lora_A(e, l, layer, t);
+    }
+}
+
+static int list_arrays(struct lora_export *e, const struct learned *l, size_t *n)
+{
+    const size_t all = (size_t)l->L * (size_t)l->on.n * 2;
+
+    *n = 0;
+    e->name = calloc(all + 1, sizeof *e->name);
+    e->array = calloc(all + 1, sizeof *e->array);
     if (!e->name || !e->array) return err_set(CL_ENOMEM, "no memory for the names of %d layers", l->L);
     for (int i = 0; i < l->L; i++)
-        for (int b = 0; b < 2; b++) {
-            struct st_array *a = &e->array[2 * i + b];
-            snprintf(e->name[2 * i + b], NAME_ROOM,
-                     "base_model.model.model.language_model.layers.%d.self_attn.o_proj.lora_%c.weight", i,
-                     b ? 'B' : 'A');
-            *a = (struct st_array){.name = e->name[2 * i + b], .type = DT_F32, .dims = 2};
-            a->shape[0] = b ? l->D : e->rank;
-            a->shape[1] = b ? e->rank : l->H;
-            a->data = b ? e->B + i * l->D * e->rank : e->A + i * e->rank * l->H;
-        }
+        for (int k = 0; k < l->on.n; k++, *n += 2) list_map(e, l, i, &l->on.at[k], *n);
     return CL_OK;
+}
+
+/* A list of names matches modules of the vision tower too, whose attention calls three of them the same; a text is a pattern
+ * for the whole name. */
+static void add_targets(struct text *t, const struct projections *on)
+{
+    if (on->chosen == PROJECTIONS_DEFAULT) { // the tower has none
+        text_add(t, "[\"o_proj\"]");
+        return;
+    }
+    text_add(t, "\".*language_model\\\\.layers\\\\.[0-9]+\\\\.(self_attn|mlp)\\\\.(");
+    for (int i = 0; i < on->n; i++) text_add(t, "%s%s", i ? "|" : "", projection_name(on->at[i].is));
+    text_add(t, ")\"");
 }
 
 /* The base as the configuration in the checkpoint names it; NULL where it does not say. */
@@ -140,7 +173,7 @@ static char *base_of(const struct learned *l)
     return copy;
 }
 
-static int write_config(const char *dir, const struct lora_export *e, const char *base)
+static int write_config(const char *dir, const struct lora_export *e, const struct projections *on, const char *base)
 {
     struct text t = {0};
     int rc;
@@ -155,9 +188,10 @@ static int write_config(const char *dir, const struct lora_export *e, const char
         ",\n  \"bias\": \"none\",\n  \"fan_in_fan_out\": false,\n  \"inference_mode\": true,\n"
         "  \"init_lora_weights\": true,\n  \"layers_pattern\": null,\n  \"layers_to_transform\": null,\n"
         "  \"lora_alpha\": %lld,\n  \"lora_dropout\": 0.0,\n  \"modules_to_save\": null,\n  \"peft_type\": \"LORA\",\n"
-        "  \"r\": %lld,\n  \"rank_pattern\": {},\n  \"revision\": null,\n  \"target_modules\": [\"o_proj\"],\n"
-        "  \"task_type\": \"CAUSAL_LM\",\n  \"use_dora\": false,\n  \"use_rslora\": false\n}\n",
+        "  \"r\": %lld,\n  \"rank_pattern\": {},\n  \"revision\": null,\n  \"target_modules\": ",
         (long long)e->rank, (long long)e->rank);
+    add_targets(&t, on);
+    text_add(&t, ",\n  \"task_type\": \"CAUSAL_LM\",\n  \"use_dora\": false,\n  \"use_rslora\": false\n}\n");
     rc = t.failed ? err_set(CL_ENOMEM, "no memory for adapter_config.json")
                   : whole_write(dir, "adapter_config.json", t.s, t.len);
     text_free(&t);
@@ -167,6 +201,7 @@ static int write_config(const char *dir, const struct lora_export *e, const char
 static int write_directory(const char *dir, struct lora_export *e, const struct learned *l)
 {
     char *base = base_of(l), *path = NULL;
+    size_t n;
     int rc;
 
     if (mkdir(dir, 0777) && errno != EEXIST)
@@ -175,9 +210,9 @@ static int write_directory(const char *dir, struct lora_export *e, const struct 
         path = NULL;
         FAIL(CL_ENOMEM, "no memory for a path");
     }
-    TRY(list_arrays(e, l));
-    TRY(safetensors_write(path, e->array, (size_t)l->L * 2));
-    TRY(write_config(dir, e, base)); // last: without it the directory is no adapter
+    TRY(list_arrays(e, l, &n));
+    TRY(safetensors_write(path, e->array, n));
+    TRY(write_config(dir, e, &l->on, base)); // last: without it the directory is no adapter
 done:
     free(base);
     free(path);
@@ -193,6 +228,9 @@ static int what_to_export(const struct command_args *a, const struct learned *l,
     *task = *slot = -1;
     if (!name == (args_int(a, "slot", -1) < 0))
         FAIL(CL_EUSAGE, "export wants one of --task and --slot; hint: `cllava inspect` lists both");
+    if (l->rows)
+        FAIL(CL_EMISMATCH, "%s: method %s learned prompts, for which a LoRA directory has no place", ckpt_path(l->c),
+             l->method);
     if (!l->slot || !l->N) FAIL(CL_EMISMATCH, "%s has no pool: nothing to export", ckpt_path(l->c));
     if (name && (*task = learned_find_task(l, name)) < 0) return CL_EUSAGE;
     if (name) return CL_OK;
@@ -208,12 +246,14 @@ done:
 static int export_to(const char *dir, const struct learned *l, int task, int slot)
 {
     struct lora_export e = {0};
+    char modules[PROJECTIONS_TEXT];
     int rc;
 
     TRY(choose(&e, l, task, slot));
     TRY(gather(&e, l));
     TRY(write_directory(dir, &e, l));
-    printf("%s: LoRA of rank %lld on self_attn.o_proj of %d layers, slot (coefficient):", dir, (long long)e.rank, l->L);
+    projections_modules(modules, sizeof modules, l->on.chosen);
+    printf("%s: LoRA of rank %lld on %s of %d layers, slot (coefficient):", dir, (long long)e.rank, modules, l->L);
     for (int p = 0; p < e.parts; p++) printf(" %d (%.4g)", e.slot[p], e.coefficient[p]);
     printf("\n");
 done:
@@ -229,6 +269,9 @@ int command_export(const struct command_args *a)
     int rc, task, slot;
 
     TRY(learned_open(&l, args_positional(a, 0)));
+    if (ckpt_has(l.c, "/taskres"))
+        FAIL(CL_EMISMATCH, "%s adds a vector to the logits of each task's answers (taskres), which no LoRA holds",
+             ckpt_path(l.c));
     TRY(what_to_export(a, &l, &task, &slot));
     if (!dir) {
         if ((slot >= 0 ? asprintf(&own, "peft-slot%d", slot)

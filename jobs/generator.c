@@ -64,7 +64,8 @@ struct lvlm_limits generator_model_limits(const struct generator_limits *l)
                                 .tokens = tokens < all ? tokens : all,
                                 .rows = l->batch,
                                 .slots = l->slots,
-                                .rank = l->rank};
+                                .rank = l->rank,
+                                .residuals = l->residuals};
 }
 
 static int pack_new(struct pack *p, size_t n, size_t slots, int64_t tokens)

@@ -37,6 +37,7 @@ struct generator_limits {
     int64_t prompt_n; // longest prompt, tokens
     int max_new_tokens;
     int slots, rank; // of the adapter set, 0: none
+    int residuals;   // of the slots (model/adapters.h)
     bool share;      // prompts that begin alike, under the same coefficients, go through the model from where they part
 };
 

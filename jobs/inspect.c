@@ -62,6 +62,7 @@ static json_t *tasks_json(const struct learned *l)
         json_object_set_new(o, "done", integer(k->done));
         json_object_set_new(o, "state", text(k->done < 0 ? NULL : state_of(k)));
         json_object_set_new(o, "slots", json_integer(k->slots));
+        if (k->home != t) json_object_set_new(o, "slots_of", json_integer(k->home));
         json_object_set_new(o, "samples", integer(k->samples));
         json_object_set_new(o, "steps", integer(k->steps));
         json_object_set_new(o, "tokens", integer(k->tokens));
@@ -77,6 +78,15 @@ static json_t *tasks_json(const struct learned *l)
     return a;
 }
 
+/* Maps that have increments. */
+static json_t *names_json(const struct learned *l)
+{
+    json_t *a = json_array();
+
+    for (int i = 0; i < l->on.n; i++) json_array_append_new(a, text(projection_name(l->on.at[i].is)));
+    return a;
+}
+
 static json_t *pool_json(const struct learned *l)
 {
     json_t *o = json_object(), *slots = json_array();
@@ -85,6 +95,7 @@ static json_t *pool_json(const struct learned *l)
     json_object_set_new(o, "key_width", json_integer(l->K));
     json_object_set_new(o, "layers", json_integer(l->L));
     json_object_set_new(o, "rank", json_integer(l->R));
+    json_object_set_new(o, "projections", names_json(l));
     json_object_set_new(o, "input_width", json_integer(l->H));
     json_object_set_new(o, "output_width", json_integer(l->D));
     json_object_set_new(o, "top_m", json_integer(l->top_m));
@@ -103,6 +114,26 @@ static json_t *pool_json(const struct learned *l)
         json_array_append_new(slots, one);
     }
     json_object_set_new(o, "slot", slots);
+    return o;
+}
+
+static json_t *prompts_json(const struct learned *l)
+{
+    json_t *o = json_object(), *prompts = json_array();
+
+    json_object_set_new(o, "prompts", json_integer(l->N));
+    json_object_set_new(o, "rows", json_integer(l->rows));
+    json_object_set_new(o, "width", json_integer(l->D));
+    json_object_set_new(o, "key_width", json_integer(l->K));
+    json_object_set_new(o, "top_m", json_integer(l->top_m));
+    for (int n = 0; n < l->N; n++) {
+        json_t *one = json_object();
+        json_object_set_new(one, "prompt", json_integer(n));
+        json_object_set_new(one, "key_norm", real(l->slot[n].key));
+        json_object_set_new(one, "selected", integer(l->slot[n].selected));
+        json_array_append_new(prompts, one);
+    }
+    json_object_set_new(o, "prompt", prompts);
     return o;
 }
 
@@ -170,7 +201,8 @@ int inspect_json(const struct learned *l, char **out)
     json_object_set_new(o, "encoder_hash", text(l->encoder_hash));
     json_object_set_new(o, "method", text(l->method));
     json_object_set_new(o, "tasks", tasks_json(l));
-    json_object_set_new(o, "pool", l->slot ? pool_json(l) : json_null());
+    json_object_set_new(o, "pool", l->slot && !l->rows ? pool_json(l) : json_null());
+    if (l->rows) json_object_set_new(o, "prompts", prompts_json(l));
     json_object_set_new(o, "context", l->w ? rows_json(l->w, l->T, l->T) : json_null());
     json_object_set_new(o, "metrics", l->accuracy.a ? metrics_json(l) : json_null());
     json_object_set_new(o, "resume", l->resumes ? resume_json(l) : json_null());
@@ -250,12 +282,24 @@ static void print_tasks(const struct learned *l)
     }
 }
 
+/* Said where it is not o_proj alone. */
+static void print_projections(const struct learned *l)
+{
+    if (l->on.chosen == PROJECTIONS_DEFAULT) return;
+    printf("Increments on");
+    for (int i = 0; i < l->on.n; i++)
+        printf("%s %s (%lld -> %lld)", i ? "," : "", projection_name(l->on.at[i].is), (long long)l->on.at[i].in,
+               (long long)l->on.at[i].out);
+    printf("\n");
+}
+
 static void print_pool(const struct learned *l)
 {
     printf("\nPool: %d slots of rank %d for %d layers (%lld -> %lld), keys of width %d in %d group%s, %d selected, "
            "scale %g\n",
            l->N, l->R, l->L, (long long)l->H, (long long)l->D, l->K, l->groups, l->groups == 1 ? "" : "s", l->top_m,
            l->scale);
+    print_projections(l);
     printf("%4s %-20s %8s %8s %9s %10s %s\n", "slot", "task", "key", "use", "selected", "|BA|", "largest in layer");
     for (int n = 0; n < l->N; n++) {
         const struct learned_slot *s = &l->slot[n];
@@ -268,6 +312,20 @@ static void print_pool(const struct learned *l)
         whole(s->selected, 9);
         printf(" %10.4g", whole_norm(l, s));
         if (l->L) printf(" %.4g in %d", s->norm[at], at);
+        printf("\n");
+    }
+}
+
+static void print_prompts(const struct learned *l)
+{
+    printf(
+        "\nPrompts: %d of %d rows (width %lld), keys of width %d, %d selected; selected: in steps of finished tasks\n"
+        "%6s %8s %9s\n",
+        l->N, l->rows, (long long)l->D, l->K, l->top_m, "prompt", "key", "selected");
+    for (int n = 0; n < l->N; n++) {
+        printf("%6d", n);
+        number(l->slot[n].key, 8, 4);
+        whole(l->slot[n].selected, 9);
         printf("\n");
     }
 }
@@ -301,8 +359,9 @@ static int print_tables(const struct learned *l, bool layers)
 
     print_root(l);
     if (l->T) print_tasks(l);
-    if (l->slot) print_pool(l);
-    if (l->slot && layers) print_layers(l);
+    if (l->rows) print_prompts(l);
+    if (l->slot && !l->rows) print_pool(l);
+    if (l->slot && !l->rows && layers) print_layers(l);
     if (l->w && l->T > 1) print_context(l);
     if (l->accuracy.a) {
         accuracy_table(&table, &l->accuracy, "\nAccuracy");

@@ -2,6 +2,7 @@
 #include "jobs/job.h"
 #include "jobs/query.h"
 #include "pool/lines.h"
+#include "pool/lw2g.h"
 
 #include "io/err.h"
 #include "io/safetensors.h"
@@ -78,6 +79,7 @@ static int open_allowed(struct job *j, const struct lvlm_config *c)
 static int open_rules(struct job *j)
 {
     int rc;
+    unsigned chosen;
     const struct config *f = &j->cfg;
     const struct lvlm_config *c = &j->base;
 
@@ -85,6 +87,8 @@ static int open_rules(struct job *j)
     TRY(prompt_make(&j->prompt, f->prompt.template_, f->prompt.system, f->prompt.legacy));
     j->prompt.instruction = prompt_instruction(f->prompt.instruction);
     if ((rc = lvlm_config_read(&j->base, f->base))) return err_prefix(rc, "base %s", f->base);
+    TRY(projections_read(&chosen, f->adapter.projections));
+    projections_of(&j->on, chosen, &c->text);
     TRY(check_tokenizer(j, c));
     TRY(open_allowed(j, c));
     if (c->has_vision) {
@@ -95,13 +99,13 @@ static int open_rules(struct job *j)
                  "base %s: preprocessor_config.json makes pictures of %d pixels, the vision tower takes %d", f->base,
                  j->image.size, c->vision.image_size);
     }
-    j->sampler = (struct sampler){j->tok,
-                                  &j->prompt,
-                                  c->bos,
-                                  c->eos[0],
-                                  c->image_token,
-                                  c->has_vision ? c->vision.tokens : 0,
-                                  f->stage2.max_length};
+    j->sampler = (struct sampler){.tok = j->tok,
+                                  .prompt = &j->prompt,
+                                  .bos = c->bos,
+                                  .eos = c->eos[0],
+                                  .image_token = c->image_token,
+                                  .patches = c->has_vision ? c->vision.tokens : 0,
+                                  .max_length = f->stage2.max_length};
     rc = CL_OK;
 done:
     return rc;
@@ -115,6 +119,7 @@ static int open_weights(struct job *j, bool train)
 
     if (r->group < 0) return safetensors_open(&j->st, j->cfg.base);
     TRY(lvlm_open(&j->lvlm, j->cfg.base, j->be, r->tp, train));
+    if (j->on.chosen != PROJECTIONS_DEFAULT) TRY(lvlm_adapt(j->lvlm, j->on.chosen));
     if (!strcmp(j->cfg.eval.decode_weights, "int8")) TRY(lvlm_decode_int8(j->lvlm));
     TRY(features_new(&j->features, j->lvlm, &j->image, (size_t)j->cfg.image.cache_mib << 20));
 done:
@@ -161,13 +166,13 @@ static int open_method(struct job *j)
     int rc;
     const struct method_ops *ops = method_find(j->cfg.method);
     const struct lvlm_config *c = &j->base;
-    struct method_shape shape = {.tasks = j->cfg.stream.tasks,
-                                 .layers = c->text.layers,
-                                 .H = (int64_t)c->text.heads * c->text.head_dim,
-                                 .D = c->text.hidden};
+    struct method_shape shape = {
+        .tasks = j->cfg.stream.tasks, .layers = c->text.layers, .H = j->on.H, .D = j->on.D, .on = j->on};
 
     if (!ops) FAIL(CL_ECONFIG, "method: %s (expected one of: %s)", j->cfg.method, method_names());
     TRY(lines_check(&j->cfg, ops));
+    TRY(taskres_check(&j->cfg, ops));
+    TRY(lw2g_check(&j->cfg, ops));
     if (ops->routes) TRY(query_check(&j->cfg, &j->base));
     if (ops->routes) {
         TRY(text_encoder_open(&j->encoder, j->cfg.encoder, j->cfg.base, j->tok, j->f32));
@@ -175,6 +180,7 @@ static int open_method(struct job *j)
     }
     TRY(ops->open(&j->method, &j->cfg, &shape));
     if (j->cfg.pool.init) TRY(init_method(j));
+    TRY(taskres_open(&j->taskres, &j->cfg, c->text.vocab));
     rc = CL_OK;
 done:
     return rc;
@@ -187,6 +193,7 @@ int job_open(struct job *j, unsigned parts)
     if (!j->log) TRY(log_open(&j->log, NULL, -1));
     if ((parts & JOB_RULES) && !(parts & JOB_MODEL)) TRY(open_rules(j));
     if (parts & JOB_MODEL) TRY(open_model(j, parts));
+    if (parts & JOB_METHOD || !(parts & JOB_MODEL)) j->sampler.prompt_rows = method_prompt_rows(&j->cfg);
     if (parts & JOB_METHOD) TRY(open_method(j));
     if ((parts & JOB_ENCODER) && !j->encoder) {
         if (!j->f32) TRY(backend_cpu(&j->f32, DT_F32));
@@ -214,6 +221,7 @@ static void close_model(struct job *j)
 
 void job_close(struct job *j)
 {
+    taskres_close(j->taskres);
     if (j->method) j->method->ops->close(j->method);
     if (j->encoder) text_encoder_close(j->encoder);
     close_model(j);
@@ -238,7 +246,28 @@ int job_routing_new(const struct job *j, struct routing *r, int n)
     struct method_size size = {0};
 
     if (j->method) j->method->ops->size(&j->cfg, j->cfg.stream.tasks, &size);
-    return routing_new(r, n, size.slots, size.selected);
+    return routing_new(r, n, size.slots + (j->taskres ? j->cfg.stream.tasks : 0), size.selected);
+}
+
+int job_adapters(struct job *j, enum route_mode mode, int task, struct adapters *set)
+{
+    int rc;
+
+    TRY(j->method->ops->adapters(j->method, mode, task, set));
+    if (j->taskres) TRY(taskres_adapters(j->taskres, mode, set));
+done:
+    return rc;
+}
+
+int job_routes(struct job *j, enum route_mode mode, int task, const float *const *embedding, const uint64_t *sample,
+               int n, struct routing *out)
+{
+    int rc;
+
+    TRY(j->method->ops->route(j->method, mode, task, embedding, sample, n, out));
+    if (j->taskres) taskres_weigh(j->taskres, mode, j->method, out);
+done:
+    return rc;
 }
 
 bool job_is_end(const struct job *j, int32_t id)

@@ -11,8 +11,10 @@
 #include "jobs/crew.h"
 #include "jobs/features.h"
 #include "model/lvlm.h"
+#include "model/projections.h"
 #include "model/text_encoder.h"
 #include "pool/method.h"
+#include "pool/taskres.h"
 
 enum job_part {
     JOB_MODEL = 1,   // backend, base, tokenizer, prompt, picture rules
@@ -31,6 +33,7 @@ struct job {
     struct sampler sampler; // how records become ids
     struct image_spec image;
     struct lvlm_config base; // what the base is
+    struct projections on;   // maps that have increments, and their widths
     struct safetensors *st;  // of a coordinator without model: where the base's hash comes from
     char base_hash[17];
     struct crew *crew;         // the groups of ranks that have a model; NULL without model, and at other ranks than 0
@@ -39,8 +42,9 @@ struct job {
     uint8_t *allowed;          // (vocab) ids that generation may emit
     struct text_encoder *encoder; // NULL where nothing routes
     struct method *method;
-    enum recompute again; // what training passes compute again (plan_job_row)
-    struct log *log; // owned; a job without run directory only says things on stderr
+    struct taskres *taskres; // NULL: off
+    enum recompute again;    // what training passes compute again (plan_job_row)
+    struct log *log;         // owned; a job without run directory only says things on stderr
 };
 
 /* Opens the parts over j->cfg (loaded by the caller; everything else zero), with JOB_MODEL at the other ranks too. On error what
@@ -55,6 +59,11 @@ const char *job_base_hash(struct job *j);
 
 /* Routing buffers of n samples for the job's method, whatever it still learns; without a method for the base alone. */
 int job_routing_new(const struct job *j, struct routing *r, int n);
+/* The method's slots for a mode and the coefficients of n samples over them (method.h), and behind them what taskres adds. Rows of
+ * out->coef are set->slots wide then, and out->slots is still the method's own. */
+int job_adapters(struct job *j, enum route_mode mode, int task, struct adapters *set);
+int job_routes(struct job *j, enum route_mode mode, int task, const float *const *embedding, const uint64_t *sample,
+               int n, struct routing *out);
 /* The ids that end a generated answer. */
 bool job_is_end(const struct job *j, int32_t id);
 /* Decoded answer, trimmed on both sides; end tokens left out. malloc'ed. */

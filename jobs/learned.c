@@ -8,6 +8,7 @@
 
 #include "io/err.h"
 #include "model/tensor.h"
+#include "pool/pool_file.h"
 
 enum { MOST_SLOTS = 1 << 20, MOST_TASKS = 1 << 12, MOST_WIDTH = 1 << 24 };
 
@@ -62,13 +63,13 @@ done:
 
 /* ---- the pool */
 
-static int read_keys(struct learned *l)
+static int read_keys(struct learned *l, const char *name)
 {
     float *keys = mem_new((size_t)l->N, (size_t)(l->K ? l->K : 1) * sizeof *keys);
     int rc;
 
     if (!keys) FAIL(CL_ENOMEM, "no memory for %d keys", l->N);
-    TRY(ckpt_read(l->c, "/pool/keys", CKPT_F32, 2, (int64_t[]){l->N, l->K}, keys));
+    TRY(ckpt_read(l->c, name, CKPT_F32, 2, (int64_t[]){l->N, l->K}, keys));
     for (int n = 0; n < l->N; n++) {
         double square = 0;
         for (int k = 0; k < l->K; k++) square += (double)keys[(int64_t)n * l->K + k] * keys[(int64_t)n * l->K + k];
@@ -117,16 +118,42 @@ static int read_pool(struct learned *l)
     if (keys[0] > MOST_SLOTS)
         FAIL(CL_EFORMAT, "%s: a pool of %lld slots (expected at most %d)", ckpt_path(l->c), (long long)keys[0],
              MOST_SLOTS);
+    TRY(pool_file_projections(&l->on, l->c, A[3], B[2]));
     l->N = (int)keys[0], l->K = (int)keys[1], l->L = (int)A[1], l->R = (int)A[2], l->H = A[3], l->D = B[2];
     l->slot = mem_new((size_t)l->N, sizeof *l->slot);
     if (!l->slot) FAIL(CL_ENOMEM, "no memory for %d slots", l->N);
-    TRY(read_keys(l));
+    TRY(read_keys(l, "/pool/keys"));
     TRY(read_owners(l));
     TRY(small_int_of(l, "/pool", "top_m", &l->top_m));
     TRY(small_int_of(l, "/pool", "key_groups", &l->groups));
     TRY(real_of(l, "/pool", "scale", &l->scale));
     TRY(text_of(l, "/pool", "method", &l->method));
 done:
+    return rc;
+}
+
+/* Prompts of l2p, which belong to no task: the first stands for all. */
+static int read_prompts(struct learned *l)
+{
+    int64_t prompts[] = {-1, -1, -1}, keys[] = {-1, -1}, *chosen = NULL;
+    int rc;
+
+    TRY(sizes(l, "/l2p/prompts", 3, prompts));
+    keys[0] = prompts[0];
+    TRY(sizes(l, "/l2p/keys", 2, keys));
+    if (prompts[0] > MOST_SLOTS)
+        FAIL(CL_EFORMAT, "%s: %lld prompts (expected at most %d)", ckpt_path(l->c), (long long)prompts[0], MOST_SLOTS);
+    l->N = (int)prompts[0], l->rows = (int)prompts[1], l->D = prompts[2], l->K = (int)keys[1];
+    l->groups = 1, l->T = l->N > 0;
+    l->slot = mem_new((size_t)l->N, sizeof *l->slot);
+    chosen = mem_new((size_t)l->N, sizeof *chosen);
+    if (!l->slot || !chosen || !(l->method = strdup("l2p"))) FAIL(CL_ENOMEM, "no memory for %d prompts", l->N);
+    TRY(read_keys(l, "/l2p/keys"));
+    TRY(ckpt_read(l->c, "/l2p/chosen", CKPT_I64, 1, keys, chosen));
+    for (int n = 0; n < l->N; n++) l->slot[n].selected = chosen[n], l->slot[n].use = NAN;
+    TRY(small_int_of(l, "/l2p", "top_m", &l->top_m));
+done:
+    mem_free(chosen);
     return rc;
 }
 
@@ -147,14 +174,14 @@ static int read_names(struct learned *l)
     if (!l->task) FAIL(CL_ENOMEM, "no memory for %d tasks", l->T);
     for (int t = 0; t < l->T; t++) {
         struct learned_task *k = &l->task[t];
-        *k = (struct learned_task){.done = -1, .samples = -1, .steps = -1, .tokens = -1};
+        *k = (struct learned_task){.home = t, .done = -1, .samples = -1, .steps = -1, .tokens = -1};
         k->seconds = k->first_loss = k->last_loss = k->drift = NAN;
         if ((names ? asprintf(&k->name, "%s", names[t]) : asprintf(&k->name, "task%d", t)) < 0) {
             k->name = NULL;
             FAIL(CL_ENOMEM, "no memory for %d tasks", l->T);
         }
     }
-    for (int s = 0; s < l->N; s++) l->task[l->slot[s].task].slots++;
+    for (int s = 0; s < l->N && !l->rows; s++) l->task[l->slot[s].task].slots++;
 done:
     ckpt_strings_free(names, n);
     return rc;
@@ -177,6 +204,26 @@ static int read_done(struct learned *l)
     }
 done:
     mem_free(done);
+    return rc;
+}
+
+static int read_homes(struct learned *l)
+{
+    const int64_t T = l->T;
+    int32_t *home = NULL;
+    int rc = CL_OK;
+
+    if (!ckpt_has(l->c, "/lw2g/home")) return CL_OK;
+    home = mem_new((size_t)T, sizeof *home);
+    if (!home) FAIL(CL_ENOMEM, "no memory for %d tasks", l->T);
+    TRY(ckpt_read(l->c, "/lw2g/home", CKPT_I32, 1, &T, home));
+    for (int t = 0; t < l->T; t++) {
+        if (home[t] < -1 || home[t] > t)
+            FAIL(CL_EFORMAT, "%s: /lw2g/home of task %d is %d (expected -1 to %d)", ckpt_path(l->c), t, home[t], t);
+        if (home[t] >= 0) l->task[t].home = home[t];
+    }
+done:
+    mem_free(home);
     return rc;
 }
 
@@ -348,8 +395,10 @@ int learned_open(struct learned *l, const char *path)
     TRY(ckpt_open(&l->c, path));
     TRY(read_root(l));
     if (ckpt_has(l->c, "/pool")) TRY(read_pool(l)); // zero_shot has none
+    if (ckpt_has(l->c, "/l2p")) TRY(read_prompts(l));
     TRY(read_names(l));
     TRY(read_done(l));
+    TRY(read_homes(l));
     TRY(read_history(l));
     TRY(read_context(l));
     TRY(read_accuracy(l));
@@ -388,17 +437,27 @@ done:
     return rc;
 }
 
-double learned_norm(const float *A, const float *B, int R, int64_t H, int64_t D)
+/* trace((A A^T)(B^T B)) of A (R, in), whose rows are H apart, and B (out, R). */
+static double square_of(const float *A, const float *B, int R, int64_t H, int64_t in, int64_t out)
 {
     double trace = 0;
 
     for (int r = 0; r < R; r++)
         for (int s = 0; s < R; s++) {
             double a = 0, b = 0;
-            for (int64_t h = 0; h < H; h++) a += (double)A[r * H + h] * A[s * H + h];
-            for (int64_t d = 0; d < D; d++) b += (double)B[d * R + r] * B[d * R + s];
+            for (int64_t h = 0; h < in; h++) a += (double)A[r * H + h] * A[s * H + h];
+            for (int64_t d = 0; d < out; d++) b += (double)B[d * R + r] * B[d * R + s];
             trace += a * b;
         }
+    return trace;
+}
+
+double learned_norm(const float *A, const float *B, int R, const struct projections *on)
+{
+    double trace = 0;
+
+    for (int i = 0; i < on->n; i++)
+        trace += square_of(A + on->at[i].in0, B + on->at[i].out0 * R, R, on->H, on->at[i].in, on->at[i].out);
     return sqrt(trace > 0 ? trace : trace < 0 ? 0 : trace); // rounding may leave less than nothing; NaN stays
 }
 
@@ -410,11 +469,11 @@ int learned_norms(struct learned *l)
     int rc = CL_OK;
 
     if (!A || !B) FAIL(CL_ENOMEM, "no memory for an increment of %d layers", l->L);
-    for (int n = 0; n < l->N; n++) {
+    for (int n = 0; n < l->N && !l->rows; n++) {
         TRY(learned_read_slot(l, n, A, B));
         if (!l->slot[n].norm) l->slot[n].norm = mem_new((size_t)l->L, sizeof *l->slot[n].norm);
         if (!l->slot[n].norm) FAIL(CL_ENOMEM, "no memory for norms of %d layers", l->L);
-        for (int i = 0; i < l->L; i++) l->slot[n].norm[i] = learned_norm(A + i * a, B + i * b, l->R, l->H, l->D);
+        for (int i = 0; i < l->L; i++) l->slot[n].norm[i] = learned_norm(A + i * a, B + i * b, l->R, &l->on);
     }
 done:
     mem_free(A);
@@ -450,6 +509,7 @@ void learned_mixture(const struct learned *l, int task, double *coefficient)
 {
     double share = 0; // of the task's own slots in a mean sample: 1, up to rounding
 
+    if (l->K) task = l->task[task].home;
     for (int n = 0; n < l->N; n++) {
         bool own = l->slot[n].task == task;
         coefficient[n] = !l->K ? keyless(l, l->slot[n].task, task) : own ? l->slot[n].use : 0;

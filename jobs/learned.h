@@ -11,11 +11,13 @@
 
 #include "io/accuracy.h"
 #include "io/checkpoint.h"
+#include "model/projections.h"
 
 struct learned_task {
     char *name;
-    int done; // 0 not begun, 1 in stage 1, 2 in stage 2, 3 finished; -1: the file does not say
-    int slots;
+    int done;                       // 0 not begun, 1 in stage 1, 2 in stage 2, 3 finished; -1: the file does not say
+    int slots;                      // that it owns
+    int home;                       // task that owns the slots it uses: itself, unless it shares them (pool/lw2g.h)
     char *started, *finished;       // UTC, NULL where not known
     int64_t samples, steps, tokens; // -1 where not known
     double seconds;                 // NaN where not known
@@ -36,7 +38,9 @@ struct learned {
     struct ckpt *c;
     char *cllava, *created, *base_hash, *encoder_hash, *config, *method; // NULL where the file does not say
     int T, N, K, L, R, top_m, groups;
+    int rows; // of a prompt; 0: slots are increments. Prompts have keys and D alone, and no A and B
     int64_t H, D;
+    struct projections on; // maps that have increments, and their places in H and D
     double scale;
     struct learned_task *task; // (T)
     struct learned_slot *slot; // (N)
@@ -54,8 +58,9 @@ void learned_close(struct learned *l);
 int learned_read_slot(const struct learned *l, int slot, float *A, float *B);
 /* Fills norm of every slot (reads A and B once, so that their checksums are verified too). */
 int learned_norms(struct learned *l);
-/* Frobenius norm of B A of one layer, A (R,H), B (D,R): sqrt of trace((A A^T)(B^T B)), so that the D x H product is not built. */
-double learned_norm(const float *A, const float *B, int R, int64_t H, int64_t D);
+/* Frobenius norm of the increments of all maps of one layer, A (R,H), B (D,R): sqrt of the sum of trace((A A^T)(B^T B)) of each,
+ * so that no product B A is built. */
+double learned_norm(const float *A, const float *B, int R, const struct projections *on);
 /* Task by name or number (from 0): index, or -1 with CL_EUSAGE text. */
 int learned_find_task(const struct learned *l, const char *name);
 

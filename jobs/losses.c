@@ -101,14 +101,13 @@ done:
 static int route(struct looking *l, enum route_mode mode, const struct adapters *set)
 {
     int rc;
-    const struct method_ops *ops = l->j->method->ops;
     const float **query = mem_new((size_t)l->n, sizeof *query);
     uint64_t *number = mem_new((size_t)l->n, sizeof *number);
 
     if (!query || !number) FAIL(CL_ENOMEM, "no memory for %d questions", l->n);
     for (int i = 0; i < l->n; i++) query[i] = l->of[i].query, number[i] = (uint64_t)i;
     TRY(job_routing_new(l->j, &l->routes, l->n));
-    TRY(ops->route(l->j->method, mode, l->d->task, query, number, l->n, &l->routes));
+    TRY(job_routes(l->j, mode, l->d->task, query, number, l->n, &l->routes));
     l->routes.query = NULL; // they go now
     for (int i = 0; i < l->n; i++) l->micro[i].coef = l->routes.coef + (int64_t)i * set->slots;
 done:
@@ -123,14 +122,16 @@ int losses_measure(double *loss, struct job *j, struct task_data *d, enum route_
     struct looking l = {.j = j, .d = d, .n = (int)(want < d->n ? want : d->n)};
     struct adapters set = {0};
 
-    TRY(j->method->ops->adapters(j->method, mode, d->task, &set));
+    TRY(job_adapters(j, mode, d->task, &set));
     TRY(take_records(&l));
     TRY(embed(&l));
     TRY(route(&l, mode, &set));
-    TRY(crew_reserve(
-        j->crew,
-        &(struct lvlm_limits){
-            .samples = 1, .tokens = d->longest, .rows = d->most_answers, .slots = set.slots, .rank = set.rank}));
+    TRY(crew_reserve(j->crew, &(struct lvlm_limits){.samples = 1,
+                                                    .tokens = d->longest,
+                                                    .rows = d->most_answers,
+                                                    .slots = set.slots,
+                                                    .rank = set.rank,
+                                                    .residuals = set.residuals}));
     TRY(crew_score(j->crew, l.micro, l.n, &set, &odd));
     *loss = 0;
     for (int i = 0; i < l.n; i++) *loss += l.micro[i].nll;

@@ -283,3 +283,20 @@ void machine_fit(double *alpha, double *beta, const double *x, const double *y, 
         *beta = wxy / wxx;
     }
 }
+
+void machine_tightest(struct machine *m, int ranks, const char *const *host, const double *memory)
+{
+    double least = INFINITY;
+
+    for (int r = 0; r < ranks; r++) {
+        int here = 0;
+        double all = INFINITY;
+        for (int i = 0; i < ranks; i++) {
+            if (strcmp(host[i], host[r])) continue;
+            here++, all = fmin(all, memory[i]);
+        }
+        if (!(all / here < least)) continue;
+        least = all / here;
+        m->ranks_per_node = here, m->memory = all;
+    }
+}

@@ -58,6 +58,8 @@ struct machine {
 void machine_assumed(struct machine *m);
 /* From a file; ranks_per_node > 0 goes before what it says. CL_EIO, CL_EFORMAT name file and key. */
 int machine_read(struct machine *m, const char *path, int ranks_per_node);
+/* ranks_per_node and memory become those of the host whose ranks have least each: host, memory (ranks), as each rank sees its own. */
+void machine_tightest(struct machine *m, int ranks, const char *const *host, const double *memory);
 /* As JSON: what is not assumed. */
 void machine_json(struct text *t, const struct machine *m);
 /* Writes it whole; CL_EIO. */

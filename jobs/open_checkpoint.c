@@ -93,7 +93,7 @@ int job_inference_set(struct job *j, struct adapters *set, struct routing *one)
     int rc;
 
     *set = (struct adapters){0};
-    if (j->method) TRY(j->method->ops->adapters(j->method, ROUTE_FREE, -1, set));
+    if (j->method) TRY(job_adapters(j, ROUTE_FREE, -1, set));
     TRY(job_routing_new(j, one, 1));
 done:
     return rc;
@@ -113,7 +113,7 @@ int job_route(struct job *j, const char *question, const char *picture, struct r
         TRY(query_embed_one(j, embedding, question, picture));
         query = embedding;
     }
-    TRY(j->method->ops->route(j->method, ROUTE_FREE, -1, &query, &number, 1, one));
+    TRY(job_routes(j, ROUTE_FREE, -1, &query, &number, 1, one));
 done:
     mem_free(embedding);
     return rc;

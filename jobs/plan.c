@@ -15,10 +15,17 @@
 
 enum { MOST_RANKS = 1 << 16, MOST_COUNTS = 64 };
 
+int64_t plan_slot_numbers(const struct plan *p)
+{
+    const struct text_config *t = &p->base.text;
+    const int rank = p->method.rank;
+
+    return adapter_a_size(rank, t->layers, p->on.H, t->hidden) + adapter_b_size(rank, t->layers, p->on.D);
+}
+
 int plan_method(struct plan *p, bool evaluation)
 {
     const struct config *c = &p->cfg;
-    const struct text_config *t = &p->base.text;
     const struct method_ops *ops = method_find(c->method);
     struct plan_method *m = &p->method;
     struct method_size size;
@@ -29,7 +36,7 @@ int plan_method(struct plan *p, bool evaluation)
     m->trains = !evaluation;
     ops->size(c, p->data.tasks, &size);
     m->learned = size.learned, m->slots = size.slots, m->rank = size.rank, m->kept = size.kept;
-    m->parameters = (int64_t)m->slots * t->layers * m->rank * (t->hidden + (int64_t)t->heads * t->head_dim);
+    m->parameters = (int64_t)m->slots * plan_slot_numbers(p);
     return CL_OK;
 }
 

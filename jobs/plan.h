@@ -20,10 +20,11 @@
 #include "jobs/task_data.h"
 #include "model/backend_timing.h"
 #include "model/lvlm.h"
+#include "model/projections.h"
 #include "model/traffic.h"
 
 /* Kinds of memory: name, what, phase. A rank's peak is what it always holds and the largest of the phases. */
-enum plan_phase { PLAN_ALWAYS, PLAN_EVALUATING, PLAN_SAVING };
+enum plan_phase { PLAN_ALWAYS, PLAN_EVALUATING, PLAN_SAVING, PLAN_GROWING };
 #define PLAN_KINDS(X)                                                                                                  \
     X(base, "base weights", PLAN_ALWAYS)                                                                               \
     X(tower, "tower, projector", PLAN_ALWAYS)                                                                          \
@@ -36,7 +37,8 @@ enum plan_phase { PLAN_ALWAYS, PLAN_EVALUATING, PLAN_SAVING };
     X(exchange, "sums, messages", PLAN_ALWAYS)                                                                         \
     X(program, "program, libraries", PLAN_ALWAYS)                                                                      \
     X(cache, "KV cache", PLAN_EVALUATING)                                                                              \
-    X(copy, "copy for a checkpoint", PLAN_SAVING)
+    X(copy, "copy for a checkpoint", PLAN_SAVING)                                                                      \
+    X(growth, "pool while it grows", PLAN_GROWING)
 
 /* Bytes. */
 struct plan_memory {
@@ -64,9 +66,9 @@ struct plan_data {
 /* What the method learns. */
 struct plan_method {
     bool routes, trains;
-    int slots;   // when every task is learned
-    int learned; // by one task
-    int rank;
+    int slots;          // when every task is learned
+    int learned;        // by one task
+    int rank;           // of prompts as in struct adapters
     int kept;           // arrays of that size that stay beside it (method_size)
     int64_t parameters; // learned in all
 };
@@ -81,7 +83,8 @@ struct plan_encoder {
 struct plan {
     struct config cfg;
     struct lvlm_config base;
-    enum dtype weights; // type of the base's files
+    struct projections on; // maps that have increments
+    enum dtype weights;    // type of the base's files
     bool weights_known;
     enum dtype act;       // of products
     double parameters[3]; // decoder, tower, projector
@@ -173,6 +176,7 @@ int plan_job_row(struct plan_row *r, const struct job *j, const struct task_data
 /* plan_data.c: lengths from task files that are open. */
 void plan_data_of(struct plan_data *d, const struct task_data *train, const struct task_data *test, int tasks,
                   bool pictures);
+int64_t plan_slot_numbers(const struct plan *p);  // A and B of a slot of p->method, or a prompt
 int plan_method(struct plan *p, bool evaluation); // evaluation: of what was learned, without learning
 /* plan_data.c: lengths from the task files, else from the options and the configuration. */
 int plan_data(struct plan *p, const struct plan_options *o);

@@ -3,16 +3,23 @@
 #include <string.h>
 
 #include "io/err.h"
-#include "io/memory.h"
 #include "jobs/plan.h"
 #include "mpi/ranks.h"
 
-static int ranks_here(void)
+/* Where least memory is left to a rank. */
+static int tightest_host(struct machine *m)
 {
-    int n = 0;
+    int rc, n = ranks_size();
+    const char **host = mem_new((size_t)n, sizeof *host);
+    double *memory = mem_new((size_t)n, sizeof *memory);
 
-    for (int r = 0; r < ranks_size(); r++) n += !strcmp(ranks_host(r), ranks_host(0));
-    return n ? n : 1;
+    if (!host || !memory) FAIL(CL_ENOMEM, "no memory for %d ranks", n);
+    for (int r = 0; r < n; r++) host[r] = ranks_host(r), memory[r] = ranks_memory(r);
+    machine_tightest(m, n, host, memory);
+    rc = CL_OK;
+done:
+    mem_free(host), mem_free(memory);
+    return rc;
 }
 
 int plan_of_job(struct plan *p, const struct job *j, const struct task_data *train, const struct task_data *test)
@@ -22,9 +29,8 @@ int plan_of_job(struct plan *p, const struct job *j, const struct task_data *tra
 
     *p = (struct plan){.cfg = j->cfg};
     machine_assumed(m); // rates do not matter here
-    m->ranks_per_node = ranks_here();
+    TRY(tightest_host(m));
     m->cores = omp_get_max_threads() * m->ranks_per_node;
-    m->memory = memory_available();
     TRY(plan_base(p));
     plan_data_of(&p->data, train, test, j->cfg.stream.tasks, p->base.has_vision);
     p->data.new_tokens = j->cfg.eval.max_new_tokens;

@@ -64,12 +64,10 @@ int plan_encoder(struct plan *p)
 /* Numbers of A and B of so many slots, in bytes. */
 static double slots_bytes(const struct plan *p, double slots)
 {
-    const struct text_config *c = &p->base.text;
-
-    return slots * c->layers * p->method.rank * (c->hidden + (double)c->heads * c->head_dim) * sizeof(float);
+    return slots * (double)plan_slot_numbers(p) * sizeof(float);
 }
 
-/* Masters, what one task's slots need to learn (gradients, two moments), and the old A beside the new one while the pool grows. */
+/* Masters, and what one task's slots need to learn (gradients, two moments). */
 static double pool_bytes(const struct plan *p)
 {
     const struct plan_method *k = &p->method;
@@ -79,7 +77,16 @@ static double pool_bytes(const struct plan *p)
 
     if (!k->trains) return slots_bytes(p, k->slots) + keys + kept;
     return slots_bytes(p, k->slots) + kept + 3 * slots_bytes(p, k->learned) + keys +
-           slots_bytes(p, k->slots - k->learned) / 2 + k->learned * 20.0 * p->encoder.width;
+           k->learned * 20.0 * p->encoder.width;
+}
+
+/* The old A or B beside the new one, between two tasks. */
+static double growth_bytes(const struct plan *p)
+{
+    const int old = p->method.slots - p->method.learned;
+
+    return p->method.trains ? slots_bytes(p, old) * fmax((double)p->on.H, (double)p->on.D) / (double)(p->on.H + p->on.D)
+                            : 0;
 }
 
 /* Masters as the file has them; the moments of A and B where it goes on inside a task. */
@@ -141,7 +148,7 @@ void plan_memory(struct plan_memory *out, const struct plan *p, const struct pla
                  enum plan_role role)
 {
     const bool computes = role != PLAN_COORDINATOR || !l->dedicated, leads = role != PLAN_MEMBER;
-    double phase[PLAN_SAVING + 1] = {0};
+    double phase[PLAN_GROWING + 1] = {0};
 
     *out = (struct plan_memory){.program = PROGRAM};
     if (l->ranks > 1) out->program += PROGRAM_MPI + PROGRAM_PEER * l->ranks, out->exchange = exchange_bytes(l);
@@ -158,9 +165,10 @@ void plan_memory(struct plan_memory *out, const struct plan *p, const struct pla
         out->encoder += records_bytes(p);
         out->pool = pool_bytes(p);
         out->copy = p->method.trains ? plan_checkpoints(p).step : 0;
+        out->growth = growth_bytes(p);
     }
 #define ADD(name, what, when) phase[when] += out->name;
     PLAN_KINDS(ADD)
 #undef ADD
-    out->sum = phase[PLAN_ALWAYS] + fmax(phase[PLAN_EVALUATING], phase[PLAN_SAVING]);
+    out->sum = phase[PLAN_ALWAYS] + fmax(phase[PLAN_EVALUATING], fmax(phase[PLAN_SAVING], phase[PLAN_GROWING]));
 }

@@ -108,7 +108,7 @@ done:
 static int measure_memory(struct opened *o, struct plan_model *out)
 {
     int rc;
-    double opened, plain, all, numbers = fmax(o->p->base.text.hidden, o->p->base.text.heads * o->p->base.text.head_dim);
+    double opened, plain, all, numbers = (double)projections_widest(&o->p->on);
     const struct vision_config *v = &o->p->base.vision;
     const double pixels = o->p->base.has_vision ? 3.0 * v->image_size * v->image_size * sizeof(float) : 0;
 
@@ -123,7 +123,9 @@ static int measure_memory(struct opened *o, struct plan_model *out)
     out->step = step_bytes(o, true);
     all = (double)backend_measured().own - out->step;
     // on the host: one layer's increments side by side; pixels of four pictures, as they are and cut into patches
-    out->increments = all - plain + o->p->method.slots * (double)o->p->method.rank * numbers * sizeof(float);
+    out->increments = all - plain;
+    if (!prompt_rows(o->p->method.rank))
+        out->increments += o->p->method.slots * (double)o->p->method.rank * numbers * sizeof(float);
     out->scratch += 8 * pixels;
     TRY(lvlm_kv_new(&o->kv, o->m, o->answer.samples, o->p->data.longest_prompt + o->p->cfg.eval.max_new_tokens));
     out->cache = (double)backend_measured().own - out->step - all;
@@ -185,7 +187,9 @@ static int run_micro(struct opened *o, struct plan_work *w)
     TRY(lvlm_backward(o->m, &b, &o->set, dcoef));
     *w = look(o);
     plan_work_add(w, traffic_forward(&o->p->base, o->l->tensor, b.n, b.rows, o->tp.wire));
-    plan_work_add(w, traffic_backward(&o->p->base, o->l->tensor, b.n, b.rows, o->tp.wire, o->train.again));
+    plan_work_add(
+        w, traffic_backward(&o->p->base, o->p->on.chosen, o->l->tensor, b.n, b.rows, o->tp.wire, o->train.again));
+    if (prompt_rows(o->set.rank)) plan_work_add(w, traffic_to_embeddings(&o->p->base, o->l->tensor, b.n, o->tp.wire));
 done:
     batch_free(&b);
     mem_free(dcoef), mem_free(nll);
@@ -251,7 +255,8 @@ static int make_set(struct opened *o)
 
     o->slot = mem_new(slots, sizeof *o->slot);
     o->coef = mem_new(slots * samples, sizeof *o->coef);
-    o->set = (struct adapters){k->slots, k->learned, k->rank, o->slot, o->coef};
+    o->set =
+        (struct adapters){.slots = k->slots, .learned = k->learned, .rank = k->rank, .slot = o->slot, .coef = o->coef};
     return o->slot && o->coef ? CL_OK : err_set(CL_ENOMEM, "no memory for %d slots", k->slots);
 }
 
@@ -266,6 +271,7 @@ int plan_model(struct plan_model *out, const struct plan *p, const struct plan_l
     backend_measured_clear();
     backend_timing(&o.be, backend_measuring(p->act), CLOCK_MONOTONIC);
     TRY(lvlm_open_blank(&o.m, p->cfg.base, p->weights, o.be, o.group, p->method.trains));
+    TRY(lvlm_adapt(o.m, p->on.chosen));
     if (!strcmp(p->cfg.eval.decode_weights, "int8")) TRY(lvlm_decode_int8(o.m));
     TRY(measure_memory(&o, out));
     TRY(make_set(&o));
@@ -320,8 +326,11 @@ int plan_base(struct plan *p)
     const struct text_config *c = &p->base.text;
     const struct vision_config *v = &p->base.vision;
     double D, H, KV, F, d, f;
+    unsigned chosen;
 
     TRY(lvlm_config_read(&p->base, p->cfg.base));
+    TRY(projections_read(&chosen, p->cfg.adapter.projections));
+    projections_of(&p->on, chosen, c);
     TRY(read_weight_type(p));
     p->act = strcmp(p->cfg.precision, "bf16") ? DT_F32 : DT_BF16;
     D = c->hidden, H = (double)c->heads * c->head_dim, KV = (double)c->kv_heads * c->head_dim, F = c->ffn;

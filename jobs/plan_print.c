@@ -58,9 +58,13 @@ static void print_base(struct text *t, const struct plan *p)
              scaled(c, p->parameters[1]), scaled(d, p->parameters[2]), dtype_name(p->weights),
              p->weights_known ? "" : " (assumed)");
     text_add(t, "method     %s, precision %s", p->cfg.method, p->cfg.precision);
-    if (p->method.slots)
+    if (p->method.slots && prompt_rows(p->method.rank))
+        text_add(t, ": %d prompts of %d rows, %s numbers", p->method.slots, prompt_rows(p->method.rank),
+                 scaled(a, (double)p->method.parameters));
+    else if (p->method.slots)
         text_add(t, ": %d slots of rank %d when all of %d tasks are learned, %s numbers", p->method.slots,
                  p->method.rank, p->data.tasks, scaled(a, (double)p->method.parameters));
+    if (p->method.slots && p->on.chosen != PROJECTIONS_DEFAULT) text_add(t, " on %s", p->cfg.adapter.projections);
     if (p->encoder.assumed) text_add(t, "; encoder not found: RoBERTa-base assumed");
     text_add(t, "\n");
 }
@@ -180,7 +184,7 @@ static void print_legend(struct text *t)
     text_add(t, "\nkinds of memory\n");
     for (int i = 0; i < KINDS; i++)
         text_add(t, "  %-10s  %s%s\n", kinds[i].key, kinds[i].what,
-                 kinds[i].phase == PLAN_ALWAYS ? "" : "; of this and the other such kind only the larger counts");
+                 kinds[i].phase == PLAN_ALWAYS ? "" : "; of such kinds only the largest counts");
     text_add(t, "  mapped      pages of the base's files that are used in place, the system's cache: once per node\n"
                 "  peak        anonymous and shared memory, what a cluster's limit counts and cannot take back\n"
                 "data: groups that take different samples; *: the configuration's parallel.tensor; micro: samples at a "

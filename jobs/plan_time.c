@@ -105,9 +105,7 @@ static double pass(const struct plan *p, const struct plan_layout *l, const stru
 /* Numbers of one task's A and B. */
 static double learned_numbers(const struct plan *p)
 {
-    const struct text_config *c = &p->base.text;
-
-    return (double)p->method.learned * c->layers * p->method.rank * (c->hidden + (double)c->heads * c->head_dim);
+    return p->method.learned * (double)plan_slot_numbers(p);
 }
 
 /* Increments to every group and gradients back, inside groups and between them. */
@@ -117,17 +115,18 @@ static double crew_seconds(struct plan_time *t, const struct plan *p, const stru
     const struct plan_method *k = &p->method;
     const double bytes = learned_numbers(p) * sizeof(float);
     const int crew = l->groups + l->dedicated;
-    const bool nodes = l->ranks > plan_ranks_of_node(p, l);
+    const bool nodes = l->ranks > plan_ranks_of_node(p, l), prompts = prompt_rows(k->rank);
     struct plan_work inside = {0};
     double s = 0;
 
     if (crew > 1) {
         t->increments = t->gradients = bytes;
-        s += machine_collective(m, LINK_BROADCAST, crew, nodes, 2.0 * k->learned, bytes);
-        s += machine_collective(m, LINK_SUM, crew, nodes, 2, 2 * bytes * (crew - 1) / crew);
+        s += machine_collective(m, LINK_BROADCAST, crew, nodes, (prompts ? 1.0 : 2.0) * k->learned, bytes);
+        s += machine_collective(m, LINK_SUM, crew, nodes, prompts ? 1 : 2, 2 * bytes * (crew - 1) / crew);
     }
-    plan_work_add(&inside, traffic_load(&p->base, l->tensor, k->learned, k->rank));
-    plan_work_add(&inside, traffic_gradients(&p->base, l->tensor, k->learned, k->rank));
+    if (prompts) return s; // inside a group they are the leader's alone
+    plan_work_add(&inside, traffic_load(&p->base, p->on.chosen, l->tensor, k->learned, k->rank));
+    plan_work_add(&inside, traffic_gradients(&p->base, p->on.chosen, l->tensor, k->learned, k->rank));
     t->wire += bytes_of(&inside.traffic);
     return s + exchange_of(p, l, &inside.traffic);
 }

@@ -76,6 +76,7 @@ void report_settings(struct job *j, const struct plan_row *plan, const struct ta
     if (j->method->ops->align)
         row("pool", "%d slots per task of rank %d, %d chosen per question, context %s", f->pool.slots_per_task,
             f->pool.rank, f->pool.top_m, f->context.enabled ? "on" : "off");
+    if (j->on.chosen != PROJECTIONS_DEFAULT) row("increments", "on %s", f->adapter.projections);
     if (j->method->ops->align)
         row("stage 1", "%d epochs, batch %d, lr %g", f->stage1.epochs, f->stage1.batch, f->stage1.lr);
     row("stage 2", "%d epochs, batch %d in micro-batches of %d, lr %g %s, clip %g", f->stage2.epochs, f->stage2.batch,
@@ -234,7 +235,7 @@ int report_write(struct job *j, const struct run_state *s, const double *format_
                                .stream = f->stream.name,
                                .routing = j->encoder ? f->eval.routing : NULL,
                                .seed = f->seed,
-                               .parameters = j->method->ops->parameters(j->method),
+                               .parameters = j->method->ops->parameters(j->method) + taskres_parameters(j->taskres),
                                .format_free = &loose};
     struct intervals v = {0};
     struct text table = {0};

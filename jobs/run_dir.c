@@ -99,7 +99,7 @@ static int sweep(const char *dir)
     struct dirent *e;
     DIR *d = opendir(dir);
 
-    if (!d) return err_set(CL_EIO, "cannot read folder %s: %s", dir, strerror(errno));
+    if (!d) return errno == ENOENT ? CL_OK : err_set(CL_EIO, "cannot read folder %s: %s", dir, strerror(errno));
     while ((e = readdir(d)))
         if (*e->d_name == '.' && strstr(e->d_name, ".tmp-")) unlinkat(dirfd(d), e->d_name, 0);
     closedir(d);
@@ -109,17 +109,18 @@ static int sweep(const char *dir)
 int run_dir_clean(const char *dir, bool locked)
 {
     int rc;
-    char *sub = joined("%s/predictions", dir);
+    char *sub = joined("%s/predictions", dir), *rehearsal = joined("%s/rehearsal", dir);
 
-    if (!sub) FAIL(CL_ENOMEM, "no memory for a path");
+    if (!sub || !rehearsal) FAIL(CL_ENOMEM, "no memory for a path");
     if (!locked) {
         TRY(ckpt_clean_temporaries(dir, NULL)); // these know whether their writer lives
         goto done;
     }
     TRY(sweep(dir));
     TRY(sweep(sub));
+    TRY(sweep(rehearsal));
 done:
-    free(sub);
+    free(sub), free(rehearsal);
     return rc;
 }
 

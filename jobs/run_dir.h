@@ -1,6 +1,7 @@
 /* run_dir.h - what a run leaves in its output folder, and finding where an unfinished run goes on.
  *
  *     config.yaml  log.jsonl  checkpoint-task<t>-<name>.h5  checkpoint-step<n>.h5  predictions/{after<t>,afterzero}-on<i>.jsonl
+ *     rehearsal/task<t>-of<i>.jsonl (method self_guide)
  *     accuracy.csv  accuracy.svg  summary.json  diagnostics.json  report.html  .lock
  *
  * checkpoint-step0.h5 is written before anything is measured or learned: its pool is empty. Later ones take its place.

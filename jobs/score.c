@@ -81,6 +81,7 @@ static int read_sample(struct scorer *s, struct scored *x, int64_t i)
     TRY(dataset_get(s->ds, i, &x->r));
     rc = sample_make(&x->sample, &s->j->sampler, &x->r);
     if (rc) err_prefix(rc, "%s: record %lld", dataset_path(s->ds), (long long)x->r.number);
+    if (!rc && !s->set.slots) sample_drop_prompts(&x->sample);
 done:
     return rc;
 }
@@ -91,9 +92,12 @@ static int grow(struct scorer *s, int64_t tokens)
     int rc = CL_OK;
 
     if (tokens <= s->longest) return CL_OK;
-    TRY(crew_reserve(s->j->crew,
-                     &(struct lvlm_limits){
-                         .samples = 1, .tokens = tokens, .rows = tokens, .slots = s->set.slots, .rank = s->set.rank}));
+    TRY(crew_reserve(s->j->crew, &(struct lvlm_limits){.samples = 1,
+                                                       .tokens = tokens,
+                                                       .rows = tokens,
+                                                       .slots = s->set.slots,
+                                                       .rank = s->set.rank,
+                                                       .residuals = s->set.residuals}));
     for (int k = 0; k < s->window; k++) {
         batch_free(&s->of[k].pack);
         TRY(batch_new(&s->of[k].pack, 1, tokens));

@@ -2,11 +2,13 @@
 #include "jobs/settings.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "io/err.h"
 #include "io/metric.h"
 #include "io/sample.h"
+#include "model/projections.h"
 #include "pool/method.h"
 
 /* The template's own message, behind file and line instead of its name for the key. */
@@ -23,7 +25,24 @@ static int check_prompt(const struct config *c)
     return config_error(c, "prompt.template", "%s", strncmp(text, own, sizeof own - 1) ? text : text + sizeof own - 1);
 }
 
-static int check_names(const struct config *c)
+/* Names in any order become the list's, so that equal choices are equal texts. */
+static int order_projections(struct config *c)
+{
+    char text[1024];
+    unsigned chosen;
+    const int rc = projections_read(&chosen, c->adapter.projections);
+    char *ordered;
+
+    snprintf(text, sizeof text, "%s", err_text());
+    if (rc) return config_error(c, "adapter.projections", "%s", text);
+    projections_text(text, sizeof text, chosen);
+    if (!(ordered = strdup(text))) return err_set(CL_ENOMEM, "no memory for the configuration");
+    free(c->adapter.projections);
+    c->adapter.projections = ordered;
+    return CL_OK;
+}
+
+static int check_names(struct config *c)
 {
     int rc;
 
@@ -33,6 +52,7 @@ static int check_names(const struct config *c)
         snprintf(key, sizeof key, "stream.tasks.%d.metric", i);
         TRY(config_check_listed(c, key, c->stream.task[i].metric, metric_names()));
     }
+    TRY(order_projections(c));
     TRY(check_prompt(c));
 done:
     return rc;

@@ -60,7 +60,6 @@ static int reserve(struct trainer *t)
 {
     int rc;
     const struct config *f = &t->j->cfg;
-    const struct method_ops *ops = t->j->method->ops;
     struct adapters set = {0};
     struct lvlm_limits lim = {.samples = f->stage2.micro_batch, .train = true, .again = t->j->again};
     int64_t longest = 1, answers = 1;
@@ -70,10 +69,10 @@ static int reserve(struct trainer *t)
         if (t->data[i].longest > longest) longest = t->data[i].longest;
         if (t->data[i].most_answers > answers) answers = t->data[i].most_answers;
     }
-    TRY(ops->adapters(t->j->method, ROUTE_TRAIN, t->task, &set));
+    TRY(job_adapters(t->j, ROUTE_TRAIN, t->task, &set));
     lim.tokens = longest * lim.samples;
     lim.rows = answers * lim.samples;
-    lim.slots = set.slots, lim.rank = set.rank;
+    lim.slots = set.slots, lim.rank = set.rank, lim.residuals = set.residuals;
     TRY(crew_reserve(t->j->crew, &lim));
     t->micro_room = (t->room + lim.samples - 1) / lim.samples;
     TRY(samples_new(&t->now, t->room, t->micro_room, &lim));
@@ -276,11 +275,10 @@ static int route(struct trainer *t, struct adapters *set)
 {
     int rc;
     struct step_samples *w = &t->now;
-    const struct method_ops *ops = t->j->method->ops;
     int64_t at = 0;
 
-    TRY(ops->adapters(t->j->method, ROUTE_TRAIN, t->task, set));
-    TRY(ops->route(t->j->method, ROUTE_TRAIN, t->task, w->query, NULL, w->n, &t->routing));
+    TRY(job_adapters(t->j, ROUTE_TRAIN, t->task, set));
+    TRY(job_routes(t->j, ROUTE_TRAIN, t->task, w->query, NULL, w->n, &t->routing));
     for (int k = 0; k < w->micros; k++) {
         w->micro[k].coef = t->routing.coef + at, w->micro[k].dcoef = t->dcoef + at;
         w->micro[k].teacher = t->routing.teacher;
@@ -292,7 +290,8 @@ done:
 }
 
 /* Forward and backward of the whole step; the sums of its losses and of how far it is from a teacher. */
-static int compute(struct trainer *t, const struct adapters *set, double *nll, double *kl)
+static int compute(struct trainer *t, const struct adapters *set, int (*meanwhile)(void *context), double *nll,
+                   double *kl)
 {
     int rc, odd;
     struct step_samples *w = &t->now;
@@ -300,17 +299,25 @@ static int compute(struct trainer *t, const struct adapters *set, double *nll, d
     char where[512];
 
     t->j->method->ops->gradients(t->j->method, &dA, &dB);
-    rc = crew_step(t->j->crew, w->micro, w->micros, set, (float)(1.0 / (double)w->answers), dA, dB, gather_ahead, t,
-                   &odd);
+    rc = crew_step(t->j->crew, w->micro, w->micros, set, (float)(1.0 / (double)w->answers), dA, dB, meanwhile, t, &odd);
     if (rc == CL_ENUM && odd >= 0) {
         snprintf(where, sizeof where, "%s", err_text());
         return not_finite(t, "loss is", odd * t->j->cfg.stage2.micro_batch, w->pack[odd].samples, where);
     }
     if (rc) goto done;
+    if (t->j->taskres) TRY(crew_residual(t->j->crew, taskres_gradient(t->j->taskres)));
     *nll = *kl = 0;
     for (int k = 0; k < w->micros; k++) *nll += w->micro[k].nll, *kl += w->micro[k].kl;
 done:
     return rc;
+}
+
+/* The learning rate of a step whose highest one is `peak`. */
+static double rate_of(const struct trainer *t, int64_t step, double peak)
+{
+    const struct config *f = &t->j->cfg;
+
+    return schedule_lr(f->stage2.schedule, step, trainer_steps(t, 2), peak, f->stage2.warmup_ratio);
 }
 
 int stage2_step(struct trainer *t, int64_t step, double *lr, struct step_report *out)
@@ -325,10 +332,12 @@ int stage2_step(struct trainer *t, int64_t step, double *lr, struct step_report 
 
     TRY(take_samples(t, step));
     TRY(route(t, &set));
-    TRY(compute(t, &set, &nll, &kl));
+    TRY(compute(t, &set, gather_ahead, &nll, &kl));
+    if (j->taskres) taskres_narrow(t->dcoef, t->now.n, &set);
     if (ops->learn) TRY(ops->learn(j->method, t->task, &t->routing, t->dcoef));
-    *lr = schedule_lr(f->stage2.schedule, step, trainer_steps(t, 2), f->stage2.lr, f->stage2.warmup_ratio);
+    *lr = rate_of(t, step, f->stage2.lr);
     rc = ops->step(j->method, t->task, *lr, out);
+    if (!rc && j->taskres) rc = taskres_step(j->taskres, t->task, rate_of(t, step, taskres_rate(f)), out);
     if (rc == CL_ENUM) {
         TRY(crew_find_nonfinite(j->crew, where, sizeof where));
         return not_finite(t, "gradients are", 0, t->now.n, where);
@@ -367,18 +376,60 @@ done:
     return rc;
 }
 
+/* The order that single records of the task are looked at in, of which *total (at most all) are wanted; NULL: none. */
+static int sense_order(struct trainer *t, int64_t (*samples)(struct method *m, int task), int64_t *total,
+                       int64_t **order)
+{
+    *total = samples ? samples(t->j->method, t->task) : 0, *order = NULL;
+    if (*total > t->n) *total = t->n;
+    if (*total < 1) return CL_OK;
+    t->now.step = t->ahead.step = -1;
+    if (!(*order = mem_new((size_t)t->n, sizeof **order)))
+        return err_set(CL_ENOMEM, "no memory for %lld records", (long long)t->n);
+    rng_permutation(*order, t->n, (uint64_t)t->j->cfg.seed, RNG_SENSE, (uint32_t)t->task, 0);
+    return CL_OK;
+}
+
+/* One record by the group that takes it first, so that its gradient is the same on any number of groups. */
+static int look_at(struct trainer *t, int64_t index, bool first)
+{
+    int rc;
+    struct step_samples *w = &t->now;
+    struct adapters set = {0};
+    double nll, kl;
+
+    w->n = 1;
+    w->ref[0] = own_ref(t, index);
+    TRY(pack_samples(t, w, 1));
+    TRY(route(t, &set));
+    TRY(compute(t, &set, NULL, &nll, &kl));
+    TRY(t->j->method->ops->look(t->j->method, t->task, first));
+done:
+    return rc;
+}
+
+int trainer_look(struct trainer *t)
+{
+    int rc;
+    int64_t total, *order;
+
+    TRY(sense_order(t, t->j->method->ops->look_samples, &total, &order));
+    for (int64_t i = 0; i < total; i++) {
+        TRY(look_at(t, order[i], i == 0));
+        progress_step(t->j->log, i + 1, "");
+    }
+done:
+    mem_free(order);
+    return rc;
+}
+
 int trainer_sense(struct trainer *t)
 {
-    int rc = CL_OK;
+    int rc;
     const struct method_ops *ops = t->j->method->ops;
-    int64_t total = ops->sense_samples ? ops->sense_samples(t->j->method, t->task) : 0, *order = NULL;
+    int64_t total, *order;
 
-    if (total > t->n) total = t->n;
-    if (total < 1) return CL_OK;
-    t->now.step = t->ahead.step = -1;
-    order = mem_new((size_t)t->n, sizeof *order);
-    if (!order) FAIL(CL_ENOMEM, "no memory for %lld records", (long long)t->n);
-    rng_permutation(order, t->n, (uint64_t)t->j->cfg.seed, RNG_SENSE, (uint32_t)t->task, 0);
+    TRY(sense_order(t, ops->sense_samples, &total, &order));
     for (int64_t i = 0; i < total; i += t->micro_room) {
         int64_t n = total - i < t->micro_room ? total - i : t->micro_room;
         TRY(sense_some(t, order, i, (int)n, total));

@@ -21,7 +21,7 @@ struct step_samples {
 /* What the steps of one task need; buffers are made once per task. */
 struct trainer {
     struct job *j;
-    struct task_data *data; // (tasks) training sides; those of earlier tasks stay open for replay
+    struct task_data *data; // (tasks, or twice that: method_ops.rehearse) training sides, kept open for replay
     int task;               // that is trained
     int64_t n;              // records of the training set (all tasks' with a joint method)
     int64_t *order;         // (n) of the running epoch
@@ -51,5 +51,7 @@ int stage1_end(struct trainer *t);
 int stage2_step(struct trainer *t, int64_t step, double *lr, struct step_report *out);
 /* What follows stage 2: shows the method single records of the task, where it asks for them (method_ops.sense). */
 int trainer_sense(struct trainer *t);
+/* Shows the method gradients of single records of the task, where it asks for them (method_ops.look). */
+int trainer_look(struct trainer *t);
 
 #endif

@@ -137,6 +137,7 @@ int state_save(const struct run_state *s, struct job *j, const char *path, bool 
     TRY(save_root(j, c));
     TRY(save_progress(s, j, c));
     TRY(j->method->ops->save(j->method, c, resume));
+    if (j->taskres) TRY(taskres_save(j->taskres, c, resume));
     if (resume) TRY(save_resume(s, j, c, order, n));
     rc = ckpt_commit(c);
     c = NULL;
@@ -261,6 +262,7 @@ int state_load(struct run_state *s, struct job *j, struct ckpt *c)
     while (s->task < s->tasks && s->done[s->task] == TASK_FINISHED) s->task++;
     if (resume) TRY(load_resume(s, c));
     TRY(j->method->ops->load(j->method, c, resume));
+    if (j->taskres) TRY(taskres_load(j->taskres, c, resume));
 done:
     return rc;
 }

@@ -88,7 +88,8 @@ struct sweep_files {
     const char *csv, *latex, *markdown; // NULL: not wanted
 };
 /* The table of what is done, onto stdout and into files: runs that differ only in seed or order are one row with mean and
- * deviation. by: "key,key" to group by in place of all that differs, or NULL. */
+ * deviation. by: "key,key" to group by in place of all that differs, or NULL; of no configuration: "order", "changes" (all
+ * that differs, in one column). */
 int sweep_table(const struct sweep *s, const char *by, const struct sweep_files *files);
 
 #endif

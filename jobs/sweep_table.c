@@ -36,6 +36,46 @@ struct keys {
 
 /* ---- by what */
 
+/* What a row may be named by that is no key of the configuration. */
+static void add_order(struct text *t, const struct sweep_run *r)
+{
+    for (int i = 0; i < r->config.stream.tasks; i++) text_add(t, "%s%s", i ? " > " : "", r->config.stream.task[i].name);
+}
+
+static void add_changes(struct text *t, const struct sweep_run *r)
+{
+    for (int i = 0; i < r->sets; i++)
+        if (r->set[i]->differs && strcmp(r->set[i]->key, "seed"))
+            text_add(t, "%s%s %s", t->len ? ", " : "", r->set[i]->key, r->set[i]->shown);
+    if (!t->len) text_add(t, "as the base");
+}
+
+static const struct {
+    const char *name;
+    void (*add)(struct text *, const struct sweep_run *);
+} further[] = {{"order", add_order}, {"changes", add_changes}};
+enum { FURTHER = sizeof further / sizeof *further };
+
+static int find_further(const char *key)
+{
+    int i = 0;
+
+    while (i < FURTHER && strcmp(further[i].name, key)) i++;
+    return i;
+}
+
+static char *value_of(const struct sweep_run *r, const char *key)
+{
+    struct text t = {0};
+    int i = find_further(key);
+
+    if (i < FURTHER)
+        further[i].add(&t, r);
+    else
+        config_value(&t, &r->config, key);
+    return text_take(&t);
+}
+
 static int add_key(struct keys *k, const char *key, size_t n)
 {
     for (int i = 0; i < k->n; i++)
@@ -68,29 +108,16 @@ static int given_keys(struct keys *k, const struct sweep *s, const char *by)
         struct text value = {0};
         TRY(add_key(k, at, strcspn(at, ",")));
         const char *key = k->key[k->n - 1];
-        bool known = !strcmp(key, "order") || config_value(&value, &s->run[0].config, key);
+        bool known = find_further(key) < FURTHER || config_value(&value, &s->run[0].config, key);
         text_free(&value);
         if (!known)
             FAIL(CL_EUSAGE,
-                 "sweep --by: unknown key (got %.100s, expected keys of the configuration, or order); hint: "
+                 "sweep --by: unknown key (got %.100s, expected keys of the configuration, order, or changes); hint: "
                  "cllava config lists them",
                  key);
     }
 done:
     return rc;
-}
-
-static char *value_of(const struct sweep_run *r, const char *key)
-{
-    struct text t = {0};
-
-    if (strcmp(key, "order")) {
-        config_value(&t, &r->config, key);
-    } else {
-        for (int i = 0; i < r->config.stream.tasks; i++)
-            text_add(&t, "%s%s", i ? " > " : "", r->config.stream.task[i].name);
-    }
-    return text_take(&t);
 }
 
 /* ---- groups */

@@ -135,26 +135,17 @@ static void say_dropped(const struct task_data *d, struct job *j)
     for (int i = 0; i < listed; i++) log_say(j->log, "  record %lld: %s", (long long)first[i].number, first[i].reason);
 }
 
-int task_data_open(struct task_data *d, struct job *j, int task, bool test)
+static int open_records(struct task_data *d, struct job *j, const char *path, const struct dataset_options *how)
 {
     int rc;
-    const struct task_config *t = &j->cfg.stream.task[task];
-    struct dataset_options how = {.images = t->images,
-                                  .suffix = t->prompt_suffix,
-                                  .use = test ? DATASET_TEST : DATASET_TRAIN,
-                                  .skip = !strcmp(j->cfg.data.on_error, "skip"),
-                                  .limit = test ? j->cfg.eval.limit : j->cfg.data.limit};
-    const char *path = test ? t->test : t->train;
     struct pictures pictures = {0};
 
-    *d = (struct task_data){.task = task, .conf = t};
-    if (!path) FAIL(CL_ECONFIG, "stream.tasks: %s has no `%s` file", t->name, test ? "test" : "train");
-    TRY(dataset_open(&d->ds, path, &how));
+    TRY(dataset_open(&d->ds, path, how));
     d->length = mem_new((size_t)dataset_size(d->ds), sizeof *d->length);
     d->answers = mem_new((size_t)dataset_size(d->ds), sizeof *d->answers);
     if (!d->length || !d->answers) FAIL(CL_ENOMEM, "no memory for the lengths of %s", path);
     TRY(pictures_new(&pictures, dataset_size(d->ds)));
-    TRY(measure(d, j, test, &pictures));
+    TRY(measure(d, j, how->use == DATASET_TEST, &pictures));
     TRY(probe(&pictures));
     TRY(reject_faulty(d, &pictures));
     TRY(find_first(d, &pictures));
@@ -162,6 +153,27 @@ int task_data_open(struct task_data *d, struct job *j, int task, bool test)
 done:
     pictures_free(&pictures);
     return rc;
+}
+
+int task_data_open(struct task_data *d, struct job *j, int task, bool test)
+{
+    const struct task_config *t = &j->cfg.stream.task[task];
+    const struct dataset_options how = {.images = t->images,
+                                        .suffix = t->prompt_suffix,
+                                        .use = test ? DATASET_TEST : DATASET_TRAIN,
+                                        .skip = !strcmp(j->cfg.data.on_error, "skip"),
+                                        .limit = test ? j->cfg.eval.limit : j->cfg.data.limit};
+    const char *path = test ? t->test : t->train;
+
+    *d = (struct task_data){.task = task, .conf = t};
+    if (!path) return err_set(CL_ECONFIG, "stream.tasks: %s has no `%s` file", t->name, test ? "test" : "train");
+    return open_records(d, j, path, &how);
+}
+
+int task_data_open_file(struct task_data *d, struct job *j, int task, const char *path)
+{
+    *d = (struct task_data){.task = task, .conf = &j->cfg.stream.task[task]};
+    return open_records(d, j, path, &(struct dataset_options){.use = DATASET_TRAIN});
 }
 
 void task_data_close(struct task_data *d)

@@ -28,6 +28,8 @@ struct task_data {
 /* test: the test file, prompts only. CL_EDATA with file and record when one is broken and data.on_error is stop:
  * no answer token, too long, a file that is no picture or too large a one. */
 int task_data_open(struct task_data *d, struct job *j, int task, bool test);
+/* The same of another file of training records, whose pictures' paths are absolute; the task's name is what messages use. */
+int task_data_open_file(struct task_data *d, struct job *j, int task, const char *path);
 /* Embeds the questions, if the method routes and they are not yet. */
 int task_data_embed(struct task_data *d, struct job *j);
 void task_data_close(struct task_data *d);

@@ -9,10 +9,12 @@
 #include "io/signal.h"
 #include "jobs/diagnostics.h"
 #include "jobs/evaluate.h"
+#include "jobs/gain.h"
 #include "jobs/losses.h"
 #include "jobs/report.h"
 #include "jobs/run_dir.h"
 #include "jobs/save.h"
+#include "jobs/self_guide.h"
 
 #include <errno.h>
 #include <math.h>
@@ -28,7 +30,7 @@ struct run {
     struct job job;
     struct run_state state;
     struct train_options opt;
-    struct task_data *train, *test; // (tasks)
+    struct task_data *train, *test; // (2 tasks): what was written of each (jobs/self_guide.h) behind its own; (tasks)
     double *format_free;            // (tasks + 1, tasks) beside state.accuracy
     struct trainer trainer;         // of the running task
     int lock;                       // of the output folder, -1: none
@@ -115,6 +117,27 @@ static int say_last(struct run *r, int rc)
     return err_set(rc, "%s; the last good checkpoint is %s", err_text(), r->save.last);
 }
 
+/* Every kpig.every steps what is replayed is chosen anew; the trainer, and the stage's progress line, make room meanwhile. */
+static int weigh_again(struct run *r, int stage, const char *what, int64_t total)
+{
+    int rc = CL_OK;
+    const struct run_state *s = &r->state;
+    const int64_t every = r->job.cfg.kpig.every;
+    int64_t kept = 0;
+
+    if (stage != 2 || !every || !s->step || s->step % every || !r->job.method->ops->kept) return CL_OK;
+    r->job.method->ops->kept(r->job.method, &kept);
+    if (!kept) return CL_OK;
+    trainer_close(&r->trainer);
+    progress_end(r->job.log);
+    TRY(gain_weigh(&r->job, r->train, s->task, s->step));
+    TRY(trainer_open(&r->trainer, &r->job, r->train, s->task));
+    TRY(trainer_order(&r->trainer, 2, s->step));
+    progress_begin(r->job.log, what, total, "steps");
+done:
+    return rc;
+}
+
 static int run_stage(struct run *r, int stage)
 {
     int rc = CL_OK;
@@ -127,9 +150,10 @@ static int run_stage(struct run *r, int stage)
     progress_begin(r->job.log, what, total, "steps");
     while (s->step < total) {
         struct step_report out = {0};
+        double lr, begun = clock_seconds();
+        TRY(weigh_again(r, stage, what, total));
         crew_at(r->job.crew, "stage %d of task %d %s, step %lld", stage, s->task, task_name(r, s->task),
                 (long long)s->step);
-        double lr, begun = clock_seconds();
         TRY(stage == 1 ? stage1_step(&r->trainer, s->step, &lr, &out) : stage2_step(&r->trainer, s->step, &lr, &out));
         if (!isfinite(out.loss) || !isfinite(out.grad_norm))
             FAIL(CL_ENUM, "loss or gradient norm is not finite (%g, %g)", out.loss, out.grad_norm);
@@ -151,17 +175,50 @@ static int look_back(struct run *r)
 {
     int rc;
     struct run_state *s = &r->state;
+    const struct method_ops *ops = r->job.method->ops;
     double begun = clock_seconds();
     char what[300];
 
-    if (!r->job.method->ops->sense) return CL_OK;
+    if (!ops->sense && (!ops->look || !ops->look_samples(r->job.method, s->task))) return CL_OK;
     snprintf(what, sizeof what, "task %d/%d %s, looking back", s->task + 1, s->tasks, task_name(r, s->task));
     crew_at(r->job.crew, "%s", what);
     progress_begin(r->job.log, what, s->history[s->task].samples, "records");
-    rc = trainer_sense(&r->trainer);
+    rc = ops->sense ? trainer_sense(&r->trainer) : trainer_look(&r->trainer);
     progress_end(r->job.log);
     s->history[s->task].seconds += clock_seconds() - begun;
     return rc == CL_ENUM ? say_last(r, err_prefix(rc, "%s", what)) : rc;
+}
+
+/* The slots of earlier tasks are tried on the task's records, where the method asks for it. A run that is killed meanwhile begins
+ * with it again. */
+static int try_slots(struct run *r)
+{
+    int rc = CL_OK;
+    struct run_state *s = &r->state;
+    struct job *j = &r->job;
+    const struct method_ops *ops = j->method->ops;
+    char what[300];
+
+    for (int of = -1; ops->candidate && (of = ops->candidate(j->method, s->task, of)) >= 0;) {
+        snprintf(what, sizeof what, "task %d/%d %s on the slots of %s", s->task + 1, s->tasks, task_name(r, s->task),
+                 task_name(r, of));
+        crew_at(j->crew, "%s", what);
+        if (ops->routes) TRY(task_data_embed(&r->train[s->task], j));
+        TRY(ops->try_slots(j->method, s->task, of));
+        TRY(trainer_open(&r->trainer, j, r->train, s->task));
+        progress_begin(j->log, what, j->cfg.lw2g.samples, "records");
+        rc = trainer_look(&r->trainer);
+        progress_end(j->log);
+        trainer_close(&r->trainer);
+        TRY(rc == CL_ENUM ? say_last(r, err_prefix(rc, "%s", what)) : rc);
+        log_begin(j->log, "hindrance");
+        log_int(j->log, "task", s->task);
+        log_int(j->log, "of", of);
+        log_num(j->log, "angle", ops->tried(j->method, s->task, of));
+        TRY(log_end(j->log));
+    }
+done:
+    return rc;
 }
 
 /* A task begins with the number of its records; when it goes on, they must be as many. */
@@ -183,10 +240,18 @@ static int begin_task(struct run *r)
                  task_name(r, s->task), (long long)n, (long long)h->samples);
         return CL_OK;
     }
+    TRY(try_slots(r));
     TRY(ops->begin_task(r->job.method, s->task, n));
+    if (r->job.taskres) taskres_begin_task(r->job.taskres, s->task);
     s->done[s->task] = TASK_STAGE1, s->stage = 1, s->step = 0;
     h->samples = n;
     stamp(h->started);
+    if (ops->candidate && ops->candidate(r->job.method, s->task, -1) >= 0) {
+        log_begin(r->job.log, "grow");
+        log_int(r->job.log, "task", s->task);
+        log_int(r->job.log, "slots_of", ops->home(r->job.method, s->task));
+        TRY(log_end(r->job.log));
+    }
 done:
     return rc;
 }
@@ -209,6 +274,21 @@ done:
     return rc;
 }
 
+/* What a method takes from earlier tasks before the first step of this one. A run that is killed meanwhile begins with it
+ * again. */
+static int look_at_earlier(struct run *r)
+{
+    struct run_state *s = &r->state;
+    double begun = clock_seconds();
+    int rc;
+
+    TRY(gain_weigh(&r->job, r->train, s->task, 0));
+    TRY(self_guide_write(&r->job, r->train, s->task));
+done:
+    s->history[s->task].seconds += clock_seconds() - begun;
+    return say_last(r, rc);
+}
+
 /* begin -> stage 1 -> stage 2 -> end; enters in the middle where state says so. */
 static int train_task(struct run *r)
 {
@@ -216,8 +296,11 @@ static int train_task(struct run *r)
     struct run_state *s = &r->state;
     struct job *j = &r->job;
     const struct method_ops *ops = j->method->ops;
+    const bool begins = s->done[s->task] == TASK_WAITING;
 
     TRY(begin_task(r));
+    if (begins) TRY(look_at_earlier(r));
+    TRY(self_guide_read(j, r->train, s->task));
     if (ops->routes) TRY(task_data_embed(&r->train[s->task], j));
     TRY(trainer_open(&r->trainer, j, r->train, s->task));
     if (s->stage == 1) {
@@ -327,7 +410,7 @@ static int open_data(struct run *r)
     int rc;
     int T = r->state.tasks;
 
-    r->train = mem_new((size_t)T, sizeof *r->train);
+    r->train = mem_new(2 * (size_t)T, sizeof *r->train);
     r->test = mem_new((size_t)T, sizeof *r->test);
     r->format_free = mem_new((size_t)(T + 1) * (size_t)T, sizeof *r->format_free);
     if (!r->train || !r->test || !r->format_free) FAIL(CL_ENOMEM, "no memory for %d tasks", T);
@@ -504,7 +587,8 @@ static void give_result(struct run *r, struct train_result *out)
     *out = (struct train_result){.tasks = r->state.tasks,
                                  .accuracy = r->state.accuracy,
                                  .format_free = r->format_free,
-                                 .parameters = r->job.method->ops->parameters(r->job.method)};
+                                 .parameters = r->job.method->ops->parameters(r->job.method) +
+                                               taskres_parameters(r->job.taskres)};
     for (int t = 0; t < out->tasks; t++) out->seconds += r->state.history[t].seconds;
     r->state.accuracy = r->format_free = NULL;
 }
@@ -512,7 +596,7 @@ static void give_result(struct run *r, struct train_result *out)
 static void close_run(struct run *r)
 {
     for (int t = 0; t < r->state.tasks; t++) {
-        if (r->train) task_data_close(&r->train[t]);
+        if (r->train) task_data_close(&r->train[t]), task_data_close(&r->train[r->state.tasks + t]);
         if (r->test) task_data_close(&r->test[t]);
     }
     mem_free(r->train), mem_free(r->test), mem_free(r->format_free);

@@ -1,10 +1,12 @@
 /* decoder.c - LLaMA forward over a packed batch, as a flat list of backend calls.
  *
- *     x  = embed(ids), picture rows replaced by projected features
+ *     x  = embed(ids), picture rows replaced by projected features, prompt rows by learned ones
  *     for each layer:   h = rmsnorm(x);  q, k, v = h W;  RoPE;  o = attention(q, k, v)
- *                       x2 = x + W_o o + increments(o)
+ *                       x2 = x + W_o o
  *                       h = rmsnorm(x2); x = x2 + W_down (silu(h W_gate) * (h W_up))
  *     logits of the answer rows = lm_head(rmsnorm(x))
+ *
+ * Behind each of the seven products of a layer stand the increments of that map, where it has some (model/projections.h).
  *
  * Only what is asked for is computed: in the last layer keys and values come from every token, everything else from the
  * answer rows alone.
@@ -43,11 +45,21 @@ static bool shares_layers(const struct pass *p)
     return !p->save || p->again == RECOMPUTE_LAYER;
 }
 
+/* u of the maps from first to last, where they have increments; keys and values have n rows, others r. */
+static void carve_u(struct lvlm *m, struct layer_acts *a, enum projection first, enum projection last, int64_t n,
+                    int64_t r, const struct pass *p)
+{
+    for (int i = (int)first; i <= (int)last; i++)
+        a->u[i] = has_increments(m, p->ad, (enum projection)i)
+                      ? arena_tensor(&m->arena, m->be->act, i == PROJ_k || i == PROJ_v ? n : r,
+                                     (int64_t)p->ad->slots * p->ad->rank)
+                      : (struct tensor){0};
+}
+
 static void carve_layer(struct lvlm *m, struct layer_acts *a, int64_t n, int64_t r, const struct pass *p)
 {
     struct arena *A = &m->arena;
     enum dtype act = m->be->act;
-    int64_t width = p->ad ? (int64_t)p->ad->slots * p->ad->rank : 0;
 
     a->rstd1 = arena_take(A, (size_t)n * sizeof(float));
     a->q = arena_tensor(A, act, r, m->own.H);
@@ -55,11 +67,13 @@ static void carve_layer(struct lvlm *m, struct layer_acts *a, int64_t n, int64_t
     a->v = arena_tensor(A, act, n, m->own.KV);
     a->o = arena_tensor(A, act, r, m->own.H);
     a->lse = arena_take(A, (size_t)(r * m->own.heads) * sizeof(float));
-    a->u = arena_tensor(A, act, r, width);
+    carve_u(m, a, PROJ_q, PROJ_o, n, r, p);
     a->x2 = arena_tensor(A, DT_F32, r, m->D);
     a->rstd2 = arena_take(A, (size_t)r * sizeof(float));
     a->gate = a->up = (struct tensor){NULL, act, r, m->own.F, m->own.F};
+    a->u[PROJ_gate] = a->u[PROJ_up] = a->u[PROJ_down] = (struct tensor){0};
     if (!keeps_mlp(p)) return;
+    carve_u(m, a, PROJ_gate, PROJ_down, n, r, p);
     a->gate = arena_tensor(A, act, r, m->own.F);
     a->up = arena_tensor(A, act, r, m->own.F);
 }
@@ -67,6 +81,7 @@ static void carve_layer(struct lvlm *m, struct layer_acts *a, int64_t n, int64_t
 void mlp_room(struct lvlm *m, const struct pass *p, struct layer_acts *a)
 {
     if (keeps_mlp(p)) return;
+    carve_u(m, a, PROJ_gate, PROJ_down, a->x2.rows, a->x2.rows, p);
     a->gate = arena_tensor(&m->arena, m->be->act, a->x2.rows, m->own.F);
     a->up = arena_tensor(&m->arena, m->be->act, a->x2.rows, m->own.F);
 }
@@ -93,7 +108,8 @@ static void share_layer(struct lvlm *m, const struct layer_acts *shared, int l, 
 
     *a = *shared;
     a->x = x;
-    a->q.rows = a->o.rows = a->u.rows = a->x2.rows = a->gate.rows = a->up.rows = r;
+    a->q.rows = a->o.rows = a->x2.rows = a->gate.rows = a->up.rows = r;
+    a->u[PROJ_q].rows = a->u[PROJ_o].rows = r; // those of the MLP have no place here
 }
 
 /* Where every activation of a pass stands. */
@@ -122,7 +138,7 @@ int decoder_layout(struct lvlm *m, int64_t n, int64_t rows, const struct pass *p
     return CL_OK;
 }
 
-/* Whether this rank has the table's row for token i of a batch. A picture position has none. */
+/* Whether this rank has the table's row for token i of a batch. Picture positions and places of prompts have none. */
 static bool has_row(const struct lvlm *m, const struct packed_batch *b, int64_t i)
 {
     int64_t at = b->id[i] - m->own.V0;
@@ -130,7 +146,7 @@ static bool has_row(const struct lvlm *m, const struct packed_batch *b, int64_t 
     return at >= 0 && at < m->own.V && !(b->pictures && b->id[i] == m->c.image_token);
 }
 
-/* x := rows of the table; zeros where another rank has the row, and at picture positions. */
+/* x := rows of the table; zeros where another rank has the row, and where there is none. */
 static int embed_tokens(struct lvlm *m, const struct packed_batch *b, struct tensor x)
 {
     int rc;
@@ -197,6 +213,7 @@ static int embed_batch(struct lvlm *m, const struct pass *p)
 
     TRY(embed_tokens(m, p->b, x));
     if (p->b->pictures) TRY(embed_pictures(m, p->b, x));
+    TRY(prompts_embed(m, p, x));
     TRY(group_sum(m, x, SUM_EMBEDDING, -1));
     rc = CL_OK;
 done:
@@ -218,11 +235,14 @@ static int project_qkv(struct lvlm *m, const struct span *s, int l)
     OP(be->rmsnorm(h, a.rstd1, a.x, w->attention_norm, m->c.text.eps));
     OP(be->linear(a.k, h, w->k, w->k_bias, false));
     OP(be->linear(a.v, h, w->v, w->v_bias, false));
+    TRY(adapter_forward(m, s, l, PROJ_k, a.k, a.u[PROJ_k], h));
+    TRY(adapter_forward(m, s, l, PROJ_v, a.v, a.u[PROJ_v], h));
     if (pass_narrows(m, s->p, l)) {
         hq = arena_tensor(&m->arena, be->act, a.q.rows, m->D);
         OP(be->gather(hq, h, s->row));
     }
     OP(be->linear(a.q, hq, w->q, w->q_bias, false));
+    TRY(adapter_forward(m, s, l, PROJ_q, a.q, a.u[PROJ_q], hq));
     OP(be->rope(a.q, m->own.heads, hd, shape.q_pos, m->rope_cos, m->rope_sin, false));
     OP(be->rope(a.k, m->own.kv_heads, hd, s->pos, m->rope_cos, m->rope_sin, false));
     rc = CL_OK;
@@ -252,7 +272,7 @@ int attention_begin(struct lvlm *m, const struct span *s, int l)
     }
     OP(be->attention(a.o, p->save ? a.lse : NULL, a.q, k, v, &shape));
     OP(be->linear(a.x2, a.o, w->o, w->o_bias, false));
-    TRY(adapter_forward(m, l, a.x2, a.u, a.o, &s->ad, shape.cu_q, shape.samples, p->save));
+    TRY(adapter_forward(m, s, l, PROJ_o, a.x2, a.u[PROJ_o], a.o));
     TRY(group_begin(m, s->i, a.x2, SUM_ATTENTION, l));
 done:
     return rc;
@@ -277,17 +297,19 @@ done:
     return rc;
 }
 
-int mlp_gate_up(struct lvlm *m, const struct pass *p, const struct layer_acts *a, int l)
+int mlp_gate_up(struct lvlm *m, const struct span *s, const struct layer_acts *a, int l)
 {
     int rc;
     const struct backend *be = m->be;
-    const struct layer_weights *w = pass_layer(m, p, l);
+    const struct layer_weights *w = pass_layer(m, s->p, l);
     size_t mark = arena_mark(&m->arena);
     struct tensor h = arena_tensor(&m->arena, be->act, a->x2.rows, m->D);
 
     OP(be->rmsnorm(h, a->rstd2, a->x2, w->mlp_norm, m->c.text.eps));
     OP(be->linear(a->gate, h, w->gate, w->gate_bias, false));
     OP(be->linear(a->up, h, w->up, w->up_bias, false));
+    TRY(adapter_forward(m, s, l, PROJ_gate, a->gate, a->u[PROJ_gate], h));
+    TRY(adapter_forward(m, s, l, PROJ_up, a->up, a->u[PROJ_up], h));
     rc = CL_OK;
 done:
     arena_back(&m->arena, mark);
@@ -306,11 +328,12 @@ static int mlp_begin(struct lvlm *m, const struct span *s, int l)
     struct tensor g;
 
     mlp_room(m, s->p, &a);
-    TRY(mlp_gate_up(m, s->p, &a, l));
+    TRY(mlp_gate_up(m, s, &a, l));
     g = a.gate;
     if (keeps_mlp(s->p)) g = arena_tensor(&m->arena, be->act, a.gate.rows, m->own.F); // it is gate itself that is kept
     OP(be->glu(g, a.gate, a.up, m->c.text.act));
     OP(be->linear(out, g, w->down, w->down_bias, false));
+    TRY(adapter_forward(m, s, l, PROJ_down, out, a.u[PROJ_down], g));
     TRY(group_begin(m, s->i, out, SUM_MLP, l));
 done:
     arena_back(&m->arena, mark);
@@ -420,14 +443,18 @@ int lvlm_forward_taught(struct lvlm *m, const struct packed_batch *b, const stru
                         const struct adapter_teacher *t, float *nll, float *kl, float grad_scale)
 {
     int rc;
-    struct pass p = {.b = b, .ad = ad, .save = grad_scale != 0, .again = m->train_limits.again, .rows_only = true};
+    struct pass p = {.b = b, .save = grad_scale != 0, .again = m->train_limits.again, .rows_only = true};
 
     if (t && !t->coef) t = NULL;
-    if (t && (!p.save || !ad)) FAIL(CL_EINTERNAL, "a teacher of a pass that does not learn");
+    if (t && (!p.save || !ad || has_prompts(ad)))
+        FAIL(CL_EINTERNAL, "a teacher of a pass that does not learn, or learns prompts");
+    if (t && ad->residuals) FAIL(CL_EINTERNAL, "a teacher of a pass with residuals of the logits");
     TRY(check_batch(m, b, ad, p.save));
     TRY(check_targets(m, b));
     TRY(follow_forward(m, b, ad, t, grad_scale));
-    TRY(bank_load(m, ad));
+    TRY(set_load(m, ad));
+    TRY(residual_begin(m, ad, b->samples, b->cu_row));
+    p.ad = set_split(m, ad, b->samples);
     if (t) TRY(head_reserve_teacher(m));
     mem_guard_begin();
     rc = t ? run_teacher(m, b, ad, t) : CL_OK;

@@ -165,12 +165,13 @@ done:
 static void put_set(struct lvlm *m, const struct adapters *ad, int samples)
 {
     struct message *out = &m->say;
-    bool loaded = ad && ad->slots == m->bank.slots;
+    bool loaded = true;
 
     message_put_int(out, ad ? ad->slots : 0);
     if (!ad || !ad->slots) return;
-    message_put_int(out, ad->learned), message_put_int(out, ad->rank);
-    for (int i = 0; loaded && i < ad->slots; i++) loaded = m->bank.version[i] == ad->slot[i].version;
+    message_put_int(out, ad->learned), message_put_int(out, ad->rank), message_put_int(out, ad->residuals);
+    if (has_prompts(ad)) return; // the leader's own business (prompts.c)
+    for (int i = 0; loaded && i < ad->slots; i++) loaded = set_version(m, ad, i) == ad->slot[i].version;
     message_put_int(out, loaded);
     for (int i = 0; !loaded && i < ad->slots; i++) message_put_int(out, (int64_t)ad->slot[i].version);
     message_put_bytes(out, ad->coef, (size_t)samples * (size_t)ad->slots * sizeof *ad->coef);
@@ -185,17 +186,19 @@ static int get_set(struct member *s, int samples)
 
     *ad = (struct adapters){.slots = (int)message_int(in)};
     if (!ad->slots) return message_check(in, "of an adapter set");
-    ad->learned = (int)message_int(in), ad->rank = (int)message_int(in), loaded = message_int(in);
+    ad->learned = (int)message_int(in), ad->rank = (int)message_int(in), ad->residuals = (int)message_int(in);
+    if (has_prompts(ad)) return message_check(in, "of prompts");
+    loaded = message_int(in);
     TRY(message_check(in, "of an adapter set"));
-    if (loaded && ad->slots != s->m->bank.slots)
-        FAIL(CL_EMPI, "an order uses %d loaded slots, here are %d", ad->slots, s->m->bank.slots);
+    if (loaded && ad->slots - ad->residuals != s->m->bank.slots)
+        FAIL(CL_EMPI, "an order uses %d loaded slots, here are %d", ad->slots - ad->residuals, s->m->bank.slots);
     TRY(follow_grow(&s->slot, &s->slot_room, ad->slots, sizeof *s->slot));
     for (int i = 0; i < ad->slots; i++)
-        s->slot[i] = (struct adapter_slot){.version = loaded ? s->m->bank.version[i] : (uint64_t)message_int(in)};
+        s->slot[i] = (struct adapter_slot){.version = loaded ? set_version(s->m, ad, i) : (uint64_t)message_int(in)};
     ad->slot = s->slot;
     ad->coef = values(in, (int64_t)samples * ad->slots, sizeof *ad->coef);
     TRY(message_check(in, "of an adapter set"));
-    TRY(bank_check(s->m, ad));
+    TRY(set_check(s->m, ad));
 done:
     return rc;
 }
@@ -283,13 +286,30 @@ static int member_close(struct member *s)
     return CL_OK;
 }
 
+int follow_adapt(struct lvlm *m, unsigned chosen)
+{
+    return send_int(m, ORDER_adapt, chosen);
+}
+
+static int member_adapt(struct member *s)
+{
+    int rc;
+    const int64_t chosen = message_int(&s->in);
+
+    TRY(message_check(&s->in, "about maps that have increments"));
+    TRY(need_model(s));
+    TRY(lvlm_adapt(s->m, (unsigned)chosen));
+done:
+    return rc;
+}
+
 int follow_reserve(struct lvlm *m, const struct lvlm_limits *l)
 {
     if (!follow_leads(m->tp)) return CL_OK;
     begin(m, ORDER_reserve);
     message_put_int(&m->say, l->samples), message_put_int(&m->say, l->tokens), message_put_int(&m->say, l->rows);
     message_put_int(&m->say, l->slots), message_put_int(&m->say, l->rank), message_put_int(&m->say, l->train);
-    message_put_int(&m->say, l->again);
+    message_put_int(&m->say, l->again), message_put_int(&m->say, l->residuals);
     return send(m);
 }
 
@@ -301,7 +321,7 @@ static int member_reserve(struct member *s)
 
     l.samples = (int)message_int(in), l.tokens = message_int(in), l.rows = message_int(in);
     l.slots = (int)message_int(in), l.rank = (int)message_int(in), l.train = message_int(in);
-    l.again = (enum recompute)message_int(in);
+    l.again = (enum recompute)message_int(in), l.residuals = (int)message_int(in);
     TRY(message_check(in, "to reserve memory"));
     TRY(need_model(s));
     TRY(follow_grow(&s->next, &s->next_room, l.samples, sizeof *s->next));
@@ -449,6 +469,18 @@ static int member_grads_read(struct member *s)
     TRY(lvlm_grads_read(s->m, NULL, NULL, learned, rank));
 done:
     return rc;
+}
+
+int follow_residual_read(struct lvlm *m)
+{
+    return send_bare(m, ORDER_residual_read);
+}
+
+static int member_residual_read(struct member *s)
+{
+    int rc = need_model(s);
+
+    return rc ? rc : lvlm_residual_read(s->m, NULL);
 }
 
 int follow_coef_reduce(struct lvlm *m)

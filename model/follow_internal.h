@@ -9,14 +9,17 @@
     X(release)                                                                                                         \
     X(open)                                                                                                            \
     X(close)                                                                                                           \
+    X(adapt)                                                                                                           \
     X(reserve)                                                                                                         \
     X(see)                                                                                                             \
     X(feature_free)                                                                                                    \
     X(load)                                                                                                            \
     X(forward)                                                                                                         \
     X(backward)                                                                                                        \
-    X(grads_clear) X(grads_read) X(coef_reduce) X(logits) X(kv_new) X(kv_free) X(kv_copy) X(prefill) X(decode)         \
-        X(nonfinite) X(decode_int8) X(embed)
+    X(grads_clear)                                                                                                     \
+    X(grads_read)                                                                                                      \
+    X(residual_read)                                                                                                   \
+    X(coef_reduce) X(logits) X(kv_new) X(kv_free) X(kv_copy) X(prefill) X(decode) X(nonfinite) X(decode_int8) X(embed)
 
 enum order {
 #define X(name) ORDER_##name,

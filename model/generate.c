@@ -151,15 +151,18 @@ done:
     return follow_done(m, rc);
 }
 
-static int run(struct lvlm *m, const struct pass *p, int64_t rows, const uint8_t *allowed, int32_t *next)
+/* Every sequence has one row of logits. */
+static int run(struct lvlm *m, struct pass p, int64_t rows, const uint8_t *allowed, int32_t *next)
 {
     int rc;
 
-    TRY(bank_load(m, p->ad));
+    TRY(set_load(m, p.ad));
+    TRY(residual_begin(m, p.ad, (int)rows, NULL));
+    p.ad = set_split(m, p.ad, (int)rows);
     mem_guard_begin();
     arena_back(&m->arena, 0);
-    rc = decoder_layout(m, p->b->n, p->b->rows, p);
-    if (!rc) rc = decoder_run(m, p);
+    rc = decoder_layout(m, p.b->n, p.b->rows, &p);
+    if (!rc) rc = decoder_run(m, &p);
     if (!rc) rc = head_choose(m, rows, allowed, next);
     mem_guard_end();
 done:
@@ -190,7 +193,7 @@ int lvlm_prefill(struct lvlm *m, struct kv_cache *kv, const int *seq, const stru
         kv->read |= at > 0;
     }
     TRY(follow_prefill(m, kv, seq, b, ad, allowed));
-    TRY(run(m, &p, b->rows, allowed, next));
+    TRY(run(m, p, b->rows, allowed, next));
     for (int s = 0; s < b->samples; s++) kv->used[seq[s]] = b->pos[b->cu[s]] + (b->cu[s + 1] - b->cu[s]);
     rc = CL_OK;
 done:
@@ -219,7 +222,7 @@ int lvlm_decode(struct lvlm *m, struct kv_cache *kv, int n, const int *seq, cons
     TRY(check_batch(m, b, ad, false));
     kv->read = true;
     TRY(follow_decode(m, kv, n, seq, token, ad, allowed));
-    TRY(run(m, &p, n, allowed, next));
+    TRY(run(m, p, n, allowed, next));
     for (int i = 0; i < n; i++) kv->used[seq[i]]++;
     rc = CL_OK;
 done:

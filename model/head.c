@@ -68,7 +68,12 @@ void head_free_teacher(struct lvlm *m)
 /* t (n, V) := this rank's columns of the logits of rows [first, first + n) of final_h. */
 static int logits_of(struct lvlm *m, struct tensor t, int64_t first, int64_t n)
 {
-    return m->be->linear(t, tensor_rows(m->final_h, first, n), m->head, NULL, false);
+    int rc;
+
+    TRY(m->be->linear(t, tensor_rows(m->final_h, first, n), m->head, NULL, false));
+    TRY(residual_add(m, t, first));
+done:
+    return rc;
 }
 
 /* ---- loss */
@@ -168,6 +173,7 @@ static int loss_chunk(struct lvlm *m, const struct packed_batch *b, float *nll, 
         TRY(m->be->cross_entropy(nll ? nll + first : NULL, logits, b->target + first, grad_scale));
     if (m->teacher.on) TRY(m->be->add(logits, soft));
     if (grad_scale != 0) {
+        TRY(residual_back(m, logits, first));
         TRY(as_activation(m, &d, logits));
         TRY(m->be->linear_back(tensor_rows(m->dfinal, first, n), d, m->lm_head, false));
     }
@@ -254,8 +260,7 @@ static void put_columns(float *logits, int64_t V, const float *block, int64_t ro
     for (int64_t r = 0; r < rows; r++) memcpy(logits + r * V + first, block + r * n, (size_t)n * sizeof *logits);
 }
 
-/* The leader gets every rank's block (rows, its columns); block has room for the largest. */
-static int collect(struct lvlm *m, float *logits, float *block, int64_t rows)
+int head_collect(struct lvlm *m, float *logits, float *block, int64_t rows)
 {
     int rc = CL_OK;
     struct comm *c = comm_of(m);
@@ -287,7 +292,7 @@ int lvlm_logits(struct lvlm *m, float *logits, int64_t rows)
         struct tensor t = arena_tensor(&m->arena, DT_F32, n, m->own.V);
         TRY(logits_of(m, t, i, n));
         TRY(m->be->download(block, t.data, (size_t)(n * m->own.V) * sizeof *block));
-        TRY(collect(m, logits ? logits + i * V : NULL, block, n));
+        TRY(head_collect(m, logits ? logits + i * V : NULL, block, n));
         arena_back(&m->arena, mark);
     }
     rc = CL_OK;

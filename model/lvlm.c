@@ -17,6 +17,7 @@ static int open_shape(struct lvlm *m, const struct lvlm_config *c)
     int rc;
 
     m->c = *c, m->D = c->text.hidden;
+    projections_of(&m->on, PROJECTIONS_DEFAULT, &c->text);
     TRY(share_of(&m->own, c, m->tp));
     m->act = mem_new((size_t)c->text.layers + 1, sizeof *m->act);
     m->layer = mem_new((size_t)c->text.layers, sizeof *m->layer);
@@ -98,7 +99,7 @@ void lvlm_close(struct lvlm *m)
     if (!m) return;
     if (m->opened) follow_done(m, follow_close(m));
     weights_free(m);
-    bank_free(m);
+    bank_free(m), prompts_free(m), residual_free(m);
     head_free(m), head_free_teacher(m);
     span_free(m);
     if (m->vision) vision_close(m->vision);
@@ -131,6 +132,23 @@ int numbered_add(struct numbered *t, void *p, int64_t *id)
 void numbered_drop(struct numbered *t, int64_t id)
 {
     t->at[id] = NULL;
+}
+
+int lvlm_adapt(struct lvlm *m, unsigned chosen)
+{
+    int rc;
+
+    if (m->limits.tokens) FAIL(CL_EINTERNAL, "increments of other maps than those that memory was laid out for");
+    TRY(follow_adapt(m, chosen));
+    projections_of(&m->on, chosen, &m->c.text);
+    rc = CL_OK;
+done:
+    return follow_done(m, rc);
+}
+
+const struct projections *lvlm_get_projections(const struct lvlm *m)
+{
+    return &m->on;
 }
 
 const struct lvlm_config *lvlm_get_config(const struct lvlm *m)
@@ -204,12 +222,15 @@ int64_t lvlm_read_bytes(const struct lvlm *m, int rank)
 
 static void widen(struct lvlm_limits *l, const struct lvlm_limits *want)
 {
+    const int inc = l->slots - l->residuals, theirs = want->slots - want->residuals;
+
     if (want->samples > l->samples) l->samples = want->samples;
     if (want->tokens > l->tokens) l->tokens = want->tokens;
     if (l->tokens < l->samples) l->tokens = l->samples;
     if (want->rows > l->rows) l->rows = want->rows;
     if (l->rows < l->samples) l->rows = l->samples;
-    if (want->slots > l->slots) l->slots = want->slots;
+    if (want->residuals > l->residuals) l->residuals = want->residuals;
+    l->slots = (theirs > inc ? theirs : inc) + l->residuals;
     if (want->slots) l->rank = want->rank;
     l->train |= want->train;
     if (want->train) l->again = want->again;
@@ -234,8 +255,9 @@ static int measure(struct lvlm *m, const struct lvlm_limits *l, size_t *bytes)
 {
     int rc;
     struct packed_batch b = {0};
-    struct adapters ad = {.slots = l->slots, .learned = l->slots, .rank = l->rank};
-    struct pass p = {.b = &b, .ad = l->slots ? &ad : NULL, .save = l->train, .again = l->again, .rows_only = true};
+    const int slots = l->slots - l->residuals;
+    struct adapters ad = {.slots = slots, .learned = slots, .rank = l->rank};
+    struct pass p = {.b = &b, .ad = slots ? &ad : NULL, .save = l->train, .again = l->again, .rows_only = true};
     struct tensor *none = mem_new((size_t)m->c.text.layers, sizeof *none); // increments that nobody looks at
 
     if (!none) FAIL(CL_ENOMEM, "no memory for %d layers", m->c.text.layers);
@@ -243,8 +265,8 @@ static int measure(struct lvlm *m, const struct lvlm_limits *l, size_t *bytes)
     b.samples = l->samples, b.n = l->tokens;
     b.rows = l->rows < l->tokens ? l->rows : l->tokens;
     b.pictures = m->c.has_vision ? l->samples : 0;
-    m->bank = (struct adapter_bank){
-        .slots = l->slots, .learned = l->slots, .rank = l->rank, .A = none, .B = none, .dA = none, .dB = none};
+    m->bank = (struct adapter_bank){.slots = slots, .learned = slots, .rank = l->rank};
+    for (int i = 0; i < PROJECTIONS; i++) m->bank.A[i] = m->bank.B[i] = m->bank.dA[i] = m->bank.dB[i] = none;
     TRY(decoder_measure(m, &p));
     b.n = b.rows = l->samples; // decoding: every sequence one row, none left out of the last layer
     b.pictures = 0;
@@ -257,7 +279,8 @@ done:
     return rc;
 }
 
-size_t lvlm_step_bytes_of(const struct lvlm_config *c, enum dtype act, const struct tp *tp, const struct lvlm_limits *l)
+size_t lvlm_step_bytes_of(const struct lvlm_config *c, unsigned chosen, enum dtype act, const struct tp *tp,
+                          const struct lvlm_limits *l)
 {
     size_t bytes = SIZE_MAX;
     struct tp silent = tp ? (struct tp){.rank = tp->rank, .size = tp->size} : (struct tp){.size = 1};
@@ -266,7 +289,10 @@ size_t lvlm_step_bytes_of(const struct lvlm_config *c, enum dtype act, const str
 
     widen(&at_least, l);
     if (m) m->be = backend_measuring(act), m->tp = &silent;
-    if (m && !open_shape(m, c) && !host_tables(m, &at_least) && measure(m, &at_least, &bytes)) bytes = SIZE_MAX;
+    if (m && !open_shape(m, c)) {
+        projections_of(&m->on, chosen, &c->text);
+        if (!host_tables(m, &at_least) && measure(m, &at_least, &bytes)) bytes = SIZE_MAX;
+    }
     if (m) mem_free(m->act), mem_free(m->layer), mem_free(m->id), mem_free(m->row_pos), head_free(m);
     mem_free(m);
     return bytes;
@@ -274,18 +300,23 @@ size_t lvlm_step_bytes_of(const struct lvlm_config *c, enum dtype act, const str
 
 size_t lvlm_step_bytes(struct lvlm *m, const struct lvlm_limits *l)
 {
-    return lvlm_step_bytes_of(&m->c, m->be->act, m->tp, l);
+    return lvlm_step_bytes_of(&m->c, m->on.chosen, m->be->act, m->tp, l);
 }
 
 /* Host arrays and tables of a step, the same for both kinds; scratch of sums. */
 static int reserve_tables(struct lvlm *m, const struct lvlm_limits *l)
 {
     int rc;
+    const int slots = l->slots - l->residuals;
 
     TRY(host_tables(m, l));
     TRY(span_reserve(m, l));
     TRY(rope_reserve(m, l->tokens));
-    if (l->slots) TRY(bank_reserve(m, l->slots, l->rank));
+    if (slots && prompt_rows(l->rank))
+        TRY(prompts_reserve(m, slots, prompt_rows(l->rank)));
+    else if (slots)
+        TRY(bank_reserve(m, slots, l->rank));
+    TRY(residual_reserve(m, l));
     if (m->vision) TRY(vision_reserve(m->vision, PICTURES_AT_ONCE, l->samples));
     TRY(comm_reserve(comm_of(m), l->tokens * m->D));
 done:
@@ -403,20 +434,21 @@ int lvlm_load(struct lvlm *m, const struct adapters *ad)
 {
     int rc;
 
-    TRY(bank_check(m, ad));
+    TRY(set_check(m, ad));
     TRY(follow_load(m, ad));
-    TRY(bank_load(m, ad));
+    TRY(set_load(m, ad));
 done:
     return follow_done(m, rc);
 }
 
 /* Under tensor parallelism other ranks see a part of an embedding table and of the targets, so the leader looks for all. */
-static int check_ids(const struct lvlm *m, const struct packed_batch *b)
+static int check_ids(const struct lvlm *m, const struct packed_batch *b, const struct adapters *ad)
 {
     const int vocab = m->c.text.vocab;
 
     for (int64_t i = 0; i < b->n; i++)
-        if ((b->id[i] < 0 || b->id[i] >= vocab) && !(b->pictures && b->id[i] == m->c.image_token))
+        if ((b->id[i] < 0 || b->id[i] >= vocab) && !(b->pictures && b->id[i] == m->c.image_token) &&
+            !(has_prompts(ad) && b->id[i] == PROMPT_TOKEN))
             return err_set(
                 CL_ENUM, "token id %d at place %lld is not below the table's %d rows; hint: tokenizer and model differ",
                 (int)b->id[i], (long long)i, vocab);
@@ -433,8 +465,9 @@ int check_batch(const struct lvlm *m, const struct packed_batch *b, const struct
              (long long)b->n, (long long)b->rows, b->samples, (long long)l->tokens, (long long)l->rows, l->samples);
     for (int i = 0; i < b->pictures; i++)
         if (!b->feature[i]) FAIL(CL_EINTERNAL, "picture %d of a batch has no features", i);
-    TRY(check_ids(m, b));
-    TRY(bank_check(m, ad));
+    TRY(check_ids(m, b, ad));
+    TRY(set_check(m, ad));
+    TRY(prompts_check_batch(m, b, ad));
 done:
     return rc;
 }

@@ -1,10 +1,11 @@
-/* lvlm.h - the frozen vision-language model with low-rank increments on its o_proj.
+/* lvlm.h - the frozen vision-language model with low-rank increments on linear maps of its decoder layers.
  *
  *     pixels -> ViT -> (features, cached) -> projector -+
  *     ids ------------------------- embed_tokens -------+-> decoder layers -> norm -> lm_head (answer rows) -> loss
  *
  * lvlm_forward runs a packed batch and keeps what the backward pass needs; lvlm_backward carries the gradient from the
- * loss down to the lowest o_proj and adds up what A, B and the coefficients get. The base has no gradients.
+ * loss down to the lowest increment (with prompts: to the embeddings) and adds up what A, B and the coefficients, or the prompts
+ * get. The base has no gradients.
  * lvlm_prefill and lvlm_decode are the same decoder with a KV cache. Weights, increments and scratch are held here;
  * nothing inside a step allocates.
  *
@@ -19,6 +20,7 @@
 #include "model/adapters.h"
 #include "model/backend.h"
 #include "model/lvlm_config.h"
+#include "model/projections.h"
 #include "mpi/tp.h"
 
 struct lvlm;
@@ -36,9 +38,10 @@ struct lvlm_limits {      // what the step's memory is laid out for
     int samples;          // of one packed batch (micro-batch, or rows decoded at once)
     int64_t tokens;       // of one packed batch
     int64_t rows;         // answer rows of one packed batch
-    int slots, rank;      // of an adapter set, e.g. 32 slots of rank 8
+    int slots, rank;      // of an adapter set, e.g. 32 slots of rank 8 (of prompts: prompt_set); residuals included
     bool train;           // keep activations for lvlm_backward
     enum recompute again; // train: which of them not; may be another one in a later call
+    int residuals;        // of the slots: residuals of the logits
 };
 
 /* Loads the base in `dir` for this rank of tp (borrowed; may be NULL). CL_EMISMATCH: tensors that do not fit config.json;
@@ -49,6 +52,10 @@ int lvlm_open(struct lvlm **m, const char *dir, const struct backend *be, const 
 int lvlm_open_blank(struct lvlm **m, const char *dir, enum dtype type, const struct backend *be, const struct tp *tp,
                     bool train);
 void lvlm_close(struct lvlm *m);
+/* Which maps have increments (PROJECTION_BIT of each): H and D of every A and B from here on are those of the choice. o_proj
+ * alone unless this is called, before lvlm_reserve. Collective over tp. */
+int lvlm_adapt(struct lvlm *m, unsigned chosen);
+const struct projections *lvlm_get_projections(const struct lvlm *m);
 const struct lvlm_config *lvlm_get_config(const struct lvlm *m);
 /* Hash of the base's files (safetensors_hash), 16 hex digits: checkpoints name their base by it. Weights that were brought into
  * another form were hashed on the way, a part by each rank; the first call reads the others. */
@@ -64,7 +71,7 @@ int lvlm_reserve(struct lvlm *m, const struct lvlm_limits *limits);
 /* Bytes of activations and scratch that such a step takes. */
 size_t lvlm_step_bytes(struct lvlm *m, const struct lvlm_limits *limits);
 /* The same of a rank of tp (comm may be NULL) of a model that is not there. SIZE_MAX: no memory, or more ranks than heads. */
-size_t lvlm_step_bytes_of(const struct lvlm_config *c, enum dtype act, const struct tp *tp,
+size_t lvlm_step_bytes_of(const struct lvlm_config *c, unsigned chosen, enum dtype act, const struct tp *tp,
                           const struct lvlm_limits *limits);
 
 /* Vision features of one picture, kept on every rank of the group until freed. */
@@ -78,9 +85,9 @@ int lvlm_see(struct lvlm *m, struct feature **feature, const float *pixels, int 
 void lvlm_feature_free(struct lvlm *m, struct feature *f); // NULL is fine
 /* out (d_vision) host := mean over the picture's positions. Not collective. */
 int lvlm_feature_mean(struct lvlm *m, float *out, const struct feature *f);
-size_t lvlm_feature_bytes(const struct lvlm *m);           // of one picture, on each rank
+size_t lvlm_feature_bytes(const struct lvlm *m); // of one picture, on each rank
 
-/* Brings the increments to the device (and to the members: A by columns) where their version is another than the one that is
+/* Brings the increments to the device (and to the members, each its part) where their version is another than the one that is
  * loaded in that place. lvlm_forward and the others do it by themselves; a caller that has a slot's values only for a while
  * calls this, and may pass NULL for A and B of slots that are loaded already. coef is not looked at. */
 int lvlm_load(struct lvlm *m, const struct adapters *ad);
@@ -101,10 +108,14 @@ int lvlm_logits(struct lvlm *m, float *logits, int64_t rows);
  * part: lvlm_coef_reduce makes it whole, once per step for all batches together. */
 int lvlm_backward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, double *dcoef);
 
-/* The gradient sums of the learned slots: cleared at the start of an optimizer step, read once at its end: that is when dA's
- * columns are gathered and dB's partial sums reduced. dA (learned, L, R, H), dB (learned, L, D, R) host. */
+/* The gradient sums of the learned slots: cleared at the start of an optimizer step, read once at its end: that is when the
+ * parts of ranks are gathered and partial sums reduced. dA (learned, L, R, H), dB (learned, L, D, R) host; of prompts dA
+ * (learned, P, D), dB is not looked at. */
 int lvlm_grads_clear(struct lvlm *m);
 int lvlm_grads_read(struct lvlm *m, float *dA, float *dB, int learned, int rank);
+/* sum (vocab) host := gradient sum of the first residual of the passes since lvlm_grads_clear; every rank has its own columns of
+ * it. Once per step. */
+int lvlm_residual_read(struct lvlm *m, float *sum);
 
 /* dcoef (n) := sum over the ranks of the group, of what lvlm_backward gave: n numbers, those of all calls since
  * lvlm_grads_clear, in the order of the calls. Once per step. */

@@ -2,10 +2,12 @@
  *
  *     weights.c   which tensors there are, how they are split, loading    decode_weights.c   the same as bytes
  *     lvlm.c      life of a model, its memory
- *     adapter.c   increments on o_proj: bank, forward, backward
+ *     adapter.c   increments on linear maps of the layers: bank, forward, backward
+ *     prompts.c   prompts among the embeddings: the same
  *     decoder.c   forward            decoder_back.c   backward          generate.c   KV cache
  *     span.c      a pass in two halves that take turns
  *     head.c      lm_head: loss, greedy choice, logits
+ *     residual.c  vectors that are added to the logits; adapter sets that hold some
  *     group.c     sums over the ranks that share a model, and where they first were not finite
  *     follow.c    what the leader of these ranks tells the others
  */
@@ -40,30 +42,56 @@ struct layer_weights {
     float *attention_norm, *mlp_norm; // (D)
 };
 
-/* What one layer leaves behind for the backward pass. n: tokens of the batch; in the last layer q, o, u, x2, gate and up
- * exist for the answer rows only. Where gate and up are computed again they have no place here but are scratch of the MLP; where
- * the whole layer is, all layers share one set of everything but x. */
+/* What one layer leaves behind for the backward pass. n: tokens of the batch; in the last layer q, o, x2, gate and up, and u of
+ * all but k and v, exist for the answer rows only. Where gate and up are computed again they have no place here but are scratch
+ * of the MLP, with the MLP's u; where the whole layer is, all layers share one set of everything but x. */
 struct layer_acts {
-    struct tensor x;          // (n, D) f32, residual stream coming in
-    float *rstd1;             // (n)
-    struct tensor q, k, v, o; // (n, H), (n, KV), (n, KV), (n, H)
-    float *lse;               // (n, heads)
-    struct tensor u;          // (n, slots * rank) A x, before the coefficients
-    struct tensor x2;         // (n, D) f32, residual stream after attention
-    float *rstd2;             // (n)
-    struct tensor gate, up;   // (n, F)
+    struct tensor x;              // (n, D) f32, residual stream coming in
+    float *rstd1;                 // (n)
+    struct tensor q, k, v, o;     // (n, H), (n, KV), (n, KV), (n, H)
+    float *lse;                   // (n, heads)
+    struct tensor u[PROJECTIONS]; // (n, slots * rank) A x of each map that has increments, before the coefficients
+    struct tensor x2;             // (n, D) f32, residual stream after attention
+    float *rstd2;                 // (n)
+    struct tensor gate, up;       // (n, F)
 };
 
-/* Increments on the device, slots side by side: one product with all A, one with all B. */
+/* Increments on the device, slots side by side: for every map that has some one product with all A, one with all B. Of a map
+ * whose outputs ranks split a rank has A whole and its own rows of B; else its own columns of A, and B whole. */
 struct adapter_bank {
     int slots, learned, rank; // of the set that is loaded
     int room, room_rank;      // capacity: slots x rank numbers wide
     uint64_t *version;        // (room) what is loaded in each place, 0: nothing
-    struct tensor *A, *B;     // (L) A (slots * rank, H), B (D, slots * rank), activation type
-    struct tensor *dA, *dB;   // (L) f32 gradient sums of the learned slots; train only
-    float *host;              // one layer's A or B of the whole set, to be sorted on the host
-    float *stage;             // one slot's block on the device, before it is cast and put in place
-    float *packed;            // (L, R, H of a rank) or (L, D, R): a slot on its way to another rank; NULL: one rank
+    struct tensor *A[PROJECTIONS],
+        *B[PROJECTIONS]; // (L) A (slots * rank, inputs), B (outputs, slots * rank), activation type
+    struct tensor *dA[PROJECTIONS], *dB[PROJECTIONS]; // (L) f32 gradient sums of the learned slots; train only
+    float *host;   // what one layer of the whole set has of split sides, or of whole ones, to be sorted on the host
+    float *stage;  // one slot's block on the device, before it is cast and put in place
+    float *packed; // the same of a slot in all layers, on its way to other ranks; NULL: one rank
+};
+
+/* Vectors that are added to the logits. */
+struct residuals {
+    int room;                   // capacity; 0: none were ever reserved
+    int64_t rows, slots;        // capacity of coef and row_coef (rows x n), of slot_coef (samples x slots)
+    uint64_t *version;          // (room) what is loaded in each place, 0: nothing
+    float *r;                   // (room, V of this rank) on the device
+    float *sum;                 // (V of this rank) on the device: gradient of the first
+    float *coef;                // (rows, n) on the device: of the rows of the pass
+    float *row_coef;            // the same on the host
+    float *slot_coef;           // (samples, slots) coefficients of the increments alone
+    float *host;                // (vocab) one vector on its way
+    struct adapters increments; // of the set at hand
+    int n;                      // of the pass at hand
+    bool learn;                 // its first one does
+};
+
+/* Prompts on the device of the rank that leads; its members have none. */
+struct prompt_bank {
+    int slots, learned, rows; // of the set that is loaded
+    int room, room_rows;
+    uint64_t *version;         // (room) as in a bank of increments
+    struct tensor table, grad; // (room * rows, D) f32 values, gradient sums; grad for training only
 };
 
 /* Things that the leader names by number towards its members: the same numbers on all ranks, because all ranks make and drop
@@ -133,9 +161,12 @@ struct lvlm {
     struct tensor dfinal;       // (rows, D) f32 gradient of the loss at final_h
     float *rope_cos, *rope_sin; // (rope_positions, head_dim / 2)
     int64_t rope_positions;
-    int32_t *id;      // (tokens) host: ids with picture positions replaced
-    int32_t *row_pos; // (rows) host: position of each answer row
+    int32_t *id;           // (tokens) host: ids with picture positions replaced
+    int32_t *row_pos;      // (rows) host: position of each answer row
+    struct projections on; // which linear maps have increments
     struct adapter_bank bank;
+    struct residuals residual;
+    struct prompt_bank prompts;
     struct {
         struct tensor h; // (rows, D) what final_h was in the teacher's pass
         float *logits;   // (chunk of rows, V of this rank) on the device
@@ -232,13 +263,58 @@ void bank_free(struct lvlm *m);
 int bank_check(const struct lvlm *m, const struct adapters *ad);
 /* Members give the versions alone: values come from the leader. Collective over tp. */
 int bank_load(struct lvlm *m, const struct adapters *ad);
-/* y (n, D) += sum_m c_m B_m A_m x; u (n, width) keeps A x when save. Rows of sample s: cu[s] .. cu[s+1]. */
-int adapter_forward(struct lvlm *m, int layer, struct tensor y, struct tensor u, struct tensor x,
-                    const struct adapters *ad, const int64_t *cu, int samples, bool save);
-/* dx (n, H) += the increments' share (not where dx.data is NULL); gradient sums; dcoef (samples, slots). dy (n, D) in the
- * activation type. */
-int adapter_backward(struct lvlm *m, int layer, struct tensor dx, double *dcoef, struct tensor dy, struct tensor x,
-                     struct tensor u, const struct adapters *ad, const int64_t *cu, int samples);
+/* What follows is about map p of layer l for the rows of a span, and does nothing where p has no increments. */
+static inline bool has_increments(const struct lvlm *m, const struct adapters *ad, enum projection p)
+{
+    return ad && ad->slots && !prompt_rows(ad->rank) && (m->on.chosen & PROJECTION_BIT(p));
+}
+/* y (n, outputs) += sum_m c_m B_m A_m x; u (n, width) keeps A x when the pass saves. */
+int adapter_forward(struct lvlm *m, const struct span *s, int l, enum projection p, struct tensor y, struct tensor u,
+                    struct tensor x);
+/* u alone, where it was not kept. */
+int adapter_input(struct lvlm *m, const struct span *s, int l, enum projection p, struct tensor u, struct tensor x);
+/* dx (n, inputs) += the increments' share (not where dx.data is NULL); gradient sums; dcoef (samples, slots) of the batch += this
+ * rank's part. dy (n, outputs) in the activation type. */
+int adapter_backward(struct lvlm *m, const struct span *s, int l, enum projection p, struct tensor dx, double *dcoef,
+                     struct tensor dy, struct tensor x, struct tensor u);
+
+/* residual.c: adapter sets, whose last slots may be residuals of the logits. set_check, set_load: the bank's functions for the
+ * whole set; like the bank's slots, residuals are forgotten by a pass without. */
+struct adapters increments_of(const struct adapters *ad); // the set without them (its coefficients' rows are wider)
+int set_check(const struct lvlm *m, const struct adapters *ad);
+int set_load(struct lvlm *m, const struct adapters *ad);
+uint64_t set_version(const struct lvlm *m, const struct adapters *ad, int i); // what is loaded in place i of such a set
+/* The increments of the set with coefficients of their own, until the next call; the set itself where it has no residuals. */
+const struct adapters *set_split(struct lvlm *m, const struct adapters *ad, int samples);
+
+int residual_reserve(struct lvlm *m, const struct lvlm_limits *limits);
+void residual_free(struct lvlm *m);
+/* Coefficients of the pass: row r belongs to the sample s with cu_row[s] <= r < cu_row[s+1], or (NULL) is sample r's only one. */
+int residual_begin(struct lvlm *m, const struct adapters *ad, int samples, const int64_t *cu_row);
+int residual_add(struct lvlm *m, struct tensor logits, int64_t first);   // logits of rows from `first` on
+int residual_back(struct lvlm *m, struct tensor dlogits, int64_t first); // from their gradient into the sum
+int residual_clear(struct lvlm *m);
+/* dcoef (samples, slots - residuals) becomes (samples, slots) in place, 0 for the residuals. */
+void residual_spread(double *dcoef, int samples, int slots, int residuals);
+
+/* prompts.c: prompts. Their rows enter x in front of the first layer's sum over the ranks and their gradient is read off dx, which
+ * is whole on every rank: so the leader alone has them, and nothing of them is sent inside a group. */
+static inline bool has_prompts(const struct adapters *ad)
+{
+    return ad && prompt_rows(ad->rank);
+}
+int prompts_reserve(struct lvlm *m, int slots, int rows);
+void prompts_free(struct lvlm *m);
+int prompts_check(const struct lvlm *m, const struct adapters *ad); // as bank_check, bank_load
+int prompts_load(struct lvlm *m, const struct adapters *ad);
+void prompts_forget(struct lvlm *m);
+/* The samples' places are those of the prompts that they have, or, where a pass goes on behind them, none. CL_EINTERNAL. */
+int prompts_check_batch(const struct lvlm *m, const struct packed_batch *b, const struct adapters *ad);
+/* x (n, D) at the places of prompts := their rows; gradient sums += dx there. */
+int prompts_embed(struct lvlm *m, const struct pass *p, struct tensor x);
+int prompts_back(struct lvlm *m, const struct pass *p, struct tensor dx);
+int prompts_grads_clear(struct lvlm *m);
+int prompts_grads_read(struct lvlm *m, float *rows, int learned, int rank);
 
 /* decoder.c */
 int decoder_layout(struct lvlm *m, int64_t n, int64_t rows, const struct pass *p); // carves act[] from the arena
@@ -259,14 +335,27 @@ struct tensor span_tokens(const struct span *s, struct tensor t);
 struct tensor span_queries(const struct lvlm *m, const struct span *s, int l, struct tensor t);
 struct layer_acts span_acts(const struct lvlm *m, const struct span *s, int l); // its rows of m->act[l]
 struct attention_shape span_shape(const struct lvlm *m, const struct span *s, int l);
+/* Where samples begin among the rows of map p's input in layer l: those of all tokens for keys and values. */
+const int64_t *span_cu(const struct lvlm *m, const struct span *s, int l, enum projection p);
 
 /* Two parts of a layer, which the backward pass runs again: x2 := this rank's part of the attention block, until its sum begins;
  * behind the sum x2 += x. gate, up := those of x2, norm included. */
 int attention_begin(struct lvlm *m, const struct span *s, int l);
 int attention_end(struct lvlm *m, const struct span *s, int l);
-int mlp_gate_up(struct lvlm *m, const struct pass *p, const struct layer_acts *a, int l);
-/* gate and up of the layer from the arena, where they have no place of their own. */
+int mlp_gate_up(struct lvlm *m, const struct span *s, const struct layer_acts *a, int l);
+/* gate, up and the MLP's u of the layer from the arena, where they have no place of their own. */
 void mlp_room(struct lvlm *m, const struct pass *p, struct layer_acts *a);
+
+/* How far down a gradient is wanted in layer l, where those maps have increments: up to the increments themselves in the lowest
+ * layer, to the layer's input in all others. */
+enum depth { DEPTH_DOWN, DEPTH_GATE_UP, DEPTH_O, DEPTH_QKV, DEPTH_INPUT };
+static inline enum depth back_depth(unsigned chosen, int l)
+{
+    if (l > 0) return DEPTH_INPUT;
+    if (chosen & (PROJECTION_BIT(PROJ_q) | PROJECTION_BIT(PROJ_k) | PROJECTION_BIT(PROJ_v))) return DEPTH_QKV;
+    if (chosen & PROJECTION_BIT(PROJ_o)) return DEPTH_O;
+    return chosen & (PROJECTION_BIT(PROJ_gate) | PROJECTION_BIT(PROJ_up)) ? DEPTH_GATE_UP : DEPTH_DOWN;
+}
 
 /* decoder_back.c: from dfinal down. */
 int decoder_backward(struct lvlm *m, const struct pass *p, double *dcoef);
@@ -279,6 +368,8 @@ void head_free(struct lvlm *m);
 /* Memory for teachers of batches within the limits of training; once. Not inside a step. */
 int head_reserve_teacher(struct lvlm *m);
 void head_free_teacher(struct lvlm *m);
+/* The leader gets logits (rows, vocab) host of every rank's block (rows, own columns) host, which has room for the largest. */
+int head_collect(struct lvlm *m, float *logits, float *block, int64_t rows);
 /* nll, kl (rows) host or NULL, and with grad_scale != 0 this rank's part of the gradient at final_h (dfinal). kl is only there
  * while a teacher is on. */
 int head_loss(struct lvlm *m, const struct packed_batch *b, float *nll, float *kl, float grad_scale);
@@ -316,6 +407,7 @@ int64_t kv_number(const struct kv_cache *kv);
  * ranks do it. From here to follow_done others are in the middle of it. */
 int follow_open(struct lvlm *m, const char *dir);
 int follow_close(struct lvlm *m);
+int follow_adapt(struct lvlm *m, unsigned chosen);
 int follow_reserve(struct lvlm *m, const struct lvlm_limits *limits);
 int follow_see(struct lvlm *m, int n);
 int follow_feature_free(struct lvlm *m, int64_t id);
@@ -325,6 +417,7 @@ int follow_forward(struct lvlm *m, const struct packed_batch *b, const struct ad
 int follow_backward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad);
 int follow_grads_clear(struct lvlm *m);
 int follow_grads_read(struct lvlm *m, int learned, int rank);
+int follow_residual_read(struct lvlm *m);
 int follow_coef_reduce(struct lvlm *m);
 int follow_logits(struct lvlm *m, int64_t rows);
 int follow_kv_new(struct lvlm *m, int sequences, int64_t length);

@@ -65,3 +65,15 @@ int share_of(struct share *s, const struct lvlm_config *c, const struct tp *tp)
 done:
     return rc;
 }
+
+void share_of_projection(int64_t *first, int64_t *n, const struct share *s, const struct text_config *c,
+                         enum projection p)
+{
+    switch (p) {
+    case PROJ_q:
+    case PROJ_o: *first = (int64_t)s->head0 * c->head_dim, *n = s->H; break;
+    case PROJ_k:
+    case PROJ_v: *first = (int64_t)s->kv_head0 * c->head_dim, *n = s->KV; break;
+    default: *first = s->F0, *n = s->F; break;
+    }
+}

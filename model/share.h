@@ -10,6 +10,7 @@
 #define CLLAVA_MODEL_SHARE_H
 
 #include "model/lvlm_config.h"
+#include "model/projections.h"
 #include "mpi/tp.h"
 
 struct share {
@@ -23,6 +24,10 @@ struct share {
 
 /* CL_ECONFIG, on every rank alike: more ranks than heads; names parallel.tensor and the most that works. Not collective. */
 int share_of(struct share *s, const struct lvlm_config *c, const struct tp *tp);
+/* What a rank has of the side of a projection that ranks split, its outputs or its inputs: the first, how many. Ranks that share
+ * a key/value head have the same. Not collective. */
+void share_of_projection(int64_t *first, int64_t *n, const struct share *s, const struct text_config *c,
+                         enum projection p);
 /* The tower's part of it alone: any number of ranks. Not collective. */
 void share_of_tower(struct share *s, const struct vision_config *c, const struct tp *tp);
 

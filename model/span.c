@@ -85,7 +85,7 @@ int span_make(struct span s[SPANS], const struct lvlm *m, const struct pass *p)
                          .row = b->row,
                          .pos = b->pos,
                          .row_pos = m->row_pos};
-    if (p->ad) s[0].ad = *p->ad;
+    if (p->ad && !has_prompts(p->ad)) s[0].ad = *p->ad; // prompts are no business of layers
     if (!comm_of(m) || !m->tp->overlap || p->kv || b->samples < 2) return 1;
     cut(s, m, middle(b));
     return 2;
@@ -110,11 +110,13 @@ struct layer_acts span_acts(const struct lvlm *m, const struct span *s, int l)
 {
     struct layer_acts a = m->act[l];
     const int64_t query_at = pass_narrows(m, s->p, l) ? s->row_at : s->at;
-    struct tensor *const queries[] = {&a.q, &a.o, &a.u, &a.x2, &a.gate, &a.up};
+    struct tensor *const queries[] = {&a.q, &a.o, &a.x2, &a.gate, &a.up};
 
     a.x = span_tokens(s, a.x), a.k = span_tokens(s, a.k), a.v = span_tokens(s, a.v);
     for (size_t i = 0; i < sizeof queries / sizeof *queries; i++)
         if (queries[i]->data) *queries[i] = span_queries(m, s, l, *queries[i]); // gate, up may have no place
+    for (int p = 0; p < PROJECTIONS; p++)
+        if (a.u[p].data) a.u[p] = p == PROJ_k || p == PROJ_v ? span_tokens(s, a.u[p]) : span_queries(m, s, l, a.u[p]);
     a.rstd1 += s->at, a.rstd2 += query_at, a.lse += query_at * m->own.heads;
     return a;
 }
@@ -132,4 +134,9 @@ struct attention_shape span_shape(const struct lvlm *m, const struct span *s, in
                                     .kv_heads = m->own.kv_heads,
                                     .head_dim = m->c.text.head_dim,
                                     .scale = 1.0f / sqrtf((float)m->c.text.head_dim)};
+}
+
+const int64_t *span_cu(const struct lvlm *m, const struct span *s, int l, enum projection p)
+{
+    return pass_narrows(m, s->p, l) && p != PROJ_k && p != PROJ_v ? s->cu_row : s->cu;
 }

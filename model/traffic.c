@@ -33,15 +33,16 @@ static void add_layers(struct traffic *t, const struct lvlm_config *c, int tenso
         for (int k = 0; k < 2; k++) add_sum(t, tensor, (l == c->text.layers - 1 ? last : n) * c->text.hidden, wire);
 }
 
-static void add_layers_back(struct traffic *t, const struct lvlm_config *c, int tensor, int64_t n, int64_t rows,
-                            enum dtype wire, enum recompute again)
+static void add_layers_back(struct traffic *t, const struct lvlm_config *c, unsigned chosen, int tensor, int64_t n,
+                            int64_t rows, enum dtype wire, enum recompute again)
 {
     const int64_t D = c->text.hidden;
 
     for (int l = c->text.layers - 1; l >= 0; l--) {
         if (again == RECOMPUTE_LAYER && l < c->text.layers - 1) add_sum(t, tensor, n * D, wire); // behind attention
-        add_sum(t, tensor, (l == c->text.layers - 1 ? rows : n) * D, wire);                      // in front of the MLP
-        if (l) add_sum(t, tensor, n * D, wire); // of q, k, v: keys come from all tokens
+        if (back_depth(chosen, l) > DEPTH_GATE_UP)
+            add_sum(t, tensor, (l == c->text.layers - 1 ? rows : n) * D, wire); // in front of the MLP
+        if (l) add_sum(t, tensor, n * D, wire);                                 // of q, k, v: keys come from all tokens
     }
 }
 
@@ -56,13 +57,13 @@ struct traffic traffic_forward_halves(const struct lvlm_config *c, int tensor, c
     return t;
 }
 
-struct traffic traffic_backward_halves(const struct lvlm_config *c, int tensor, const int64_t n[2],
+struct traffic traffic_backward_halves(const struct lvlm_config *c, unsigned chosen, int tensor, const int64_t n[2],
                                        const int64_t rows[2], enum dtype wire, enum recompute again)
 {
     struct traffic t = {0};
 
     add_sum(&t, tensor, (rows[0] + rows[1]) * c->text.hidden, wire); // from lm_head
-    for (int i = 0; i < 2; i++) add_layers_back(&t, c, tensor, n[i], rows[i], wire, again);
+    for (int i = 0; i < 2; i++) add_layers_back(&t, c, chosen, tensor, n[i], rows[i], wire, again);
     return t;
 }
 
@@ -71,10 +72,18 @@ struct traffic traffic_forward(const struct lvlm_config *c, int tensor, int64_t 
     return traffic_forward_halves(c, tensor, (int64_t[2]){n}, (int64_t[2]){rows}, wire);
 }
 
-struct traffic traffic_backward(const struct lvlm_config *c, int tensor, int64_t n, int64_t rows, enum dtype wire,
-                                enum recompute again)
+struct traffic traffic_backward(const struct lvlm_config *c, unsigned chosen, int tensor, int64_t n, int64_t rows,
+                                enum dtype wire, enum recompute again)
 {
-    return traffic_backward_halves(c, tensor, (int64_t[2]){n}, (int64_t[2]){rows}, wire, again);
+    return traffic_backward_halves(c, chosen, tensor, (int64_t[2]){n}, (int64_t[2]){rows}, wire, again);
+}
+
+struct traffic traffic_to_embeddings(const struct lvlm_config *c, int tensor, int64_t n, enum dtype wire)
+{
+    struct traffic t = {0};
+
+    add_sum(&t, tensor, n * c->text.hidden, wire);
+    return t;
 }
 
 struct traffic traffic_prefill(const struct lvlm_config *c, int tensor, int64_t n, int64_t prompts, enum dtype wire)
@@ -108,43 +117,61 @@ struct traffic traffic_see(const struct lvlm_config *c, int tensor, int pictures
     return t;
 }
 
-/* Width of o_proj's input that a rank has. */
-static int64_t width_of(const struct lvlm_config *c, int rank, int tensor)
+/* The sides of the chosen maps that ranks split, as a rank has them. */
+static int64_t split_width(const struct lvlm_config *c, unsigned chosen, int rank, int tensor)
 {
     struct share s = {0};
+    int64_t sum = 0, first, n;
 
     share_of(&s, c, &(struct tp){.rank = rank, .size = tensor});
-    return s.H;
+    for (int p = 0; p < PROJECTIONS; p++) {
+        if (!(chosen & PROJECTION_BIT(p))) continue;
+        share_of_projection(&first, &n, &s, &c->text, (enum projection)p);
+        sum += n;
+    }
+    return sum;
 }
 
-struct traffic traffic_load(const struct lvlm_config *c, int tensor, int slots, int rank)
+/* Those that all have whole. */
+static int64_t whole_width(const struct lvlm_config *c, unsigned chosen)
+{
+    struct projections p;
+    int64_t sum = 0;
+
+    projections_of(&p, chosen, &c->text);
+    for (int i = 0; i < p.n; i++) sum += projection_splits_outputs(p.at[i].is) ? p.at[i].in : p.at[i].out;
+    return sum;
+}
+
+struct traffic traffic_load(const struct lvlm_config *c, unsigned chosen, int tensor, int slots, int rank)
 {
     struct traffic t = {0};
-    const int64_t per_layer = (int64_t)slots * c->text.layers * rank * (int64_t)sizeof(float),
-                  H = (int64_t)c->text.heads * c->text.head_dim;
+    const int64_t per_layer = (int64_t)slots * c->text.layers * rank * (int64_t)sizeof(float);
 
     if (tensor == 1) return t;
     t.messages = (int64_t)slots * (tensor - 1);
-    t.message_bytes = per_layer * (H - width_of(c, 0, tensor));
+    for (int r = 1; r < tensor; r++) t.message_bytes += per_layer * split_width(c, chosen, r, tensor);
     t.broadcasts = slots;
-    t.broadcast_bytes = per_layer * c->text.hidden * (tensor - 1);
+    t.broadcast_bytes = per_layer * whole_width(c, chosen) * (tensor - 1);
     return t;
 }
 
-struct traffic traffic_gradients(const struct lvlm_config *c, int tensor, int learned, int rank)
+struct traffic traffic_gradients(const struct lvlm_config *c, unsigned chosen, int tensor, int learned, int rank)
 {
     struct traffic t = {0};
     const int64_t L = c->text.layers, per_layer = (int64_t)learned * rank * (int64_t)sizeof(float);
     int64_t widest = 0;
 
     if (tensor == 1) return t;
-    for (int r = 1; r < tensor; r++) // the leader keeps its own
-        if (width_of(c, r, tensor) > widest) widest = width_of(c, r, tensor);
+    for (int r = 1; r < tensor; r++) { // the leader keeps its own
+        const int64_t n = split_width(c, chosen, r, tensor);
+        if (n > widest) widest = n;
+    }
     t.messages = L;
     t.message_bytes = L * per_layer * widest;
     t.sums = L;
-    t.sum_bytes =
-        L * per_layer * c->text.hidden; // a member: its shares of the others' parts, its own part to the leader
+    // a member: its shares of the others' parts, its own part to the leader
+    t.sum_bytes = L * per_layer * whole_width(c, chosen);
     return t;
 }
 

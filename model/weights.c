@@ -94,11 +94,9 @@ static int load_layer(struct lvlm *m, int l)
     unsigned uses = WEIGHT_FORWARD | WEIGHT_FEW | (m->train ? WEIGHT_BACKWARD : 0u);
     char name[96];
 
-    // the backward pass ends at layer 0's o_proj: what lies below it is never asked for a gradient
 #define LOAD(field, tensor, rows, cols, shard, by_rows, has_bias)                                                      \
     snprintf(name, sizeof name, "layers.%d." tensor, l);                                                               \
-    TRY(load_matrix(m, &w->field, &w->field##_bias, name, rows, cols, shard, by_rows, has_bias,                        \
-                    l == 0 && !strncmp(tensor, "self_attn", 9) ? uses & ~(unsigned)WEIGHT_BACKWARD : uses));
+    TRY(load_matrix(m, &w->field, &w->field##_bias, name, rows, cols, shard, by_rows, has_bias, uses));
     LAYER_MATRICES(LOAD)
 #undef LOAD
     snprintf(name, sizeof name, "layers.%d.input_layernorm.weight", l);

@@ -9,18 +9,22 @@
 #include <unistd.h>
 
 #include "io/err.h"
+#include "io/memory.h"
 #include "mpi/check.h"
 #include "mpi/fault.h"
 #include "mpi/launch.h"
 #include "mpi/same.h"
 #include "mpi/watch.h"
 
-enum { HOST = 64 };
+struct place {
+    char host[64];
+    double memory; // bytes, of the host or of what a control group allows there
+};
 
 static struct {
     struct ranks now;
     struct tp tp;
-    char (*host)[HOST]; // (size)
+    struct place *place; // (size)
     int busy;
     int threads;
     bool started; // MPI runs
@@ -40,7 +44,12 @@ int ranks_size(void)
 
 const char *ranks_host(int rank)
 {
-    return me.host && rank >= 0 && rank < me.now.size ? me.host[rank] : "this host";
+    return me.place && rank >= 0 && rank < me.now.size ? me.place[rank].host : "this host";
+}
+
+double ranks_memory(int rank)
+{
+    return me.place && rank >= 0 && rank < me.now.size ? me.place[rank].memory : memory_available();
 }
 
 const struct ranks *ranks_now(void)
@@ -135,13 +144,17 @@ static int check_launch(int size)
                    started, size, started);
 }
 
-static int know_hosts(void)
+static int know_places(void)
 {
     int rc;
+    struct place *mine;
 
-    if (!(me.host = mem_new((size_t)me.now.size, HOST))) FAIL(CL_ENOMEM, "no memory for %d ranks", me.now.size);
-    if (gethostname(me.host[me.now.rank], HOST - 1)) snprintf(me.host[me.now.rank], HOST, "host");
-    TRY(comm_gather(me.now.world, me.host, NULL, HOST));
+    if (!(me.place = mem_new((size_t)me.now.size, sizeof *me.place)))
+        FAIL(CL_ENOMEM, "no memory for %d ranks", me.now.size);
+    mine = &me.place[me.now.rank];
+    if (gethostname(mine->host, sizeof mine->host - 1)) snprintf(mine->host, sizeof mine->host, "host");
+    mine->memory = memory_available();
+    TRY(comm_gather(me.now.world, me.place, NULL, sizeof *me.place));
 done:
     return rc;
 }
@@ -164,7 +177,7 @@ int ranks_begin(int argc, char **argv)
     MPI_TRY(MPI_Comm_rank(MPI_COMM_WORLD, &me.now.rank));
     me.now.size = size;
     TRY(comm_split(&me.now.world, MPI_COMM_WORLD, 0, me.now.rank, "world"));
-    TRY(know_hosts());
+    TRY(know_places());
     TRY(same_on_all(me.now.world, argc, argv));
     TRY(fault_start(me.now.rank));
     TRY(count_threads());
@@ -246,7 +259,7 @@ int ranks_end(int status)
     forget_layout();
     watch_stop();
     comm_free(me.now.world);
-    mem_free(me.host);
+    mem_free(me.place);
     MPI_Finalize();
     me.started = false;
     return status;

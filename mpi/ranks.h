@@ -36,6 +36,7 @@ int ranks_end(int status);
 int ranks_rank(void);
 int ranks_size(void);
 const char *ranks_host(int rank); // "node7"
+double ranks_memory(int rank); // bytes that its host has for all of its processes (io/memory.h), as it was at the start
 
 /* Between these two other ranks are in the middle of an operation that rank 0 began: a failure must end the job hard. */
 void ranks_busy_begin(void);

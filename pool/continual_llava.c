@@ -11,6 +11,7 @@
 #include "pool/history.h"
 #include "pool/learner.h"
 #include "pool/lines.h"
+#include "pool/lw2g.h"
 #include "pool/methods.h"
 #include "pool/pool_file.h"
 #include "pool/select.h"
@@ -29,6 +30,9 @@ struct continual {
     enum { MIX_COSINE, MIX_SOFTMAX, MIX_UNIFORM } mix;
     double temperature;
     struct lines lines;
+    struct lw2g grow;
+    bool trying;   // the current task is not begun: it tries an earlier one's slots
+    float *before; // (slots_per_task, L, R, H) A in front of a step; NULL: never needed
     uint64_t seed;
     const char *a_init;
     struct adamw adam; // stage 2
@@ -88,6 +92,8 @@ static void continual_close(struct method *m)
     learner_close(&c->learner);
     pool_close(&c->pool);
     pool_close(&c->init);
+    lw2g_close(&c->grow);
+    mem_free(c->before);
     mem_free(c->train);
     mem_free(c->train_index);
     mem_free(c->alpha);
@@ -158,6 +164,7 @@ static int continual_open(struct method **m, const struct config *cfg, const str
     TRY(pool_open(&c->pool, shape, cfg->pool.rank, cfg->pool.top_m, cfg->pool.key_groups, cfg->pool.scale));
     if (!c->context) memset(c->pool.w, 0, (size_t)c->pool.T * (size_t)c->pool.T * sizeof *c->pool.w);
     fix_w(c);
+    TRY(lw2g_open(&c->grow, cfg, c->pool.T, shape->layers, shape->H));
     c->alpha = mem_new(M, sizeof *c->alpha);
     c->sim = mem_new(M, sizeof *c->sim);
     c->idx = mem_new(M, sizeof *c->idx);
@@ -173,6 +180,18 @@ done:
 }
 
 /* ---- a task begins */
+
+/* Slots that a task uses: its own, or those it shares; empty before it begins. */
+static struct pool_range slots_of(const struct continual *c, int task)
+{
+    return pool_of_task(&c->pool, lw2g_home(&c->grow, task));
+}
+
+/* The task goes on with slots of an earlier one. */
+static bool shares(const struct continual *c, int task)
+{
+    return lw2g_home(&c->grow, task) != task;
+}
 
 /* Buffers of stage 1 and 2 as long as the own slots; once. */
 static int learning_buffers(struct continual *c)
@@ -226,6 +245,36 @@ static void take_initial_values(struct continual *c, int task)
     pool_touch(p, c->own);
 }
 
+/* The learner of a task that shares its slots, or does not. */
+static int fit_learner(struct continual *c, int task)
+{
+    c->learner.b_fixed = shares(c, task);
+    if (!shares(c, task) || c->before) return CL_OK;
+    c->before = mem_new((size_t)c->learner.a_count, sizeof *c->before);
+    return c->before ? CL_OK : err_set(CL_ENOMEM, "no memory for a copy of %d slots", c->slots_per_task);
+}
+
+/* New slots, or (w and B stay then) those that the task shares. */
+static int take_slots(struct continual *c, int task)
+{
+    int rc = CL_OK;
+    struct pool *p = &c->pool;
+
+    lw2g_decide(&c->grow, task);
+    TRY(fit_learner(c, task));
+    if (!shares(c, task)) TRY(pool_grow(p, task, c->slots_per_task));
+    c->own = slots_of(c, task);
+    if (shares(c, task)) goto done;
+    if (c->init.N)
+        take_initial_values(c, task);
+    else {
+        pool_draw_keys(p, c->own, c->seed);
+        pool_draw_a(p, c->own, c->a_init, c->seed);
+    }
+done:
+    return rc;
+}
+
 static int continual_begin_task(struct method *m, int task, int64_t n)
 {
     struct continual *c = self(m);
@@ -238,14 +287,7 @@ static int continual_begin_task(struct method *m, int task, int64_t n)
         FAIL(CL_EINTERNAL, "task %d cannot begin: the stream has %d tasks, the pool %d slots of it", task, p->T,
              r.end - r.first);
     TRY(learning_buffers(c));
-    TRY(pool_grow(p, task, c->slots_per_task));
-    c->own = pool_of_task(p, task);
-    if (c->init.N)
-        take_initial_values(c, task);
-    else {
-        pool_draw_keys(p, c->own, c->seed);
-        pool_draw_a(p, c->own, c->a_init, c->seed);
-    }
+    TRY(take_slots(c, task));
     align_begin_task(&c->align);
     learner_begin_task(&c->learner);
     TRY(history_open(&c->history[task], c->slots_per_task, p->K));
@@ -324,7 +366,7 @@ static int continual_end_align(struct method *m, int task, const float *const *e
             h->weight[c->idx[i] - c->own.first] += c->alpha[i];
         }
     }
-    for (int i = 0; i < h->slots; i++) p->use[c->own.first + i] = h->weight[i] / (double)n;
+    for (int i = 0; !shares(c, task) && i < h->slots; i++) p->use[c->own.first + i] = h->weight[i] / (double)n;
     memcpy(h->after, p->keys + (int64_t)c->own.first * p->K, (size_t)h->slots * (size_t)p->K * sizeof *p->keys);
     h->aligned = true;
 done:
@@ -340,9 +382,10 @@ static int continual_adapters(struct method *m, enum route_mode mode, int task, 
 
     if (mode == ROUTE_TRAIN) {
         TRY(check_current(c, task));
-        *set = (struct adapters){c->train_slots, c->slots_per_task, c->pool.R, c->train, NULL};
+        *set = (struct adapters){
+            .slots = c->train_slots, .learned = c->slots_per_task, .rank = c->pool.R, .slot = c->train};
     } else
-        *set = (struct adapters){c->pool.N, 0, c->pool.R, c->pool.slot, NULL};
+        *set = (struct adapters){.slots = c->pool.N, .rank = c->pool.R, .slot = c->pool.slot};
 done:
     return rc;
 }
@@ -392,8 +435,7 @@ static int continual_route(struct method *m, enum route_mode mode, int task, con
 
     TRY(check_room(c, n, out));
     if (train) TRY(check_current(c, task));
-    if (train || mode == ROUTE_ORACLE)
-        candidates = pool_of_task(&c->pool, task); // empty before that task: the base alone
+    if (train || mode == ROUTE_ORACLE) candidates = slots_of(c, task); // empty before that task: the base alone
     out->n = n, out->query = embedding;
     out->N = c->pool.N;
     out->slots = train ? c->train_slots : c->pool.N;
@@ -424,7 +466,7 @@ static int continual_learn(struct method *m, int task, const struct routing *r, 
     if (r->slots != c->train_slots || r->N != c->pool.N)
         FAIL(CL_EINTERNAL, "gradients of %d of %d slots (expected %d of %d)", r->slots, r->N, c->train_slots,
              c->pool.N);
-    for (int s = 0; c->learn_w && s < r->n; s++) {
+    for (int s = 0; c->learn_w && !shares(c, task) && s < r->n; s++) {
         double share = 0; // of the task: all of it up to rounding, as only own slots were candidates
         for (int i = c->own.first; i < c->own.end; i++) share += r->intrinsic[(int64_t)s * r->N + i];
         context_w_gradient(&c->pool, task, share, c->train_index, dcoef + (int64_t)s * r->slots, r->slots,
@@ -440,17 +482,108 @@ static void continual_gradients(struct method *m, float **dA, float **dB)
     *dB = self(m)->learner.dB;
 }
 
+/* Only A moves, across what its slots keep: gradients are projected, so that norm, clipping and moments are those of what may
+ * move, and so is the step, since AdamW divides number by number. */
+static int step_shared(struct continual *c, int task, double lr, struct step_report *out)
+{
+    struct learner *l = &c->learner;
+    const int of = lw2g_home(&c->grow, task);
+    float *A = c->pool.A + c->own.first * pool_a_size(&c->pool);
+    int rc;
+
+    memcpy(c->before, A, (size_t)l->a_count * sizeof *A);
+    memset(l->dB, 0, (size_t)l->b_count * sizeof *l->dB);
+    lw2g_project(&c->grow, of, -1, l->dA, l->slots, c->pool.R);
+    TRY(learner_step(l, &c->pool, c->own, NULL, lr, out));
+    for (int64_t i = 0; i < l->a_count; i++) A[i] -= c->before[i];
+    lw2g_project(&c->grow, of, -1, A, l->slots, c->pool.R);
+    for (int64_t i = 0; i < l->a_count; i++) A[i] += c->before[i];
+done:
+    return rc;
+}
+
 static int continual_step(struct method *m, int task, double lr, struct step_report *out)
 {
     struct continual *c = self(m);
     int rc;
 
     TRY(check_current(c, task));
-    TRY(learner_step(&c->learner, &c->pool, c->own, c->learn_w ? c->pool.w + (int64_t)task * c->pool.T : NULL, lr,
-                     out));
+    if (shares(c, task))
+        TRY(step_shared(c, task, lr, out));
+    else
+        TRY(learner_step(&c->learner, &c->pool, c->own, c->learn_w ? c->pool.w + (int64_t)task * c->pool.T : NULL, lr,
+                         out));
     view_train_slots(c);
 done:
     return rc;
+}
+
+/* ---- whether to grow */
+
+static int continual_candidate(struct method *m, int task, int after)
+{
+    const struct continual *c = self(m);
+
+    for (int t = after + 1; c->grow.threshold > 0 && t < task; t++) {
+        const struct pool_range r = pool_of_task(&c->pool, t);
+        if (r.first < r.end) return t;
+    }
+    return -1;
+}
+
+static int continual_try_slots(struct method *m, int task, int of)
+{
+    struct continual *c = self(m);
+    int rc;
+
+    TRY(learning_buffers(c));
+    c->grow.home[task] = of;
+    c->own = slots_of(c, task);
+    c->current = task, c->trying = true;
+    TRY(choose_train_slots(c));
+    view_train_slots(c);
+    lw2g_try(&c->grow);
+done:
+    return rc;
+}
+
+static double continual_tried(struct method *m, int task, int of)
+{
+    struct continual *c = self(m);
+
+    c->grow.home[task] = -1;
+    c->current = -1, c->trying = false;
+    return lw2g_tried(&c->grow, task, of);
+}
+
+/* Nothing comes after the last task that could share its slots. */
+static int64_t continual_look_samples(struct method *m, int task)
+{
+    const struct continual *c = self(m);
+
+    if (c->grow.threshold <= 0 || (!c->trying && task + 1 >= c->pool.T)) return 0;
+    return c->grow.samples;
+}
+
+static int continual_look(struct method *m, int task, bool first)
+{
+    struct continual *c = self(m);
+    int rc;
+
+    TRY(check_current(c, task));
+    if (c->trying) {
+        TRY(lw2g_compare(&c->grow, lw2g_home(&c->grow, task), c->learner.dA, c->slots_per_task, c->pool.R));
+    } else {
+        if (first) TRY(lw2g_learn_begin(&c->grow, task));
+        TRY(lw2g_learn(&c->grow, task, c->learner.dA, c->slots_per_task, c->pool.R));
+    }
+done:
+    return rc;
+}
+
+static int continual_home(const struct method *m, int task)
+{
+    return lw2g_home(&((const struct continual *)m)->grow, task);
 }
 
 /* ---- checkpoint */
@@ -462,6 +595,7 @@ static int continual_save(struct method *m, struct ckpt *f, bool resume)
 
     TRY(pool_file_save(&c->pool, f, c->base.ops->name, true));
     for (int t = 0; t < c->tasks; t++) TRY(history_save(&c->history[t], f, t));
+    TRY(lw2g_save(&c->grow, f));
     if (!resume) goto done;
     if (c->current < 0) FAIL(CL_EINTERNAL, "no task is being learned that could be resumed");
     TRY(align_save(&c->align, f));
@@ -480,13 +614,14 @@ static int resume_task(struct continual *c, struct ckpt *f)
     TRY(ckpt_get_i64(f, "/resume", "learning_task", &task));
     if (task < 0 || task >= c->tasks)
         FAIL(CL_EFORMAT, "%s: /resume learning_task is %lld", ckpt_path(f), (long long)task);
-    c->own = pool_of_task(&c->pool, (int)task);
-    if (c->own.end != c->pool.N || c->own.end - c->own.first != c->slots_per_task)
+    c->own = slots_of(c, (int)task);
+    if ((c->own.end != c->pool.N && !shares(c, (int)task)) || c->own.end - c->own.first != c->slots_per_task)
         FAIL(CL_EMISMATCH, "%s: task %lld has %d slots of %d (pool.slots_per_task is %d)", ckpt_path(f),
              (long long)task, c->own.end - c->own.first, c->pool.N, c->slots_per_task);
     TRY(learning_buffers(c));
     TRY(align_load(&c->align, f));
     TRY(learner_load(&c->learner, &c->pool, f));
+    TRY(fit_learner(c, (int)task));
     TRY(choose_train_slots(c));
     view_train_slots(c);
     c->current = (int)task;
@@ -505,8 +640,9 @@ static int continual_load(struct method *m, struct ckpt *f, bool resume)
     align_close(&c->align);
     learner_close(&c->learner); // its vector is as long as the stream, which the file may have lengthened
     TRY(task_buffers_open(c));
+    TRY(lw2g_load(&c->grow, c->pool.T, f));
     for (int t = 0; t < c->tasks; t++) {
-        r = pool_of_task(&c->pool, t);
+        r = slots_of(c, t);
         TRY(history_load(&c->history[t], f, t, r.end - r.first, c->pool.K));
     }
     if (resume) TRY(resume_task(c, f));
@@ -518,7 +654,7 @@ static int continual_init_from(struct method *m, struct ckpt *f)
 {
     struct continual *c = self(m);
     const struct pool *p = &c->pool;
-    const struct method_shape shape = {p->T, p->L, p->H, p->D, p->K};
+    const struct method_shape shape = {p->T, p->L, p->H, p->D, p->K, p->on};
     int rc;
 
     pool_close(&c->init);
@@ -573,6 +709,12 @@ const struct method_ops continual_llava_ops = {
     .gradients = continual_gradients,
     .step = continual_step,
     .end_task = continual_end_task,
+    .candidate = continual_candidate,
+    .try_slots = continual_try_slots,
+    .tried = continual_tried,
+    .look_samples = continual_look_samples,
+    .look = continual_look,
+    .home = continual_home,
     .save = continual_save,
     .load = continual_load,
     .init_from = continual_init_from,

@@ -81,7 +81,8 @@ int learner_step(struct learner *l, struct pool *p, struct pool_range own, float
     scale = optim_clip_scale(out->grad_norm, l->clip);
     l->steps++;
     optim_adamw(&l->adam, p->A + own.first * pool_a_size(p), l->mA, l->vA, l->dA, scale, l->a_count, l->steps, lr);
-    optim_adamw(&l->adam, p->B + own.first * pool_b_size(p), l->mB, l->vB, l->dB, scale, l->b_count, l->steps, lr);
+    if (!l->b_fixed)
+        optim_adamw(&l->adam, p->B + own.first * pool_b_size(p), l->mB, l->vB, l->dB, scale, l->b_count, l->steps, lr);
     if (x) {
         optim_adamw(&l->adam, x, l->mx, l->vx, l->gx, scale, l->vector, l->steps, lr * l->x_rate);
         for (int i = 0; i < l->vector && !l->x_free; i++) x[i] = fminf(fmaxf(x[i], 0), 1);

@@ -16,6 +16,7 @@ struct learner {
     struct adamw adam;
     double clip;
     double x_rate;  // the vector's learning rate is lr times this; learner_open: 1
+    bool b_fixed;   // B stays as it is; learner_open: it learns
     bool x_free;    // the vector takes any value; learner_open: clamped to [0, 1]
     int64_t steps;  // taken in this task
     float *dA, *dB; // (slots, L, R, H), (slots, L, D, R) gradients of the coming step

@@ -17,7 +17,7 @@ int lines_check(const struct config *cfg, const struct method_ops *ops)
 {
     const struct lines s = lines_of(cfg);
 
-    if (!is_on(&s) || ops->routes) return CL_OK;
+    if (!is_on(&s) || (ops->routes && ops->owns)) return CL_OK;
     return config_error(
         cfg, s.first != 1 ? "lines.first" : "lines.last",
         "method %s adds no slots for each task, so no task's update can be scaled; hint: leave lines out", ops->name);

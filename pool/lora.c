@@ -88,9 +88,10 @@ int lora_adapters(struct method *m, enum route_mode mode, int task, struct adapt
 
     if (mode == ROUTE_TRAIN) {
         TRY(lora_check_current(l, task));
-        *set = (struct adapters){l->slots, l->slots, l->pool.R, l->pool.slot + l->own.first, NULL};
+        *set = (struct adapters){
+            .slots = l->slots, .learned = l->slots, .rank = l->pool.R, .slot = l->pool.slot + l->own.first};
     } else
-        *set = (struct adapters){l->pool.N, 0, l->pool.R, l->pool.slot, NULL};
+        *set = (struct adapters){.slots = l->pool.N, .rank = l->pool.R, .slot = l->pool.slot};
 done:
     return rc;
 }
@@ -161,16 +162,24 @@ done:
     return rc;
 }
 
+int lora_save_learning(const struct lora *l, struct ckpt *c)
+{
+    int rc;
+
+    if (l->current < 0) FAIL(CL_EINTERNAL, "no task is being learned that could be resumed");
+    TRY(learner_save(&l->learner, &l->pool, c));
+    TRY(ckpt_attr_i64(c, "/resume", "learning_task", l->current));
+done:
+    return rc;
+}
+
 int lora_save(struct method *m, struct ckpt *c, bool resume)
 {
     struct lora *l = self(m);
     int rc;
 
     TRY(pool_file_save(&l->pool, c, l->base.ops->name, false));
-    if (!resume) goto done;
-    if (l->current < 0) FAIL(CL_EINTERNAL, "no task is being learned that could be resumed");
-    TRY(learner_save(&l->learner, &l->pool, c));
-    TRY(ckpt_attr_i64(c, "/resume", "learning_task", l->current));
+    if (resume) TRY(lora_save_learning(l, c));
 done:
     return rc;
 }
@@ -193,13 +202,21 @@ static int check_slots(const struct lora *l, struct ckpt *c)
 int lora_load(struct method *m, struct ckpt *c, bool resume)
 {
     struct lora *l = self(m);
-    int64_t task;
     int rc;
 
     TRY(pool_file_load(&l->pool, c, l->base.ops->name, false, true));
     TRY(check_slots(l, c));
     l->own = (struct pool_range){l->pool.N ? l->pool.N - l->slots : 0, l->pool.N};
-    if (!resume) goto done;
+    if (resume) TRY(lora_load_learning(l, c));
+done:
+    return rc;
+}
+
+int lora_load_learning(struct lora *l, struct ckpt *c)
+{
+    int64_t task;
+    int rc;
+
     TRY(ckpt_get_i64(c, "/resume", "learning_task", &task));
     if (task < 0 || task >= l->pool.T || !l->pool.N || (l->per_task && task != l->own.first))
         FAIL(CL_EFORMAT, "%s: /resume learning_task is %lld of %d with %d slots", ckpt_path(c), (long long)task,

@@ -1,4 +1,4 @@
-/* lora.h - plain LoRA on every o_proj: the body of the baselines without a pool.
+/* lora.h - plain LoRA on every layer: the body of the baselines without a pool.
  *
  * It is a pool of one slot without key, whose coefficient is lora.alpha / lora.rank (alpha 0: 1) for every sample. A and B
  * carry over from task to task; the optimizer begins anew with each. With per_task each task gets a new slot instead, and
@@ -49,6 +49,9 @@ int lora_step(struct method *m, int task, double lr, struct step_report *out);
 int lora_end_task(struct method *m, int task);
 int lora_save(struct method *m, struct ckpt *c, bool resume);
 int lora_load(struct method *m, struct ckpt *c, bool resume);
+/* The part in /resume: which task learns, moments. Loading comes behind the pool's, whose slots are there. */
+int lora_save_learning(const struct lora *l, struct ckpt *c);
+int lora_load_learning(struct lora *l, struct ckpt *c);
 int64_t lora_parameters(const struct method *m);
 int lora_slot_task(const struct method *m, int slot); // -1: the slot is every task's
 

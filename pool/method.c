@@ -34,6 +34,24 @@ int method_needs_queries(const struct method_ops *ops, const struct method_shape
                    ops->name);
 }
 
+int method_prompt_rows(const struct config *cfg)
+{
+    const struct method_ops *ops = method_find(cfg->method);
+    struct method_size size = {0};
+
+    if (ops) ops->size(cfg, cfg->stream.tasks, &size);
+    return prompt_rows(size.rank) * size.selected;
+}
+
+unsigned method_projections(const struct config *cfg)
+{
+    unsigned chosen = PROJECTIONS_DEFAULT;
+
+    if (cfg->adapter.projections)
+        projections_read(&chosen, cfg->adapter.projections); // names were checked (jobs/settings.c)
+    return chosen;
+}
+
 const char *method_names(void)
 {
 #define METHOD_NAME(name) ", " #name

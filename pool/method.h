@@ -5,6 +5,7 @@
  * keeps its state in the checkpoint. Continual LLaVA and every baseline are one file each behind this table.
  *
  *     open -> for each task: begin_task
+ *                            [kept, weigh]                    records of earlier tasks, for methods that choose by them
  *                            [align .. align, end_align]      stage 1, for methods that route
  *                            { mix, route, learn .., step }   stage 2, once per optimizer step
  *                            [sense ..]                       what single samples tell about the learned task
@@ -20,19 +21,21 @@
 #include "io/checkpoint.h"
 #include "io/config.h"
 #include "model/adapters.h"
+#include "model/projections.h"
 
 struct method_shape {
-    int tasks;    // T of the whole stream
-    int layers;   // L, e.g. 32
-    int64_t H, D; // input and output width of o_proj, e.g. 4096, 4096
-    int K;        // width of a question embedding, 0 when the method does not route
+    int tasks;             // T of the whole stream
+    int layers;            // L, e.g. 32
+    int64_t H, D;          // inputs and outputs of the maps that have increments, e.g. 4096, 4096 of o_proj
+    int K;                 // width of a question embedding, 0 when the method does not route
+    struct projections on; // which maps these are, H and D again; n 0: o_proj alone
 };
 
 /* How large a method becomes: what buffers and plans are made for. */
 struct method_size {
     int slots;    // of the pool when every task is learned
     int learned;  // of them by one task
-    int rank;     // of a slot
+    int rank;     // of a slot; slots that are prompts: prompt_set (model/adapters.h)
     int selected; // at most, for a sample (struct routing's M)
     int kept;     // arrays as long as what one task learns that stay beside it, in memory and in checkpoints
 };
@@ -69,7 +72,7 @@ struct step_report {
 };
 
 struct sample_ref {
-    int task;      // of the stream
+    int task;      // of the stream; T + t: of what was written for task t (method_ops.rehearse)
     int64_t index; // record of its training file
 };
 
@@ -88,6 +91,15 @@ struct method_ops {
 
     /* Task t (0-based) with n training records begins: new slots, optimizer state cleared. */
     int (*begin_task)(struct method *m, int task, int64_t n);
+
+    /* For methods that choose among what they kept of earlier tasks: which records these are (the method's until the task ends;
+     * *n 0: nothing to choose), and then, as the task begins and perhaps again between two steps, of each of them how much the
+     * key parts of its question tell the model (jobs/gain.h). chosen (n): whether it joins from now on. NULL, both: none. */
+    const struct sample_ref *(*kept)(struct method *m, int64_t *n);
+    int (*weigh)(struct method *m, const double *gain, bool *chosen);
+    /* For methods that rehearse what the model writes itself (jobs/self_guide.h), when a task begins or goes on: how many samples
+     * were written of each earlier task. CL_EMISMATCH: others than when the task began. NULL: the method wants none. */
+    int (*rehearse)(struct method *m, int task, const int64_t *written);
 
     /* Stage 1; NULL where a method has none. One optimizer step on n embeddings (each (K)); then, once all epochs are
      * done, what follows from the whole task's embeddings (use of each slot; selections for the history). */
@@ -108,7 +120,8 @@ struct method_ops {
 
     /* Gradients of one micro-batch's coefficients (n, slots) for what they are made of (w). May be NULL. */
     int (*learn)(struct method *m, int task, const struct routing *r, const double *dcoef);
-    /* Where the summed gradients of the learned slots go: dA (learned, L, R, H), dB (learned, L, D, R), owned by the method. */
+    /* Where the summed gradients of the learned slots go: dA (learned, L, R, H), dB (learned, L, D, R), owned by the method. Of
+     * prompts dA (learned, P, D), and nothing goes to dB. */
     void (*gradients)(struct method *m, float **dA, float **dB);
     /* Clips, steps with learning rate lr, clears gradients, bumps versions. out->grad_norm is set. CL_ENUM when the norm
      * is not finite (nothing is changed then). */
@@ -119,6 +132,19 @@ struct method_ops {
     int64_t (*sense_samples)(struct method *m, int task);
     int (*sense)(struct method *m, int task, int64_t n, int64_t total);
     int (*end_task)(struct method *m, int task);
+
+    /* Whether to grow (lw2g.h), before begin_task: the next task behind `after` (from -1) whose slots `task` may try, -1: none.
+     * try_slots lets it route and give gradients as though it learned them; tried ends that and gives the hindrance in
+     * degrees. NULL, all of these: a task's slots are always its own. */
+    int (*candidate)(struct method *m, int task, int after);
+    int (*try_slots)(struct method *m, int task, int of);
+    double (*tried)(struct method *m, int task, int of);
+    /* Of so many of the task's records (as sense_samples) `gradients` then holds each one's own, the mean over its answer
+     * tokens, and look is called: while slots are tried, and after stage 2. */
+    int64_t (*look_samples)(struct method *m, int task);
+    int (*look)(struct method *m, int task, bool first);
+    /* The task that owns the slots of task; NULL: itself. */
+    int (*home)(const struct method *m, int task);
 
     /* /pool, /context (and what the method needs beyond); with `resume` the optimizer moments in /resume too. load finds
      * the same; CL_EMISMATCH when the file's shapes contradict cfg or the base. After a load with `resume` the task
@@ -136,8 +162,14 @@ struct method {
     const struct method_ops *ops;
 };
 
+/* Places that every sample of the configured method has for prompts; 0: it learns none, or is unknown. */
+int method_prompt_rows(const struct config *cfg);
+
 /* What a method that routes asks of its questions: CL_ECONFIG without a sentence encoder. */
 int method_needs_queries(const struct method_ops *ops, const struct method_shape *shape);
+
+/* Linear maps that the configuration puts increments on (PROJECTION_BIT of each). */
+unsigned method_projections(const struct config *cfg);
 
 /* By name of `method:` in the configuration; NULL when unknown. method_at: the i-th, NULL beyond the last. method_names:
  * comma-separated list for messages. */

@@ -10,11 +10,13 @@
     X(sequential_lora)                                                                                                 \
     X(joint)                                                                                                           \
     X(replay)                                                                                                          \
+    X(self_guide)                                                                                                      \
     X(taskwise_lora)                                                                                                   \
     X(lwf)                                                                                                             \
     X(ewc)                                                                                                             \
     X(o_lora)                                                                                                          \
-    X(moe_lora)
+    X(moe_lora)                                                                                                        \
+    X(l2p)
 
 #define METHOD_DECLARE(name) extern const struct method_ops name##_ops;
 METHODS(METHOD_DECLARE)

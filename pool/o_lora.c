@@ -6,6 +6,8 @@
  *
  *     lambda * sum over layers, over i < t, over entries of (A_i A_t^T)^2        A (R, H): A_i A_t^T is R x R
  *
+ * and the same of every linear map that has increments, each with A of its own
+ *
  * so that the new rows turn away from those before. This is the paper's form; its published code sums absolute values instead,
  * whose slope does not fade where the rows are orthogonal already. The paper's second weight (on the size of the new LoRA) is
  * stage2.weight_decay here.
@@ -70,15 +72,16 @@ static int o_adapters(struct method *m, enum route_mode mode, int task, struct a
     if (mode != ROUTE_TRAIN) goto done;
     o->train[0] = p->slot[o->lora.own.first];
     for (int i = 1; i < p->N; i++) o->train[i] = p->slot[i - 1];
-    *set = (struct adapters){p->N, 1, p->R, o->train, NULL};
+    *set = (struct adapters){.slots = p->N, .learned = 1, .rank = p->R, .slot = o->train};
 done:
     return rc;
 }
 
 /* ---- the penalty */
 
-/* One layer: g (R, H) += lambda * 2 O^T A, O = A a^T, of an earlier A and the new a, both (R, H); returns the sum of O's squares. */
-static double turn_away(float *g, const float *A, const float *a, int R, int64_t H, double lambda)
+/* One map of a layer, n columns of rows that are H apart: g (R, n) += lambda * 2 O^T A, O = A a^T, of an earlier A and the new a,
+ * both (R, n); returns the sum of O's squares. */
+static double turn_away(float *g, const float *A, const float *a, int R, int64_t H, int64_t n, double lambda)
 {
     double sum = 0;
 
@@ -86,11 +89,23 @@ static double turn_away(float *g, const float *A, const float *a, int R, int64_t
         for (int k = 0; k < R; k++) {
             double o = 0;
 #pragma omp simd reduction(+ : o)
-            for (int64_t h = 0; h < H; h++) o += (double)A[i * H + h] * a[k * H + h];
+            for (int64_t h = 0; h < n; h++) o += (double)A[i * H + h] * a[k * H + h];
             const float twice = (float)(2 * lambda * o);
-            for (int64_t h = 0; h < H; h++) g[k * H + h] += twice * A[i * H + h];
+            for (int64_t h = 0; h < n; h++) g[k * H + h] += twice * A[i * H + h];
             sum += o * o;
         }
+    return sum;
+}
+
+/* One layer. */
+static double layer_penalty(float *g, const float *A, const float *a, const struct pool *p, double lambda)
+{
+    double sum = 0;
+
+    for (int k = 0; k < p->on.n; k++) {
+        const int64_t at = p->on.at[k].in0;
+        sum += turn_away(g + at, A + at, a + at, p->R, p->H, p->on.at[k].in, lambda);
+    }
     return sum;
 }
 
@@ -98,16 +113,16 @@ static double turn_away(float *g, const float *A, const float *a, int R, int64_t
 static double penalty(struct o_lora *o)
 {
     const struct pool *p = &o->lora.pool;
-    const int own = o->lora.own.first, R = p->R;
-    const int64_t each = R * p->H;
+    const int own = o->lora.own.first;
+    const int64_t each = p->R * p->H;
     double sum = 0;
 
 #pragma omp parallel for schedule(static)
     for (int l = 0; l < p->L; l++) {
         o->part[l] = 0;
         for (int i = 0; i < own; i++)
-            o->part[l] += turn_away(o->lora.learner.dA + l * each, p->A + i * pool_a_size(p) + l * each,
-                                    p->A + own * pool_a_size(p) + l * each, R, p->H, o->lambda);
+            o->part[l] += layer_penalty(o->lora.learner.dA + l * each, p->A + i * pool_a_size(p) + l * each,
+                                        p->A + own * pool_a_size(p) + l * each, p, o->lambda);
     }
     for (int l = 0; l < p->L; l++) sum += o->part[l];
     return o->lambda * sum;

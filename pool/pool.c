@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* A slot's version is unique over the process, so that whoever caches slots never mistakes one for another. */
-static uint64_t next_version(void)
+uint64_t pool_new_version(void)
 {
     static atomic_uint_fast64_t last;
     return (uint64_t)atomic_fetch_add(&last, 1) + 1;
@@ -29,10 +29,11 @@ int pool_open(struct pool *p, const struct method_shape *s, int rank, int top_m,
     int rc;
 
     *p = (struct pool){.T = s->tasks, .L = s->layers, .R = rank, .K = s->K, .H = s->H, .D = s->D};
+    p->on = s->on.n ? s->on : projections_single(s->H, s->D);
     p->groups = groups;
     p->top_m = top_m;
     p->scale = scale;
-    if (s->tasks < 0 || s->layers < 1 || s->H < 1 || s->D < 1 || s->K < 0 || rank < 1 || groups < 1 || top_m < 1)
+    if (s->tasks < 0 || s->layers < 1 || s->H < 1 || s->D < 0 || s->K < 0 || rank < 1 || groups < 1 || top_m < 1)
         FAIL(CL_EINTERNAL, "pool of %d tasks, %d layers, %lld x %lld, rank %d, top_m %d, %d key groups", s->tasks,
              s->layers, (long long)s->D, (long long)s->H, rank, top_m, groups);
     if (__builtin_mul_overflow(s->H, (int64_t)rank * s->layers, &a) ||
@@ -137,7 +138,7 @@ void pool_keys_changed(struct pool *p, struct pool_range r)
 
 void pool_touch(struct pool *p, struct pool_range r)
 {
-    for (int n = r.first; n < r.end; n++) p->slot[n].version = next_version();
+    for (int n = r.first; n < r.end; n++) p->slot[n].version = pool_new_version();
 }
 
 int64_t pool_parameters(const struct pool *p)
@@ -180,6 +181,20 @@ void pool_draw_keys(struct pool *p, struct pool_range r, uint64_t seed)
     pool_keys_changed(p, r);
 }
 
+/* Each map's columns by its own number of inputs; a number's place in the slot says which draw it is. */
+static void draw_uniform(const struct pool *p, float *A, uint64_t seed, uint32_t task, uint64_t first)
+{
+    for (int i = 0; i < p->on.n; i++) {
+        const struct projection_place *t = &p->on.at[i];
+        const double most = 1 / sqrt((double)t->in);
+        if (p->on.n == 1) rng_fill_uniform(A, pool_a_size(p), most, seed, RNG_A, task, first);
+        for (int64_t row = 0; p->on.n > 1 && row < (int64_t)p->L * p->R; row++) {
+            const int64_t at = row * p->H + t->in0;
+            rng_fill_uniform(A + at, t->in, most, seed, RNG_A, task, first + (uint64_t)at);
+        }
+    }
+}
+
 void pool_draw_a(struct pool *p, struct pool_range r, const char *a_init, uint64_t seed)
 {
     const int64_t size = pool_a_size(p);
@@ -189,7 +204,7 @@ void pool_draw_a(struct pool *p, struct pool_range r, const char *a_init, uint64
         if (!strcmp(a_init, "normal"))
             rng_fill_normal(p->A + n * size, size, 1, seed, RNG_A, (uint32_t)p->task[n], first);
         else
-            rng_fill_uniform(p->A + n * size, size, 1 / sqrt((double)p->H), seed, RNG_A, (uint32_t)p->task[n], first);
+            draw_uniform(p, p->A + n * size, seed, (uint32_t)p->task[n], first);
     }
     pool_touch(p, r);
 }

@@ -19,7 +19,8 @@
 struct pool {
     int N, T;                  // slots now, tasks of the stream
     int L, R, K;               // layers, rank, width of a key
-    int64_t H, D;              // input and output width of o_proj
+    int64_t H, D;              // inputs and outputs of the maps that have increments; D 0: slots have no B
+    struct projections on;     // these, with their places in H and D
     int groups;                // the cosine is averaged over this many equal parts of the key
     int top_m;                 // slots selected per sample
     double scale;              // of the whole increment
@@ -58,6 +59,8 @@ int pool_grow(struct pool *p, int task, int n);
 int pool_more_tasks(struct pool *p, int tasks);
 /* The slots that task owns; empty where it has none. */
 struct pool_range pool_of_task(const struct pool *p, int task);
+/* A number that no slot of this process had before. */
+uint64_t pool_new_version(void);
 /* To be called after the keys of r changed; after A or B of r changed. */
 void pool_keys_changed(struct pool *p, struct pool_range r);
 void pool_touch(struct pool *p, struct pool_range r);
@@ -65,7 +68,7 @@ void pool_touch(struct pool *p, struct pool_range r);
 int64_t pool_parameters(const struct pool *p);
 
 /* Initial values of new slots, drawn by (seed, task): keys of unit length and orthogonal to each other (more slots than K:
- * within each K neighbours); A uniform in +-1/sqrt(H) ("kaiming", what PEFT does) or N(0, 1) ("normal"). */
+ * within each K neighbours); A uniform in +-1/sqrt(inputs of each map) ("kaiming", what PEFT does) or N(0, 1) ("normal"). */
 void pool_draw_keys(struct pool *p, struct pool_range r, uint64_t seed);
 void pool_draw_a(struct pool *p, struct pool_range r, const char *a_init, uint64_t seed);
 

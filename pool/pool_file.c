@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char target[] = "self_attn.o_proj";
-
 static int save_w(const struct pool *p, struct ckpt *c)
 {
     const int64_t shape[] = {p->T, p->T};
@@ -21,6 +19,21 @@ static int save_w(const struct pool *p, struct ckpt *c)
     TRY(ckpt_write(c, "/context/w", CKPT_F64, 2, shape, w, false));
 done:
     mem_free(w);
+    return rc;
+}
+
+static int save_projections(const struct projections *on, struct ckpt *c)
+{
+    char modules[PROJECTIONS_TEXT];
+    int64_t widths[PROJECTIONS][2];
+    int rc;
+
+    projections_modules(modules, sizeof modules, on->chosen);
+    TRY(ckpt_attr_str(c, "/pool", "target", modules));
+    if (on->chosen == PROJECTIONS_DEFAULT) goto done;
+    for (int i = 0; i < on->n; i++) widths[i][0] = on->at[i].in, widths[i][1] = on->at[i].out;
+    TRY(ckpt_write(c, "/pool/widths", CKPT_I64, 2, (const int64_t[]){on->n, 2}, widths, false));
+done:
     return rc;
 }
 
@@ -38,7 +51,7 @@ int pool_file_save(const struct pool *p, struct ckpt *c, const char *method, boo
     TRY(ckpt_attr_i64(c, "/pool", "top_m", p->top_m));
     TRY(ckpt_attr_i64(c, "/pool", "key_groups", p->groups));
     TRY(ckpt_attr_f64(c, "/pool", "scale", p->scale));
-    TRY(ckpt_attr_str(c, "/pool", "target", target));
+    TRY(save_projections(&p->on, c));
     TRY(ckpt_attr_str(c, "/pool", "method", method));
     if (context) TRY(save_w(p, c));
 done:
@@ -92,6 +105,63 @@ static int check_shape(struct ckpt *c, const char *name, int dims, int64_t *expe
                  "%s: %s has size %lld in dimension %d (expected %lld from base, encoder and configuration)",
                  ckpt_path(c), name, (long long)shape[i], i, (long long)expected[i]);
     }
+done:
+    return rc;
+}
+
+static int64_t names_in(const char *list)
+{
+    int64_t n = 1;
+
+    for (; *list; list++) n += *list == ',';
+    return n;
+}
+
+int pool_file_projections(struct projections *on, struct ckpt *c, int64_t H, int64_t D)
+{
+    char *modules = NULL;
+    int64_t widths[PROJECTIONS][2], shape[CKPT_MAX_DIMS];
+    const bool several = ckpt_has(c, "/pool/widths");
+    int dims, rc;
+
+    *on = projections_single(H, D);
+    if (!ckpt_has_attr(c, "/pool", "target")) return CL_OK;
+    TRY(ckpt_get_str(c, "/pool", "target", &modules));
+    if (several) {
+        TRY(ckpt_shape(c, "/pool/widths", &dims, shape));
+        if (dims != 2 || shape[0] < 1 || shape[0] > PROJECTIONS || shape[1] != 2 || shape[0] != names_in(modules))
+            FAIL(CL_EFORMAT, "%s: /pool/widths does not belong to the maps %s", ckpt_path(c), modules);
+        TRY(ckpt_read(c, "/pool/widths", CKPT_I64, 2, shape, widths));
+    }
+    rc = err_prefix(projections_restore(on, modules, several ? widths[0] : NULL, H, D), "%s: /pool", ckpt_path(c));
+done:
+    free(modules);
+    return rc;
+}
+
+/* The file's maps, and each one's widths, must be those of the configuration and the base. */
+static int check_projections(struct ckpt *c, const struct pool *p)
+{
+    struct projections on;
+    char theirs[PROJECTIONS_TEXT], ours[PROJECTIONS_TEXT];
+    int64_t A[] = {-1, -1, -1, -1}, B[] = {-1, -1, -1, -1};
+    int rc;
+
+    TRY(check_shape(c, "/pool/A", 4, A));
+    TRY(check_shape(c, "/pool/B", 4, B));
+    TRY(pool_file_projections(&on, c, A[3], B[2]));
+    projections_modules(theirs, sizeof theirs, on.chosen);
+    projections_modules(ours, sizeof ours, p->on.chosen);
+    if (on.chosen != p->on.chosen)
+        FAIL(CL_EMISMATCH,
+             "%s: /pool has increments on %s (the configuration gives %s); hint: set adapter.projections to what the "
+             "file was made with",
+             ckpt_path(c), theirs, ours);
+    for (int i = 0; on.n > 1 && i < on.n; i++)
+        if (on.at[i].in != p->on.at[i].in || on.at[i].out != p->on.at[i].out)
+            FAIL(CL_EMISMATCH, "%s: /pool is of a base whose %s has %lld inputs and %lld outputs (expected %lld, %lld)",
+                 ckpt_path(c), projection_name(on.at[i].is), (long long)on.at[i].in, (long long)on.at[i].out,
+                 (long long)p->on.at[i].in, (long long)p->on.at[i].out);
 done:
     return rc;
 }
@@ -192,7 +262,7 @@ int pool_file_load(struct pool *p, struct ckpt *c, const char *method, bool cont
     int rc;
 
     if (p->N) FAIL(CL_EINTERNAL, "a checkpoint is read into a pool of %d slots", p->N);
-    TRY(check_text(c, "target", target));
+    TRY(check_projections(c, p));
     TRY(check_number(c, "rank", p->R));
     if (strict) {
         TRY(check_text(c, "method", method));

@@ -1,18 +1,22 @@
 /* replay.c - one LoRA that sees kept samples of earlier tasks again.
  *
- * Of every finished task replay.budget records are kept, drawn at random by the seed. They join each step: round(ratio *
- * batch) of them, which walk through a random order of everything kept so that each comes up equally often; a pass through
- * all has an order of its own. The place in the walk follows from the step number, so a resumed run goes on exactly.
+ * Of every finished task replay.budget records are kept, drawn at random by the seed. They join each step by a walk through a
+ * random order of everything kept (pool/walk.h), so that each comes up equally often.
+ *
+ * With replay.choose kpig only a part of what is kept is walked through: the records whose questions' key parts tell the model
+ * least (pool/kpig.h), by what was measured last.
  */
 #include "io/err.h"
 #include "model/tensor.h"
+#include "pool/kpig.h"
 #include "pool/lora.h"
 #include "pool/methods.h"
 #include "pool/rng.h"
+#include "pool/walk.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct kept {
     int64_t n;
@@ -22,13 +26,14 @@ struct kept {
 struct replay {
     struct lora lora;
     int64_t budget;
-    double ratio;
-    int batch;              // of stage 2: own samples of a full step
     int64_t records;        // of the current task
     struct kept *kept;      // (T) what finished tasks left
-    struct sample_ref *all; // (total) of tasks before the current one
-    int64_t *order;         // (total) of the pass
-    int64_t total, pass;    // pass -1: order is not drawn yet
+    struct sample_ref *all; // (total) that of tasks before the current one
+    int64_t total;
+    struct walk walk; // through all of it, or the chosen part
+    bool kpig;        // replay.choose
+    double share;     // that is chosen
+    double *gain;     // (total) by which it was; NULL: it was not
 };
 
 static struct replay *self(struct method *m)
@@ -43,8 +48,8 @@ static void replay_close(struct method *m)
     if (!r) return;
     for (int t = 0; r->kept && t < r->lora.pool.T; t++) mem_free(r->kept[t].index);
     mem_free(r->kept);
-    mem_free(r->all);
-    mem_free(r->order);
+    walk_free(&r->walk);
+    mem_free(r->all), mem_free(r->gain);
     lora_teardown(&r->lora);
     mem_free(r);
 }
@@ -57,8 +62,9 @@ static int replay_open(struct method **m, const struct config *cfg, const struct
     if (!r) FAIL(CL_ENOMEM, "no memory for the method");
     TRY(lora_setup(&r->lora, &replay_ops, cfg, shape));
     r->budget = cfg->replay.budget;
-    r->ratio = cfg->replay.ratio;
-    r->batch = cfg->stage2.batch;
+    r->walk = walk_of(cfg);
+    r->kpig = !strcmp(cfg->replay.choose, "kpig");
+    r->share = cfg->kpig.share;
     r->kept = mem_new((size_t)shape->tasks, sizeof *r->kept);
     if (!r->kept) FAIL(CL_ENOMEM, "no memory for the records of %d tasks", shape->tasks);
 done:
@@ -71,19 +77,49 @@ done:
 static int gather(struct replay *r, int task)
 {
     int64_t n = 0;
-    int rc = CL_OK;
+    int rc;
 
-    mem_free(r->all);
-    mem_free(r->order);
-    r->total = 0;
-    r->pass = -1;
+    mem_free(r->all), mem_free(r->gain);
+    r->gain = NULL, r->total = 0;
     for (int t = 0; t < task; t++) n += r->kept[t].n;
     r->all = mem_new((size_t)n, sizeof *r->all);
-    r->order = mem_new((size_t)n, sizeof *r->order);
-    if (!r->all || !r->order) FAIL(CL_ENOMEM, "no memory for %lld records of earlier tasks", (long long)n);
+    if (!r->all) FAIL(CL_ENOMEM, "no memory for %lld records of earlier tasks", (long long)n);
     for (int t = 0; t < task; t++)
         for (int64_t i = 0; i < r->kept[t].n; i++) r->all[r->total++] = (struct sample_ref){t, r->kept[t].index[i]};
+    TRY(walk_begin(&r->walk, n));
+    for (int64_t i = 0; i < n; i++) walk_add(&r->walk, r->all[i]);
 done:
+    return rc;
+}
+
+static const struct sample_ref *replay_kept(struct method *m, int64_t *n)
+{
+    const struct replay *r = self(m);
+
+    *n = r->kpig && r->walk.ratio > 0 ? r->total : 0;
+    return r->all;
+}
+
+/* The walk goes through the chosen ones alone; gains are kept for checkpoints. */
+static int replay_weigh(struct method *m, const double *gain, bool *chosen)
+{
+    struct replay *r = self(m);
+    const size_t n = (size_t)r->total;
+    int64_t *which = mem_new(n, sizeof *which), k;
+    int rc;
+
+    if (!r->gain) r->gain = mem_new(n, sizeof *r->gain);
+    if (!which || !r->gain) FAIL(CL_ENOMEM, "no memory to choose among %zu records", n);
+    TRY(kpig_choose(which, &k, gain, r->total, r->share));
+    memcpy(r->gain, gain, n * sizeof *gain);
+    TRY(walk_begin(&r->walk, k));
+    memset(chosen, 0, n * sizeof *chosen);
+    for (int64_t i = 0; i < k; i++) {
+        walk_add(&r->walk, r->all[which[i]]);
+        chosen[which[i]] = true;
+    }
+done:
+    mem_free(which);
     return rc;
 }
 
@@ -132,22 +168,7 @@ done:
 
 static int replay_mix(struct method *m, int task, int64_t step, int batch, struct sample_ref *refs, int room, int *n)
 {
-    struct replay *r = self(m);
-    int64_t want = llround(r->ratio * batch), each = llround(r->ratio * r->batch);
-
-    if (want > r->total) want = r->total; // never the same sample twice for want of others
-    *n = 0;
-    if (want > room)
-        return err_set(CL_EINTERNAL, "%lld samples of earlier tasks join a step that has room for %d", (long long)want,
-                       room);
-    for (int64_t i = 0; i < want; i++) {
-        int64_t at = step * each + i, pass = at / r->total;
-        if (pass != r->pass)
-            rng_permutation(r->order, r->total, r->lora.seed, RNG_REPLAY_MIX, (uint32_t)task, (uint64_t)pass);
-        r->pass = pass;
-        refs[(*n)++] = r->all[r->order[at % r->total]];
-    }
-    return CL_OK;
+    return walk_mix(&self(m)->walk, task, step, batch, refs, room, n);
 }
 
 static int replay_save(struct method *m, struct ckpt *c, bool resume)
@@ -163,6 +184,7 @@ static int replay_save(struct method *m, struct ckpt *c, bool resume)
         TRY(ckpt_write(c, name, CKPT_I64, 1, &r->kept[t].n, r->kept[t].index, false));
     }
     if (resume) TRY(ckpt_attr_i64(c, "/resume", "records", r->records));
+    if (resume && r->gain) TRY(ckpt_write(c, "/resume/gain", CKPT_F64, 1, &r->total, r->gain, false));
 done:
     return rc;
 }
@@ -189,6 +211,23 @@ done:
     return rc;
 }
 
+/* What was measured last in the running task: the same records are chosen again. */
+static int load_gain(struct replay *r, struct ckpt *c)
+{
+    int rc = CL_OK;
+    double *gain = NULL;
+    bool *chosen = NULL;
+
+    if (!ckpt_has(c, "/resume/gain")) return CL_OK;
+    gain = mem_new((size_t)r->total, sizeof *gain), chosen = mem_new((size_t)r->total, sizeof *chosen);
+    if (!gain || !chosen) FAIL(CL_ENOMEM, "no memory for the gains of %lld records", (long long)r->total);
+    TRY(ckpt_read(c, "/resume/gain", CKPT_F64, 1, &r->total, gain));
+    TRY(replay_weigh((struct method *)r, gain, chosen));
+done:
+    mem_free(gain), mem_free(chosen);
+    return err_prefix(rc, "%s: /resume/gain", ckpt_path(c));
+}
+
 static int replay_load(struct method *m, struct ckpt *c, bool resume)
 {
     struct replay *r = self(m);
@@ -200,6 +239,7 @@ static int replay_load(struct method *m, struct ckpt *c, bool resume)
     TRY(ckpt_get_i64(c, "/resume", "records", &r->records));
     if (r->records < 0) FAIL(CL_EFORMAT, "%s: /resume records is %lld", ckpt_path(c), (long long)r->records);
     TRY(gather(r, r->lora.current));
+    TRY(load_gain(r, c));
 done:
     return rc;
 }
@@ -212,6 +252,8 @@ const struct method_ops replay_ops = {
     .open = replay_open,
     .close = replay_close,
     .begin_task = replay_begin_task,
+    .kept = replay_kept,
+    .weigh = replay_weigh,
     .mix = replay_mix,
     .adapters = lora_adapters,
     .route = lora_route,

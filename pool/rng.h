@@ -17,12 +17,15 @@ enum rng_purpose {
     RNG_A = 2,            // initial A of slots and LoRAs
     RNG_STAGE1_ORDER = 3, // order of records, per epoch
     RNG_STAGE2_ORDER = 4,
-    RNG_REPLAY_KEEP = 5, // which records of a finished task are kept
-    RNG_REPLAY_MIX = 6,  // which of them join a step
-    RNG_ROUTE = 7,       // ROUTE_RANDOM: which slots a sample gets
-    RNG_SENSE = 8,       // which records of a learned task are looked at one by one
-    RNG_LOSSES = 9,      // which of its records a learned task is measured by
-    RNG_BOOTSTRAP = 32   // which scores a resample of the bootstrap holds
+    RNG_REPLAY_KEEP = 5,          // which records of a finished task are kept
+    RNG_REPLAY_MIX = 6,           // which of them join a step
+    RNG_ROUTE = 7,                // ROUTE_RANDOM: which slots a sample gets
+    RNG_SENSE = 8,                // which records of a learned task are looked at one by one
+    RNG_LOSSES = 9,               // which of its records a learned task is measured by
+    RNG_PROMPT = 10,              // initial rows of prompts
+    RNG_SELF_GUIDE_SEEDS = 16,    // which questions of a task are kept
+    RNG_SELF_GUIDE_PICTURES = 17, // which pictures of a new task they are asked on
+    RNG_BOOTSTRAP = 32            // which scores a resample of the bootstrap holds
 };
 
 /* 64 random bits. */

@@ -4,20 +4,18 @@
 
 #include "io/config.h"
 #include "outcome.h"
+#include "folder.h"
 
 /* A temporary folder; the test leaves it behind only when it fails. */
 GOLDEN_FN const char *golden_temporary(char path[64])
 {
-    strcpy(path, "/tmp/cllava-test-XXXXXX");
-    if (!mkdtemp(path)) fail_msg("no temporary folder");
+    if (folder_new(path)) fail_msg("no temporary folder");
     return path;
 }
 
 GOLDEN_FN void golden_remove(const char *dir)
 {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    if (system(command)) fail_msg("cannot remove %s", dir);
+    if (folder_remove(dir)) fail_msg("cannot remove %s", dir);
 }
 
 /* DIR/golden.yaml for a set; more: further YAML lines. Loads it. */

@@ -46,8 +46,9 @@ static const struct tiny models[] = {
 };
 enum { MODELS = sizeof models / sizeof *models, SEEING = 1 };
 
-static enum recompute again; // what training passes do
-static char base[512];       // folder of the base, the same on all ranks
+static enum recompute again;                  // what training passes do
+static unsigned chosen = PROJECTIONS_DEFAULT; // maps with increments
+static char base[512];                        // folder of the base, the same on all ranks
 
 TINY_FN void write_base(const struct tiny *t, void (*change)(struct tiny_file *))
 {
@@ -95,9 +96,11 @@ TINY_FN void make_increments(struct increments *k, const struct lvlm_config *c)
 {
     static uint64_t version = 1;
     uint32_t seed = 5;
+    struct projections on;
 
-    k->nA = (size_t)c->text.layers * RANK * (size_t)(c->text.heads * c->text.head_dim);
-    k->nB = (size_t)c->text.layers * (size_t)c->text.hidden * RANK;
+    projections_of(&on, chosen, &c->text);
+    k->nA = (size_t)c->text.layers * RANK * (size_t)on.H;
+    k->nB = (size_t)c->text.layers * (size_t)on.D * RANK;
     k->A = malloc(SLOTS * k->nA * sizeof *k->A), k->B = malloc(SLOTS * k->nB * sizeof *k->B);
     check(k->A && k->B);
     for (size_t i = 0; i < SLOTS * k->nA; i++) k->A[i] = 0.3f * tiny_noise(&seed);
@@ -105,7 +108,7 @@ TINY_FN void make_increments(struct increments *k, const struct lvlm_config *c)
     for (int i = 0; i < SAMPLES * SLOTS; i++) k->coef[i] = i % 4 == 3 ? 0 : 0.5f + 0.4f * tiny_noise(&seed);
     for (int i = 0; i < SLOTS; i++)
         k->slot[i] = (struct adapter_slot){k->A + (size_t)i * k->nA, k->B + (size_t)i * k->nB, version++};
-    k->set = (struct adapters){SLOTS, LEARNED, RANK, k->slot, k->coef};
+    k->set = (struct adapters){.slots = SLOTS, .learned = LEARNED, .rank = RANK, .slot = k->slot, .coef = k->coef};
 }
 
 TINY_FN void free_increments(struct increments *k)
@@ -162,7 +165,13 @@ TINY_FN void train(struct result *r, struct lvlm *m, const struct tiny *t, struc
     float scale;
 
     make_increments(&k, lvlm_get_config(m));
-    check_ok(lvlm_reserve(m, &(struct lvlm_limits){SAMPLES, TOKENS, ROWS, SLOTS, RANK, true, again}));
+    check_ok(lvlm_reserve(m, &(struct lvlm_limits){.samples = SAMPLES,
+                                                   .tokens = TOKENS,
+                                                   .rows = ROWS,
+                                                   .slots = SLOTS,
+                                                   .rank = RANK,
+                                                   .train = true,
+                                                   .again = again}));
     check_ok(batch_new(&b, SAMPLES, TOKENS));
     pack(&b, t, f, 1);
     r->rows = (int)b.rows, scale = 1.0f / (float)(2 * b.rows);
@@ -226,6 +235,7 @@ TINY_FN void run(struct result *r, const struct tiny *t, const struct tp *tp, en
     memset(r, 0, sizeof *r);
     check_ok(backend_cpu(&be, act));
     check_ok(lvlm_open(&m, base, be, tp, true));
+    check_ok(lvlm_adapt(m, chosen));
     see(r, m, t, f, 6);
     if (t->vision) { // numbers that are free are given again
         lvlm_feature_free(m, f[1]);
@@ -287,7 +297,14 @@ TINY_FN struct lvlm *open_model(const struct tp *tp)
 
     check_ok(backend_cpu(&be, DT_F32));
     check_ok(lvlm_open(&m, base, be, tp, true));
-    check_ok(lvlm_reserve(m, &(struct lvlm_limits){SAMPLES, TOKENS, ROWS, SLOTS, RANK, true, again}));
+    check_ok(lvlm_adapt(m, chosen));
+    check_ok(lvlm_reserve(m, &(struct lvlm_limits){.samples = SAMPLES,
+                                                   .tokens = TOKENS,
+                                                   .rows = ROWS,
+                                                   .slots = SLOTS,
+                                                   .rank = RANK,
+                                                   .train = true,
+                                                   .again = again}));
     return m;
 }
 

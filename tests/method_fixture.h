@@ -40,6 +40,8 @@ FIXTURE_FN struct config fixture_config(void)
     c.context.enabled = true;
     c.context.weights = "learned";
     c.lines.first = c.lines.last = 1;
+    c.lw2g.samples = 4;
+    c.lw2g.rank = 2;
     c.stage1.weight_decay = 0.01;
     c.stage1.clip = 0.1;
     c.stage2.batch = 8;
@@ -53,6 +55,10 @@ FIXTURE_FN struct config fixture_config(void)
     c.lora.a_init = "kaiming";
     c.replay.budget = 5;
     c.replay.ratio = 0.5;
+    c.replay.choose = "random";
+    c.kpig.share = 0.5;
+    c.self_guide.seeds = 3;
+    c.self_guide.questions = "kept";
     c.ewc.lambda = 1;
     c.ewc.gamma = 0.9;
     c.ewc.samples = 4;
@@ -62,6 +68,12 @@ FIXTURE_FN struct config fixture_config(void)
     c.moe_lora.experts = 4;
     c.moe_lora.rank = 2;
     c.moe_lora.router_lr = 1e-3;
+    c.stage2.max_length = 64;
+    c.l2p.prompts = 4;
+    c.l2p.length = 3;
+    c.l2p.top_m = 2;
+    c.l2p.lambda = 0.5;
+    c.l2p.init = 0.1;
     return c;
 }
 
@@ -73,6 +85,12 @@ FIXTURE_FN struct method *fixture_open(const char *name, const struct config *cf
     OK(ops->open(&m, cfg, shape));
     assert_ptr_equal(m->ops, ops);
     return m;
+}
+
+/* The same records in the same order. */
+FIXTURE_FN void fixture_same_refs(const struct sample_ref *a, const struct sample_ref *b, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) assert_true(a[i].task == b[i].task && a[i].index == b[i].index);
 }
 
 /* A folder of the test's own, in *state; files in it go with it. */
@@ -191,9 +209,9 @@ FIXTURE_FN double fixture_step(struct method *m, int task, int step, float *cons
     if (m->ops->learn) OK(m->ops->learn(m, task, r, dcoef));
     m->ops->gradients(m, &dA, &dB);
     const struct method_shape *s = &fixture_shape;
-    rng_fill_normal(dA, (int64_t)set.learned * s->layers * set.rank * s->H, 0.1, 5, RNG_KEYS, (uint32_t)task,
+    rng_fill_normal(dA, set.learned * adapter_a_size(set.rank, s->layers, s->H, s->D), 0.1, 5, RNG_KEYS, (uint32_t)task,
                     (uint64_t)step << 20);
-    rng_fill_normal(dB, (int64_t)set.learned * s->layers * set.rank * s->D, 0.1, 6, RNG_KEYS, (uint32_t)task,
+    rng_fill_normal(dB, set.learned * adapter_b_size(set.rank, s->layers, s->D), 0.1, 6, RNG_KEYS, (uint32_t)task,
                     (uint64_t)step << 20);
     OK(m->ops->step(m, task, lr, &report));
     mem_guard_end();

@@ -85,6 +85,149 @@ static void runs_are_equal(void)
     remove_base();
 }
 
+/* ---- increments on other maps than o_proj */
+
+static void maps_equal_one_rank(void)
+{
+    chosen = PROJECTIONS_ALL;
+    each_model(compare_on, DT_F32, 2e-5);
+    each_golden(compare_on, 2e-5);
+    for (int p = 0; p < PROJECTIONS; p++) { // the smallest: one layer, and ranks that share a key/value head
+        chosen = PROJECTION_BIT(p);
+        if (models[3].heads < ranks_size()) continue;
+        write_base(&models[3], NULL);
+        compare_on(&models[3], DT_F32, 2e-5, projection_name((enum projection)p));
+        remove_base();
+    }
+    chosen = PROJECTIONS_DEFAULT;
+}
+
+static void maps_equal_one_rank_bf16(void)
+{
+    chosen = PROJECTIONS_ALL;
+    each_model_bf16(compare_on, 6e-2);
+    chosen = PROJECTIONS_DEFAULT;
+}
+
+/* One sample's mixture that merged() puts into the weights. */
+static struct increments merged_increments;
+static const struct tiny *merged_base;
+
+/* W += sum_m c_m B_m A_m of every map, from the numbers as projections.h says that they stand. */
+static void merge(struct tiny_file *f)
+{
+    const struct increments *k = &merged_increments;
+    const struct tiny *t = merged_base;
+    const struct text_config c = {
+        .hidden = t->D, .heads = t->heads, .kv_heads = t->kv_heads, .head_dim = t->head_dim, .ffn = t->F};
+    struct projections on;
+    char name[96];
+
+    projections_of(&on, chosen, &c);
+    for (int l = 0; l < t->L; l++)
+        for (int i = 0; i < on.n; i++) {
+            const struct projection_place *at = &on.at[i];
+            int64_t cols;
+            snprintf(name, sizeof name, "layers.%d.%s.weight", l, projection_module(at->is));
+            float *W = tiny_tensor(f, name, &cols);
+            check_int(cols, at->in);
+            for (int64_t o = 0; o < at->out; o++)
+                for (int64_t x = 0; x < at->in; x++) {
+                    double sum = 0;
+                    for (int s = 0; s < SLOTS; s++)
+                        for (int r = 0; r < RANK; r++)
+                            sum += (double)k->coef[s] * (double)k->slot[s].B[(l * on.D + at->out0 + o) * RANK + r] *
+                                   (double)k->slot[s].A[(l * RANK + r) * on.H + at->in0 + x];
+                    W[o * cols + x] += (float)sum;
+                }
+        }
+}
+
+enum { DECODED = 4 };
+
+/* Losses of a batch, and logits of the last tokens of its first sample: prompt, then token by token. */
+static void losses_and_logits(float *nll, float *logits, const struct tiny *t, const struct tp *tp,
+                              const struct adapters *set)
+{
+    static const int seq[] = {0};
+    struct lvlm *m = open_model(tp);
+    struct packed_batch b = {0};
+    struct kv_cache *kv;
+    uint32_t seed = 3;
+    int32_t next, id[DECODED];
+
+    check_ok(batch_new(&b, SAMPLES, TOKENS));
+    for (int i = 0; i < SAMPLES; i++) tiny_sample(&b, t, 12 + i, DECODED, false, false, &seed);
+    check_ok(lvlm_forward(m, &b, set, nll, 0));
+    check_ok(lvlm_logits(m, logits, b.rows));
+    for (int i = 0; i < DECODED; i++) id[i] = b.target[i];
+    batch_clear(&b);
+    seed = 3;
+    tiny_sample(&b, t, 12, DECODED, false, true, &seed);
+    check_ok(lvlm_kv_new(&kv, m, 1, 20));
+    check_ok(lvlm_prefill(m, kv, seq, &b, set, NULL, &next));
+    logits += (int64_t)SAMPLES * DECODED * t->vocab;
+    for (int i = 0; i < DECODED; i++, logits += t->vocab) {
+        check_ok(lvlm_logits(m, logits, 1));
+        if (i + 1 < DECODED) check_ok(lvlm_decode(m, kv, 1, seq, &id[i], set, NULL, &next));
+    }
+    lvlm_kv_free(kv);
+    batch_free(&b);
+    lvlm_close(m);
+}
+
+struct merging {
+    const struct tiny *t;
+    const struct adapters *set; // NULL: their weights hold it
+    float *nll, *logits;
+};
+
+static void run_merging(const struct tp *tp, void *context)
+{
+    const struct merging *g = context;
+
+    losses_and_logits(g->nll, g->logits, g->t, tp, g->set);
+}
+
+/* What the increments of all maps do is what a base does whose weights hold them; decoding token by token gives the logits of
+ * the forward pass. */
+static void like_merged(const struct tiny *t)
+{
+    struct increments *k = &merged_increments;
+    const int64_t rows = SAMPLES * DECODED, all = (rows + DECODED) * t->vocab;
+    float *x = calloc((size_t)(2 * (rows + all)), sizeof *x);
+    struct lvlm_config c;
+    struct merging own = {t, &k->set, x, x + rows}, base_alone = {t, NULL, x + rows + all, x + 2 * rows + all};
+
+    merged_base = t;
+    write_base(t, NULL);
+    check_ok(lvlm_config_read(&c, base));
+    make_increments(k, &c);
+    for (int i = SLOTS; i < SAMPLES * SLOTS; i++) k->coef[i] = k->coef[i % SLOTS];
+    together(run_merging, &own);
+    remove_base();
+    write_base(t, merge);
+    together(run_merging, &base_alone);
+    remove_base();
+    if (ranks_rank() == 0) {
+        check(distance(own.nll, base_alone.nll, (size_t)rows) < 1e-4);
+        check(distance(own.logits, base_alone.logits, (size_t)all) < 1e-4);
+        check(distance(own.logits + rows * t->vocab, own.logits, (size_t)(DECODED * t->vocab)) < 1e-5);
+    }
+    free_increments(k);
+    free(x);
+}
+
+static void maps_like_merged_weights(void)
+{
+    chosen = PROJECTIONS_ALL;
+    for (int i = 0; i < MODELS; i++)
+        if (models[i].heads >= ranks_size()) like_merged(&models[i]);
+    chosen = PROJECTION_BIT(PROJ_k) | PROJECTION_BIT(PROJ_gate);
+    if (models[2].heads >= ranks_size()) like_merged(&models[2]);
+    chosen = PROJECTIONS_DEFAULT;
+}
+
 /* ---- rounded weights */
 
 /* Logits (STEPS, vocab) of given tokens behind a prompt, decoded on the ranks of tp. */
@@ -534,14 +677,25 @@ int main(int argc, char **argv)
 {
     static const struct mpi_case cases[] = {
 #define CASE(name) {#name, name}
-        CASE(equals_one_rank),  CASE(equals_one_rank_bf16),
-        CASE(bf16_on_the_wire), CASE(golden_gradients),
-        CASE(runs_are_equal),   CASE(decodes_int8),
-        CASE(mixed_slots),      CASE(values_may_be_gone),
-        CASE(refused_alone),    CASE(more_ranks_than_heads),
-        CASE(where_nonfinite),  CASE(nan_logits),
-        CASE(equal_logits),     CASE(one_hash),
-        CASE(reads_its_share),  CASE(texts_are_spread),
+        CASE(equals_one_rank),
+        CASE(equals_one_rank_bf16),
+        CASE(bf16_on_the_wire),
+        CASE(golden_gradients),
+        CASE(runs_are_equal),
+        CASE(decodes_int8),
+        CASE(mixed_slots),
+        CASE(values_may_be_gone),
+        CASE(refused_alone),
+        CASE(more_ranks_than_heads),
+        CASE(where_nonfinite),
+        CASE(nan_logits),
+        CASE(equal_logits),
+        CASE(one_hash),
+        CASE(reads_its_share),
+        CASE(texts_are_spread),
+        CASE(maps_equal_one_rank),
+        CASE(maps_equal_one_rank_bf16),
+        CASE(maps_like_merged_weights),
     };
     return mpi_cases(argc, argv, cases, sizeof cases / sizeof *cases);
 }

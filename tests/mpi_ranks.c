@@ -89,7 +89,8 @@ static void threads(void)
 
 static void names(void)
 {
-    for (int r = 0; r < ranks_size(); r++) check(ranks_host(r)[0]);
+    for (int r = 0; r < ranks_size(); r++) check(ranks_host(r)[0] && ranks_memory(r) == ranks_memory(0));
+    check(ranks_memory(0) > 1e6);
     check_text(ranks_host(-1), "this host");
     check_text(ranks_host(ranks_size()), "this host");
 }

@@ -114,6 +114,20 @@ static void recomputed_equals_kept(void)
     }
 }
 
+/* With increments on other maps than o_proj. */
+static void other_maps(void)
+{
+    chosen = PROJECTIONS_ALL;
+    ranks_set_overlap(false);
+    each_model(compare_on, DT_F32, 2e-5);
+    recomputed_equals_kept();
+    chosen = PROJECTION_BIT(PROJ_k) | PROJECTION_BIT(PROJ_down);
+    write_base(&models[SEEING], NULL);
+    compare_levels(&models[SEEING], DT_F32);
+    remove_base();
+    chosen = PROJECTIONS_DEFAULT;
+}
+
 /* ---- how a batch is cut */
 
 struct cutting {
@@ -138,11 +152,14 @@ static void steps(const struct tp *tp, void *context)
 
     check_ok(backend_cpu(&be, DT_F32));
     check_ok(lvlm_open(&m, base, be, tp, true));
+    check_ok(lvlm_adapt(m, chosen));
     make_increments(&k, lvlm_get_config(m));
     for (int i = 0; i < SAMPLES * SLOTS; i++) k.coef[i] = i % SLOTS == i / SLOTS % SLOTS ? 0.8f + 0.1f * (float)i : 0;
     check_ok(batch_new(&b, SAMPLES, TOKENS));
     for (int i = 0; i < c->samples; i++) tiny_sample(&b, &models[0], c->n[i], 1 + c->n[i] / 3, false, false, &seed);
-    check_ok(lvlm_reserve(m, &(struct lvlm_limits){c->samples, b.n, b.rows, SLOTS, RANK, true, RECOMPUTE_NOTHING}));
+    check_ok(lvlm_reserve(
+        m, &(struct lvlm_limits){
+               .samples = c->samples, .tokens = b.n, .rows = b.rows, .slots = SLOTS, .rank = RANK, .train = true}));
     check_ok(lvlm_grads_clear(m));
     if (tp) comm_counts_clear(tp->comm);
     check_ok(lvlm_forward(m, &b, &k.set, c->nll, 1));
@@ -241,7 +258,7 @@ int main(int argc, char **argv)
     static const struct mpi_case cases[] = {
 #define CASE(name) {#name, name}
         CASE(equals_one_piece), CASE(equals_one_piece_bf16), CASE(bf16_on_the_wire),       CASE(golden_batches),
-        CASE(uneven_batches),   CASE(where_nonfinite),       CASE(recomputed_equals_kept),
+        CASE(uneven_batches),   CASE(where_nonfinite),       CASE(recomputed_equals_kept), CASE(other_maps),
     };
     return mpi_cases(argc, argv, cases, sizeof cases / sizeof *cases);
 }

@@ -133,9 +133,9 @@ static void count_all(const struct tiny *t, enum dtype wire)
     same_traffic(see, traffic_see(&c, P, 6, wire));
     same_traffic(forward, traffic_forward(&c, P, s.n, s.rows, wire));
     // increments: what brings A and B to the members, and nothing else
-    same_traffic(training, both(traffic_forward(&c, P, s.n, s.rows, wire), traffic_load(&c, P, SLOTS, RANK)));
-    same_traffic(backward, traffic_backward(&c, P, s.n, s.rows, wire, again));
-    same_traffic(read, traffic_gradients(&c, P, LEARNED, RANK));
+    same_traffic(training, both(traffic_forward(&c, P, s.n, s.rows, wire), traffic_load(&c, chosen, P, SLOTS, RANK)));
+    same_traffic(backward, traffic_backward(&c, chosen, P, s.n, s.rows, wire, again));
+    same_traffic(read, traffic_gradients(&c, chosen, P, LEARNED, RANK));
     same_traffic(coefs, traffic_coefs(P, SAMPLES * SLOTS));
     same_traffic(prefill, traffic_prefill(&c, P, 2 * 15, 2, wire));
     same_traffic(decode, traffic_decode(&c, P, 2, wire));
@@ -180,11 +180,11 @@ static void halves(void)
 #if defined(CLLAVA_GUARD) || !defined(NDEBUG)
     forward.gathers--, forward.gather_bytes -= 8 * (P - 1);
 #endif
-    same_traffic(forward,
-                 both(traffic_forward_halves(&c, P, s.half_n, s.half_rows, DT_F32), traffic_load(&c, P, SLOTS, RANK)));
-    same_traffic(backward, traffic_backward_halves(&c, P, s.half_n, s.half_rows, DT_F32, again));
+    same_traffic(forward, both(traffic_forward_halves(&c, P, s.half_n, s.half_rows, DT_F32),
+                               traffic_load(&c, chosen, P, SLOTS, RANK)));
+    same_traffic(backward, traffic_backward_halves(&c, chosen, P, s.half_n, s.half_rows, DT_F32, again));
     same_traffic(prefill, traffic_prefill(&c, P, 2 * 15, 2, DT_F32)); // not cut
-    check_int(backward.sums, 2 * traffic_backward(&c, P, s.n, s.rows, DT_F32, again).sums - 1);
+    check_int(backward.sums, 2 * traffic_backward(&c, chosen, P, s.n, s.rows, DT_F32, again).sums - 1);
     remove_base();
 }
 
@@ -197,8 +197,8 @@ static void recomputed(void)
     write_base(&wide, NULL);
     check_ok(lvlm_config_read(&c, base));
     remove_base();
-    check_int(traffic_backward(&c, 2, 30, 6, DT_F32, RECOMPUTE_LAYER).sums,
-              traffic_backward(&c, 2, 30, 6, DT_F32, RECOMPUTE_NOTHING).sums + wide.L - 1);
+    check_int(traffic_backward(&c, chosen, 2, 30, 6, DT_F32, RECOMPUTE_LAYER).sums,
+              traffic_backward(&c, chosen, 2, 30, 6, DT_F32, RECOMPUTE_NOTHING).sums + wide.L - 1);
     for (again = RECOMPUTE_MLP; again < RECOMPUTES; again++) {
         ranks_set_overlap(false);
         count_all(&wide, DT_F32);
@@ -207,9 +207,28 @@ static void recomputed(void)
     again = RECOMPUTE_NOTHING;
 }
 
+/* Increments of other maps: other parts of a slot travel whole, and the way down may end earlier. */
+static void other_maps(void)
+{
+    static const unsigned choice[] = {PROJECTIONS_ALL, PROJECTION_BIT(PROJ_q) | PROJECTION_BIT(PROJ_v),
+                                      PROJECTION_BIT(PROJ_up), PROJECTION_BIT(PROJ_down)};
+
+    if (ranks_size() == 1) return;
+    for (size_t i = 0; i < sizeof choice / sizeof *choice; i++) {
+        chosen = choice[i];
+        count_all(&wide, DT_F32);
+    }
+    chosen = PROJECTIONS_ALL;
+    halves();
+    ranks_set_overlap(false);
+    chosen = PROJECTIONS_DEFAULT;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct mpi_case cases[] = {
-        {"traffic_is_as_predicted", traffic_is_as_predicted}, {"halves", halves}, {"recomputed", recomputed}};
+    static const struct mpi_case cases[] = {{"traffic_is_as_predicted", traffic_is_as_predicted},
+                                            {"halves", halves},
+                                            {"recomputed", recomputed},
+                                            {"other_maps", other_maps}};
     return mpi_cases(argc, argv, cases, sizeof cases / sizeof *cases);
 }

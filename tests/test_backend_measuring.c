@@ -64,7 +64,8 @@ static void assert_near(double got, double expected, double share)
 
 static void agrees(const char *shape, enum dtype type, bool train)
 {
-    const struct lvlm_limits limits = {4, 4 * 40, 4 * 6, 16, 4, train, RECOMPUTE_NOTHING};
+    const struct lvlm_limits limits = {
+        .samples = 4, .tokens = 4 * 40, .rows = 4 * 6, .slots = 16, .rank = 4, .train = train};
     struct lvlm *m;
     struct kv_cache *kv;
     struct measured open, reserved, cached;
@@ -164,7 +165,7 @@ static void operations(void **state)
 {
     const struct bench_shape *s = bench_shape_find("s");
     const int64_t n = bench_tokens(s), rows = s->answer;
-    const struct lvlm_limits limits = {1, n, rows, 1, 1, true, RECOMPUTE_NOTHING};
+    const struct lvlm_limits limits = {.samples = 1, .tokens = n, .rows = rows, .slots = 1, .rank = 1, .train = true};
     const struct backend *be;
     struct timing t[256];
     double flop = 0;
@@ -173,7 +174,7 @@ static void operations(void **state)
     struct feature *f;
     const struct adapter_slot slot = {0}; // version 0: nothing to load
     const float coef = 1;
-    const struct adapters set = {1, 0, 1, &slot, &coef};
+    const struct adapters set = {.slots = 1, .rank = 1, .slot = &slot, .coef = &coef};
     double dcoef[1];
     char *dir;
 

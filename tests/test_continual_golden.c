@@ -32,7 +32,7 @@ static struct golden open_golden(const char *set)
     g.M = (int)selected[1];
     g.per_task = (int)selected[0];
     g.task_slots = g.N / 2;
-    g.shape = (struct method_shape){2, (int)A[1], A[3], B[2], (int)keys[1]};
+    g.shape = (struct method_shape){.tasks = 2, .layers = (int)A[1], .H = A[3], .D = B[2], .K = (int)keys[1]};
     g.cfg.pool.slots_per_task = g.task_slots;
     g.cfg.pool.rank = (int)A[2];
     g.cfg.pool.top_m = (int)golden_attr(init, "pool", "top_m");

@@ -146,7 +146,7 @@ static void prompts(void **state)
 
 static void limits(void **state)
 {
-    const struct lvlm_limits in = {7, INT64_C(1) << 40, 99, 32, 8, true, RECOMPUTE_LAYER};
+    const struct lvlm_limits in = {7, INT64_C(1) << 40, 99, 32, 8, true, RECOMPUTE_LAYER, 3};
     struct lvlm_limits out = {0};
     struct message m = {0};
     (void)state;
@@ -160,6 +160,7 @@ static void limits(void **state)
     assert_int_equal(out.rank, 8);
     assert_true(out.train);
     assert_int_equal(out.again, RECOMPUTE_LAYER);
+    assert_int_equal(out.residuals, 3);
     message_free(&m);
 }
 

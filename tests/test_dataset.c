@@ -203,6 +203,10 @@ static void short_form_and_references(void **state)
     assert_string_equal(r.answers[0], "yes");
     assert_string_equal(r.question_type, "CLOSED");
     record_free(&r);
+    get_first(&r, "{\"question\": \"Q of A?\", \"answer\": \"x\", \"key_parts\": [\"of\", \"A?\"]}", DATASET_TRAIN);
+    assert_int_equal(r.n_key_parts, 2);
+    assert_string_equal(r.key_parts[1], "A?");
+    record_free(&r);
     get_first(&r, "{\"question_id\": 5, \"text\": \"Q?\", \"answers\": [\"a\", 2, 0.5], \"question_type\": \"t\"}",
               DATASET_TEST);
     assert_string_equal(r.id, "5");
@@ -276,6 +280,11 @@ static void broken_records(void **state)
          "later question", DATASET_TRAIN},
         {"{\"id\": [], " TURNS("a", "b") "}", "\"id\"", DATASET_TRAIN},
         {"{\"answers\": \"x\", " TURNS("a", "b") "}", "\"answers\"", DATASET_TRAIN},
+        {"{\"key_parts\": \"x\", " TURNS("xa", "b") "}", "\"key_parts\" is not an array", DATASET_TRAIN},
+        {"{\"key_parts\": [7], " TURNS("7", "b") "}", "something else than texts", DATASET_TRAIN},
+        {"{\"key_parts\": [\"a\", \"\"], " TURNS("a", "b") "}", "something else than texts", DATASET_TRAIN},
+        {"{\"key_parts\": [\"a\", \"b\"], " TURNS("a", "b") "}", "\"b\" does not stand in the first question",
+         DATASET_TRAIN},
         {"{}", "neither", DATASET_TRAIN},
         {"3", "not a JSON object", DATASET_TRAIN},
         {"\"{\"", "not a JSON object", DATASET_TRAIN},

@@ -184,7 +184,7 @@ static void fronts_are_shared(void **state)
         const float *A = numbers + (size_t)k * (nA + nB);
         slot[k] = (struct adapter_slot){A, A + nA, (uint64_t)k + 1};
     }
-    check_alike(&j, &d, &(struct adapters){SLOTS, 0, RANK, slot, NULL});
+    check_alike(&j, &d, &(struct adapters){.slots = SLOTS, .rank = RANK, .slot = slot});
     task_data_close(&d);
     job_close(&j);
     free(numbers);

@@ -20,7 +20,7 @@
 #include "jobs/learned.h"
 #include "outcome.h"
 
-enum { T = 3, N = 6, K = 5, L = 2, R = 2, H = 7, D = 4 };
+enum { T = 3, N = 6, K = 5, L = 2, R = 2, H = 7, D = 4, MAP_IN = 3, MAP_OUT = 1 };
 static const int32_t owner[N] = {0, 0, 1, 1, 2, 2};
 static const double use[N] = {0.25, 0.75, 0.5, 0.5, 1, 0}, w[T][T] = {{0}, {0.5}, {0.25, 0.75}};
 static float keys[N][K], A[N][L][R][H], B[N][L][D][R];
@@ -40,6 +40,7 @@ struct variant {
     int32_t owner_of_last;
     int64_t T_of_w, B_rows, accuracy_columns;
     const char *name; // of task 1
+    bool maps;        // v_proj of MAP_IN and MAP_OUT, then down_proj, instead of o_proj
 };
 
 static int write_history(struct ckpt *c, const struct variant *v)
@@ -78,6 +79,10 @@ static int write_pool(struct ckpt *c, const struct variant *v)
     TRY(ckpt_attr_i64(c, "/pool", "key_groups", 1));
     TRY(ckpt_attr_f64(c, "/pool", "scale", 2));
     TRY(ckpt_attr_str(c, "/pool", "method", "continual_llava"));
+    if (!v->maps) goto done;
+    TRY(ckpt_attr_str(c, "/pool", "target", "self_attn.v_proj, mlp.down_proj"));
+    TRY(ckpt_write(c, "/pool/widths", CKPT_I64, 2, (int64_t[]){2, 2},
+                   (int64_t[]){MAP_IN, MAP_OUT, H - MAP_IN, D - MAP_OUT}, false));
 done:
     return rc;
 }
@@ -143,17 +148,24 @@ static const char *in_folder(const char *name)
 
 /* ---- reading */
 
-static double direct_norm(int n, int layer)
+/* maps: without what one map's outputs would have of the other's inputs. */
+static double direct_norm_of(int n, int layer, bool maps)
 {
     double square = 0;
 
     for (int d = 0; d < D; d++)
         for (int h = 0; h < H; h++) {
+            if (maps && (d < MAP_OUT) != (h < MAP_IN)) continue;
             double x = 0;
             for (int r = 0; r < R; r++) x += (double)B[n][layer][d][r] * A[n][layer][r][h];
             square += x * x;
         }
     return sqrt(square);
+}
+
+static double direct_norm(int n, int layer)
+{
+    return direct_norm_of(n, layer, false);
 }
 
 static void test_everything_is_read(void **state)
@@ -434,6 +446,68 @@ static void test_export(void **state)
     json_decref(o);
 }
 
+/* lora_B lora_A of one map in one layer is c_n B_n A_n of its rows and columns, times the pool's scale. */
+static void check_map(struct safetensors *st, int layer, const char *module, int slot, int in0, int in, int out0,
+                      int out)
+{
+    const struct st_array *a, *b;
+    char name[128];
+
+    snprintf(name, sizeof name, "base_model.model.model.language_model.layers.%d.%s.lora_A.weight", layer, module);
+    a = safetensors_find_exact(st, name);
+    snprintf(name, sizeof name, "base_model.model.model.language_model.layers.%d.%s.lora_B.weight", layer, module);
+    b = safetensors_find_exact(st, name);
+    assert_true(a && b && a->shape[0] == R && a->shape[1] == in && b->shape[0] == out && b->shape[1] == R);
+    for (int r = 0; r < R; r++) {
+        float x;
+        for (int h = 0; h < in; h++) {
+            memcpy(&x, (const char *)a->data + (size_t)(r * in + h) * 4, 4);
+            assert_true(x == A[slot][layer][r][in0 + h]);
+        }
+        for (int d = 0; d < out; d++) {
+            memcpy(&x, (const char *)b->data + (size_t)(d * R + r) * 4, 4);
+            assert_true(x == 2 * B[slot][layer][out0 + d][r]);
+        }
+    }
+}
+
+/* Increments on several maps: norms, what inspect says, names and numbers of an export. */
+static void test_maps(void **state)
+{
+    struct learned l;
+    struct safetensors *st;
+    char path[300], *said;
+    json_t *o;
+
+    (void)state;
+    OK(write_file(in_folder("a.h5"), &(struct variant){.maps = true}));
+    OK(learned_open(&l, in_folder("a.h5")));
+    OK(learned_norms(&l));
+    assert_true(l.on.n == 2 && l.on.at[1].is == PROJ_down && l.on.at[1].in0 == MAP_IN);
+    for (int n = 0; n < N; n++)
+        for (int i = 0; i < L; i++) assert_true(fabs(l.slot[n].norm[i] / direct_norm_of(n, i, true) - 1) < 1e-6);
+    learned_close(&l);
+    OK(RUN(&said, "inspect", in_folder("a.h5")));
+    assert_non_null(strstr(said, "Increments on v_proj (3 -> 1), down_proj (4 -> 3)"));
+    free(said);
+    OK(RUN(&said, "export", in_folder("a.h5"), "--slot", "3", "--output", in_folder("s")));
+    assert_non_null(strstr(said, "on self_attn.v_proj, mlp.down_proj of 2 layers"));
+    free(said);
+    snprintf(path, sizeof path, "%s/adapter_model.safetensors", in_folder("s"));
+    OK(safetensors_open(&st, path));
+    assert_int_equal(safetensors_count(st), 4 * L);
+    for (int i = 0; i < L; i++) {
+        check_map(st, i, "self_attn.v_proj", 3, 0, MAP_IN, 0, MAP_OUT);
+        check_map(st, i, "mlp.down_proj", 3, MAP_IN, H - MAP_IN, MAP_OUT, D - MAP_OUT);
+    }
+    safetensors_close(st);
+    snprintf(path, sizeof path, "%s/adapter_config.json", in_folder("s"));
+    o = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+    assert_string_equal(json_string_value(json_object_get(o, "target_modules")),
+                        ".*language_model\\.layers\\.[0-9]+\\.(self_attn|mlp)\\.(v_proj|down_proj)");
+    json_decref(o);
+}
+
 static void test_export_refuses(void **state)
 {
     const char *file = in_folder("a.h5"), *bare = in_folder("b.h5");
@@ -468,9 +542,11 @@ static void test_export_refuses(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest learned[] = {
-        CASE(test_everything_is_read),     CASE(test_mixture),      CASE(test_parts_may_be_missing),
-        CASE(test_contradictions),         CASE(test_inspect_json), CASE(test_inspect_tables),
-        CASE(test_inspect_refuses_damage), CASE(test_export),       CASE(test_export_refuses),
+        CASE(test_everything_is_read),     CASE(test_mixture),
+        CASE(test_parts_may_be_missing),   CASE(test_contradictions),
+        CASE(test_inspect_json),           CASE(test_inspect_tables),
+        CASE(test_inspect_refuses_damage), CASE(test_export),
+        CASE(test_export_refuses),         CASE(test_maps),
     };
 
     if (argc > 1) cmocka_set_test_filter(argv[1]);

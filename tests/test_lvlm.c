@@ -245,43 +245,51 @@ static double loss_at(struct fixture *x, struct packed_batch *b, struct incremen
     return sum / (double)b->rows;
 }
 
+static void size_slots(struct increments *k, const struct lvlm *m)
+{
+    const struct projections *on = lvlm_get_projections(m);
+    const size_t each = (size_t)lvlm_get_config(m)->text.layers * RANK;
+
+    k->nA = each * (size_t)on->H, k->nB = each * (size_t)on->D;
+}
+
 /* A and B of all slots in one block, and coefficients. */
-static float *random_increments(struct increments *k, const struct text_config *c)
+static float *random_increments(struct increments *k, const struct lvlm *m)
 {
     uint32_t seed = 11;
     float *A;
 
-    k->nA = (size_t)c->layers * RANK * (size_t)(c->heads * c->head_dim);
-    k->nB = (size_t)c->layers * (size_t)c->hidden * RANK;
+    size_slots(k, m);
     assert_non_null(A = malloc(SLOTS * (k->nA + k->nB) * sizeof *A));
     for (size_t i = 0; i < SLOTS * (k->nA + k->nB); i++) A[i] = 0.2f * noise(&seed);
     for (int i = 0; i < 4 * SLOTS; i++) k->coef[i] = 0.5f + 0.4f * noise(&seed);
-    k->set = (struct adapters){SLOTS, 2, RANK, k->slot, k->coef};
+    k->set = (struct adapters){.slots = SLOTS, .learned = 2, .rank = RANK, .slot = k->slot, .coef = k->coef};
     return A;
 }
 
 /* d loss along a random direction of A, B and the coefficients equals the inner product with the gradients. The last
  * slot is constant: it has no gradient, but its coefficient has one. */
-static void gradient_agrees(const char *set)
+static void gradient_agrees(const char *set, unsigned chosen)
 {
     struct fixture x;
     struct packed_batch b = {0};
     struct increments k = {0};
     float nll[256];
-    double dcoef[4 * SLOTS], want = 0, h = 1e-2;
+    const bool single = chosen == PROJECTIONS_DEFAULT; // more maps bend the loss more
+    double dcoef[4 * SLOTS], want = 0, h = single ? 1e-2 : 5e-3;
+    const float size = single ? 0.2f : 0.1f;
     uint32_t seed = 7;
     open_fixture(&x, set);
-    const struct text_config *c = &lvlm_get_config(x.j.lvlm)->text;
-    k.nA = (size_t)c->layers * RANK * (size_t)(c->heads * c->head_dim),
-    k.nB = (size_t)c->layers * (size_t)c->hidden * RANK;
+    OK(lvlm_adapt(x.j.lvlm, chosen));
+    size_slots(&k, x.j.lvlm);
     size_t nA = SLOTS * k.nA, nB = SLOTS * k.nB;
     float *A = malloc(nA * 4), *B = malloc(nB * 4), *uA = calloc(nA, 4), *uB = calloc(nB, 4), *A2 = malloc(nA * 4),
           *B2 = malloc(nB * 4);
     float *dA = calloc(nA, 4), *dB = calloc(nB, 4), u[4 * SLOTS], kept[4 * SLOTS];
-    for (size_t i = 0; i < nA; i++) A[i] = 0.2f * noise(&seed), uA[i] = i < 2 * k.nA ? 0.2f * noise(&seed) : 0;
-    for (size_t i = 0; i < nB; i++) B[i] = 0.2f * noise(&seed), uB[i] = i < 2 * k.nB ? 0.2f * noise(&seed) : 0;
+    for (size_t i = 0; i < nA; i++) A[i] = size * noise(&seed), uA[i] = i < 2 * k.nA ? size * noise(&seed) : 0;
+    for (size_t i = 0; i < nB; i++) B[i] = size * noise(&seed), uB[i] = i < 2 * k.nB ? size * noise(&seed) : 0;
     for (int i = 0; i < 4 * SLOTS; i++) kept[i] = k.coef[i] = 0.5f + 0.4f * noise(&seed), u[i] = noise(&seed);
-    k.set = (struct adapters){SLOTS, 2, RANK, k.slot, k.coef};
+    k.set = (struct adapters){.slots = SLOTS, .learned = 2, .rank = RANK, .slot = k.slot, .coef = k.coef};
     OK(lvlm_reserve(
         x.j.lvlm,
         &(struct lvlm_limits){.samples = 4, .tokens = 800, .rows = 64, .slots = SLOTS, .rank = RANK, .train = true}));
@@ -304,7 +312,8 @@ static void gradient_agrees(const char *set)
         side[s] = loss_at(&x, &b, &k, A2, B2);
     }
     double got = (side[1] - side[0]) / (2 * h);
-    if (fabs(got - want) > 5e-3 * fabs(want) + 1e-5) fail_msg("slope %g by differences, %g by gradients", got, want);
+    if (fabs(got - want) > 5e-3 * fabs(want) + 1e-5)
+        fail_msg("maps %x: slope %g by differences, %g by gradients", chosen, got, want);
     free(A), free(B), free(uA), free(uB), free(A2), free(B2), free(dA), free(dB);
     batch_free(&b);
     close_fixture(&x);
@@ -313,13 +322,22 @@ static void gradient_agrees(const char *set)
 static void gradient_a(void **state)
 {
     (void)state;
-    gradient_agrees("a");
+    gradient_agrees("a", PROJECTIONS_DEFAULT);
 }
 
 static void gradient_b(void **state)
 {
     (void)state;
-    gradient_agrees("b");
+    gradient_agrees("b", PROJECTIONS_DEFAULT);
+}
+
+/* Each map alone, so that none hides behind the others, and all together. */
+static void gradient_of_maps(void **state)
+{
+    (void)state;
+    for (int p = 0; p < PROJECTIONS; p++) gradient_agrees("b", PROJECTION_BIT(p));
+    gradient_agrees("a", PROJECTIONS_ALL);
+    gradient_agrees("b", PROJECTIONS_ALL);
 }
 
 /* ---- activations that are computed again */
@@ -349,15 +367,17 @@ static void train_once(struct gradients *g, struct fixture *x, const struct pack
 /* The same bits, in less memory. */
 static void recomputed_equals_kept(void **state)
 {
+    static const unsigned choice[] = {PROJECTIONS_DEFAULT, PROJECTIONS_ALL, PROJECTION_BIT(PROJ_down)};
     (void)state;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 6; i++) {
         struct fixture x;
         struct packed_batch b = {0};
         struct increments k = {0};
         struct gradients g[RECOMPUTES];
         float *A, *B;
-        open_fixture(&x, i ? "b" : "a");
-        A = random_increments(&k, &lvlm_get_config(x.j.lvlm)->text), B = A + SLOTS * k.nA;
+        open_fixture(&x, i % 2 ? "b" : "a");
+        OK(lvlm_adapt(x.j.lvlm, choice[i / 2]));
+        A = random_increments(&k, x.j.lvlm), B = A + SLOTS * k.nA;
         OK(batch_new(&b, 4, 800));
         pack(&x, &b, 0, 5, 4);
         point_slots(&k, A, B);
@@ -427,13 +447,13 @@ static void share_of_a_plan(void **state)
         open_fixture(&x, set[i]);
         const struct lvlm_config *c = lvlm_get_config(x.j.lvlm);
         before = alone = lvlm_step_bytes(x.j.lvlm, &limits);
-        assert_int_equal(lvlm_step_bytes_of(c, DT_F32, NULL, &limits), alone);
+        assert_int_equal(lvlm_step_bytes_of(c, PROJECTIONS_DEFAULT, DT_F32, NULL, &limits), alone);
         for (int size = 2; size <= c->text.heads; size++) {
             struct lvlm *m;
             struct packed_batch b = {0};
             struct adapter_slot slot[SLOTS] = {{0}}; // version 0: nothing is loaded
             const float coef[2 * SLOTS] = {0};
-            const struct adapters ad = {SLOTS, 2, RANK, slot, coef};
+            const struct adapters ad = {.slots = SLOTS, .learned = 2, .rank = RANK, .slot = slot, .coef = coef};
             struct tp tp = {.rank = size - 1, .size = size};
             float nll[64];
             double dcoef[2 * SLOTS];
@@ -446,13 +466,15 @@ static void share_of_a_plan(void **state)
             assert_true(m->arena.peak <= m->arena.size);
             assert_int_equal(m->arena.size, lvlm_step_bytes(m, &limits));
             tp.rank = 0; // the first rank has the largest share: it shrinks with their number
-            assert_true(lvlm_step_bytes_of(c, DT_F32, &tp, &limits) <= before);
-            before = lvlm_step_bytes_of(c, DT_F32, &tp, &limits);
+            assert_true(lvlm_step_bytes_of(c, PROJECTIONS_DEFAULT, DT_F32, &tp, &limits) <= before);
+            before = lvlm_step_bytes_of(c, PROJECTIONS_DEFAULT, DT_F32, &tp, &limits);
             batch_free(&b);
             lvlm_close(m);
         }
         assert_true(before < alone);
-        assert_int_equal(lvlm_step_bytes_of(c, DT_F32, &(struct tp){.size = c->text.heads + 1}, &limits), SIZE_MAX);
+        assert_int_equal(
+            lvlm_step_bytes_of(c, PROJECTIONS_DEFAULT, DT_F32, &(struct tp){.size = c->text.heads + 1}, &limits),
+            SIZE_MAX);
         close_fixture(&x);
     }
 }
@@ -467,6 +489,7 @@ int main(void)
         cmocka_unit_test(greedy_b),
         cmocka_unit_test(gradient_a),
         cmocka_unit_test(gradient_b),
+        cmocka_unit_test(gradient_of_maps),
         cmocka_unit_test(memory_is_kept),
         cmocka_unit_test(one_layer_evaluates),
         cmocka_unit_test(share_of_a_plan),

@@ -14,22 +14,20 @@
 #include "io/err.h"
 #include "io/safetensors.h"
 #include "model/lvlm_config.h"
+#include "folder.h"
 
 static char dir[64];
 
 static int make_dir(void **state)
 {
     (void)state;
-    strcpy(dir, "/tmp/test_lvlm_config_XXXXXX");
-    return mkdtemp(dir) ? 0 : -1;
+    return folder_new(dir);
 }
 
 static int remove_dir(void **state)
 {
-    char command[128];
     (void)state;
-    snprintf(command, sizeof command, "rm -rf %s", dir);
-    return system(command);
+    return folder_remove(dir);
 }
 
 /* text NULL: no such file. */

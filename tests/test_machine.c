@@ -173,11 +173,31 @@ static void line(void **state)
     assert_true(beta < 1e-15);
 }
 
+/* 64 GiB for 4 ranks are less for each than 40 GiB for 2; what one rank of a host sees less of counts. */
+static void tightest(void **state)
+{
+    const char *const host[] = {"big", "small", "big", "small", "big", "big"};
+    const double even[] = {64, 40, 64, 40, 64, 64}, odd[] = {64, 40, 64, 30, 64, 64};
+    struct machine m;
+
+    (void)state;
+    machine_assumed(&m);
+    machine_tightest(&m, 6, host, even);
+    assert_int_equal(m.ranks_per_node, 4);
+    assert_true(m.memory == 64);
+    machine_tightest(&m, 6, host, odd);
+    assert_int_equal(m.ranks_per_node, 2);
+    assert_true(m.memory == 30);
+    machine_tightest(&m, 1, host, even);
+    assert_int_equal(m.ranks_per_node, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reading),  cmocka_unit_test(broken_files), cmocka_unit_test(round_trip),
         cmocka_unit_test(products), cmocka_unit_test(latencies),    cmocka_unit_test(line),
+        cmocka_unit_test(tightest),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

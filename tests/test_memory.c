@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "io/memory.h"
+#include "folder.h"
 
 static char dir[64];
 
@@ -41,19 +42,15 @@ static int make(void **state)
     char command[256];
 
     (void)state;
-    strcpy(dir, "/tmp/cllava-memory-XXXXXX");
-    assert_non_null(mkdtemp(dir));
+    assert_int_equal(folder_new(dir), 0);
     snprintf(command, sizeof command, "mkdir -p %s/root/job/step %s/root/memory/job/step", dir, dir);
     return system(command);
 }
 
 static int drop(void **state)
 {
-    char command[128];
-
     (void)state;
-    snprintf(command, sizeof command, "rm -rf %s", dir);
-    return system(command);
+    return folder_remove(dir);
 }
 
 /* The least of the group and those above it. */

@@ -10,9 +10,8 @@
 static void test_names(void **state)
 {
     (void)state;
-    assert_string_equal(
-        method_names(),
-        "continual_llava, zero_shot, sequential_lora, joint, replay, taskwise_lora, lwf, ewc, o_lora, moe_lora");
+    assert_string_equal(method_names(), "continual_llava, zero_shot, sequential_lora, joint, replay, self_guide, "
+                                        "taskwise_lora, lwf, ewc, o_lora, moe_lora, l2p");
     assert_null(method_find("lora"));
     assert_null(method_find(""));
     for (const char *p = method_names(); *p;) {
@@ -28,8 +27,8 @@ static void test_names(void **state)
 /* Before any task every method is the base alone, in every mode of evaluation. */
 static void test_zero_shot_row(void **state)
 {
-    static const char *const name[] = {"continual_llava", "zero_shot", "sequential_lora",
-                                       "joint",           "replay",    "taskwise_lora"};
+    static const char *const name[] = {"continual_llava", "zero_shot",     "sequential_lora", "joint",
+                                       "replay",          "taskwise_lora", "self_guide"};
     const struct config cfg = fixture_config();
     float **s = fixture_embeddings(2, 8, 0);
     const uint64_t sample[2] = {4, 5};

@@ -77,8 +77,8 @@ static double penalty(struct method *m, int task)
     return out.penalty;
 }
 
-/* lambda times the squares of A_i A_t^T, entry by entry. */
-static double expected_penalty(struct method *m, int own, double lambda)
+/* lambda times the squares of A_i A_t^T over columns [from, to), entry by entry. */
+static double expected_penalty(struct method *m, int own, double lambda, int from, int to)
 {
     double sum = 0;
 
@@ -87,25 +87,26 @@ static double expected_penalty(struct method *m, int own, double lambda)
             for (int j = 0; j < R; j++)
                 for (int k = 0; k < R; k++) {
                     double o = 0;
-                    for (int h = 0; h < H; h++)
+                    for (int h = from; h < to; h++)
                         o += (double)numbers(m, i)[(l * R + j) * H + h] * numbers(m, own)[(l * R + k) * H + h];
                     sum += o * o;
                 }
     return lambda * sum;
 }
 
-/* In a first step without any other gradient the first moment is 0.1 times the penalty's gradient. */
-static void test_penalty(void **state)
+/* In a first step without any other gradient the first moment is 0.1 times the penalty's gradient. A map's rows are held against
+ * its own alone: columns before `cut` are one map's, those behind another's. */
+static void penalty_of(void **state, const struct method_shape *shape, int cut)
 {
     const struct config cfg = config_of(0.7);
-    struct method *m = fixture_open("o_lora", &cfg, &fixture_shape);
+    struct method *m = fixture_open("o_lora", &cfg, shape);
     size_t n;
 
     assert_true(m->ops->penalises);
     fixture_task(m, &cfg, 0);
     fixture_task(m, &cfg, 1);
     OK(m->ops->begin_task(m, 2, 10));
-    double p = penalty(m, 2), want = expected_penalty(m, 2, 0.7);
+    double p = penalty(m, 2), want = expected_penalty(m, 2, 0.7, 0, cut) + expected_penalty(m, 2, 0.7, cut, H);
     assert_true(want > 0.1 && fabs(p - want) < 1e-5 * want);
     char *path = fixture_save(m, *state, "step.h5", true);
     hid_t f = golden_open_file(path);
@@ -123,6 +124,21 @@ static void test_penalty(void **state)
     golden_close(f);
     free(g), free(b), free(path);
     m->ops->close(m);
+}
+
+static void test_penalty(void **state)
+{
+    penalty_of(state, &fixture_shape, H);
+}
+
+static void test_penalty_of_maps(void **state)
+{
+    const struct text_config c = {.hidden = 3, .ffn = 2, .heads = 1, .kv_heads = 1, .head_dim = 4};
+    struct method_shape shape = fixture_shape;
+
+    projections_of(&shape.on, PROJECTION_BIT(PROJ_o) | PROJECTION_BIT(PROJ_up), &c);
+    assert_true(shape.on.H == H && shape.on.D == D && shape.on.at[1].in0 == 4);
+    penalty_of(state, &shape, 4);
 }
 
 /* Largest cosine between a row of slot 0 and one of slot 1. */
@@ -183,10 +199,8 @@ static void test_resume(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sets),
-        WITH_FOLDER(test_penalty),
-        cmocka_unit_test(test_subspaces),
-        WITH_FOLDER(test_resume),
+        cmocka_unit_test(test_sets),      WITH_FOLDER(test_penalty), WITH_FOLDER(test_penalty_of_maps),
+        cmocka_unit_test(test_subspaces), WITH_FOLDER(test_resume),
     };
     return cmocka_run_group_tests_name("o_lora", tests, NULL, NULL);
 }

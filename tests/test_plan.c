@@ -14,6 +14,7 @@
 
 #include "io/err.h"
 #include "jobs/plan.h"
+#include "folder.h"
 
 #define OK(call)                                                                                                       \
     do {                                                                                                               \
@@ -36,8 +37,7 @@ static void open_plan(struct plan *p, const struct shape *s, const char *more, c
     char path[128];
     FILE *f;
 
-    strcpy(dir, "/tmp/cllava-plan-XXXXXX");
-    assert_non_null(mkdtemp(dir));
+    assert_int_equal(folder_new(dir), 0);
     snprintf(path, sizeof path, "%s/config.json", dir);
     assert_non_null(f = fopen(path, "w"));
     fprintf(
@@ -64,11 +64,8 @@ static void open_plan(struct plan *p, const struct shape *s, const char *more, c
 
 static void close_plan(struct plan *p)
 {
-    char command[128];
-
     config_free(&p->cfg);
-    snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(folder_remove(dir), 0);
 }
 
 static void within(double got, double expected, double share)
@@ -114,12 +111,32 @@ static void memory_of_7b(void **state)
     within(m.increments, 32 * 8 * L * 2 * D * (2 + 4) + 32 * 8 * D * 4,
            0.01); // bf16 values, f32 gradients, a row of the host
     plan_memory(&first, &p, &one, &m, PLAN_COORDINATOR);
-    // masters, gradients and two moments of 8 slots, A once more while the pool grows
-    within(first.pool, slot * (32 + 3 * 8 + 24 / 2), 0.001);
+    // masters, gradients and two moments of 8 slots; A or B once more while the pool grows
+    within(first.pool, slot * (32 + 3 * 8), 0.001);
+    within(first.growth, slot * 24 / 2, 0.001);
     within(first.features, 1024.0 * (1 << 20) + 4 * 576 * 1024 * 2, 1e-9); // image.cache_mib is full
     within(plan_checkpoints(&p).task, slot * 32, 0.001);
     within(plan_checkpoints(&p).step, slot * (32 + 16), 0.001);
     assert_true(first.sum > m.base + m.step + m.cache);
+    close_plan(&p);
+}
+
+/* Increments on all seven maps: their numbers, and what the device holds of them. */
+static void all_maps(void **state)
+{
+    const struct plan_options o = {.tokens = 700, .answers = 40, .samples = 1000, .tasks = 4};
+    const double D = 4096, L = 32, F = 11008, H = 6 * D + F, out = 5 * D + 2 * F;
+    struct plan p;
+    struct plan_model m;
+    struct plan_memory first;
+
+    (void)state;
+    open_plan(&p, &llava_7b, "adapter: {projections: all}", &o);
+    OK(plan_model(&m, &p, &one, 0));
+    assert_true((double)p.method.parameters == 32 * L * 8 * (H + out));
+    within(m.increments, 32 * 8 * L * (H + out) * (2 + 4) + 32 * 8 * (4 * D + 3 * F) * 4, 0.01);
+    plan_memory(&first, &p, &one, &m, PLAN_COORDINATOR);
+    within(first.pool, (H + out) * L * 8 * 4 * (32 + 3 * 8), 0.001);
     close_plan(&p);
 }
 
@@ -181,7 +198,7 @@ static void shares(void **state)
     within(b.micro.flop, a.micro.flop / 4, 0.03); // every rank multiplies with the whole of B
     assert_int_equal(a.micro.traffic.sums, 0);
     f = traffic_forward(&p.base, 4, 2 * 700, 2 * 40, DT_F32),
-    g = traffic_backward(&p.base, 4, 2 * 700, 2 * 40, DT_F32, RECOMPUTE_NOTHING);
+    g = traffic_backward(&p.base, PROJECTIONS_DEFAULT, 4, 2 * 700, 2 * 40, DT_F32, RECOMPUTE_NOTHING);
     assert_int_equal(b.micro.traffic.sums, f.sums + g.sums);
     assert_int_equal(b.micro.traffic.sum_bytes, f.sum_bytes + g.sum_bytes);
     close_plan(&p);
@@ -267,9 +284,9 @@ static void methods(void **state)
     static const struct {
         const char *name;
         int slots; // of three tasks
-    } method[] = {{"zero_shot", 0},        {"sequential_lora", 1}, {"joint", 1}, {"replay", 1},
-                  {"continual_llava", 24}, {"taskwise_lora", 3},   {"lwf", 2},   {"ewc", 1},
-                  {"o_lora", 3},           {"moe_lora", 8}};
+    } method[] = {{"zero_shot", 0},  {"sequential_lora", 1},  {"joint", 1},         {"replay", 1},
+                  {"self_guide", 1}, {"continual_llava", 24}, {"taskwise_lora", 3}, {"lwf", 2},
+                  {"ewc", 1},        {"o_lora", 3},           {"moe_lora", 8},      {"l2p", 10}};
     struct plan_options o = {.tokens = 40, .answers = 6, .tasks = 3};
     struct plan p;
     struct plan_row r, e;
@@ -291,6 +308,38 @@ static void methods(void **state)
         assert_true(e.first.copy == 0 && e.first.sum <= r.first.sum);
         close_plan(&p);
     }
+}
+
+/* Prompts: rows of the residual stream, at each leader; inside a group nothing but a sum more on the way back. */
+static void prompts(void **state)
+{
+    const struct plan_options o = {.tokens = 40, .answers = 6, .tasks = 3};
+    const struct plan_layout two[] = {{2, 1, 2, false, 4, false}, {2, 2, 1, false, 4, false}};
+    const double numbers = 6 * 4 * 128;
+    struct plan p, none;
+    struct plan_row r[2], without;
+    struct text t = {0};
+
+    (void)state;
+    open_plan(&none, &small, "method: sequential_lora\nactivations: keep", &o);
+    OK(plan_row(&without, &none, &two[1]));
+    const double step_of_lora = without.level[RECOMPUTE_NOTHING].wire;
+    close_plan(&none);
+    open_plan(&p, &small, "method: l2p\nl2p: {prompts: 6, length: 4, top_m: 2}\nactivations: keep", &o);
+    for (int i = 0; i < 2; i++) OK(plan_row(&r[i], &p, &two[i]));
+    assert_true(p.method.routes && p.method.slots == 6 && p.method.learned == 6);
+    within((double)p.method.parameters, numbers, 0);
+    within(r[0].time.increments, numbers * 4, 1e-9);
+    within(r[0].time.gradients, numbers * 4, 1e-9);
+    within(r[0].first.increments, 2 * numbers * 4, 0.01); // rows and their gradients
+    assert_true(r[1].time.increments == 0 && r[1].time.gradients == 0);
+    // of a micro-batch of 160 tokens: what rank 0 sends in one sum of their gradients
+    within(r[1].level[RECOMPUTE_NOTHING].wire - step_of_lora,
+           (double)traffic_to_embeddings(&p.base, 2, 160, DT_F32).sum_bytes, 1e-9);
+    plan_print(&t, &p, r, 2);
+    assert_non_null(strstr(t.s, "6 prompts of 4 rows, 3.07 k numbers"));
+    text_free(&t);
+    close_plan(&p);
 }
 
 static void texts(void **state)
@@ -328,9 +377,11 @@ static void texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parameters), cmocka_unit_test(memory_of_7b), cmocka_unit_test(operations_by_hand),
-        cmocka_unit_test(shares),     cmocka_unit_test(levels),       cmocka_unit_test(layouts),
-        cmocka_unit_test(methods),    cmocka_unit_test(texts),
+        cmocka_unit_test(parameters), cmocka_unit_test(memory_of_7b),
+        cmocka_unit_test(all_maps),   cmocka_unit_test(operations_by_hand),
+        cmocka_unit_test(shares),     cmocka_unit_test(levels),
+        cmocka_unit_test(layouts),    cmocka_unit_test(methods),
+        cmocka_unit_test(prompts),    cmocka_unit_test(texts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,7 +15,7 @@ memory_of=$PROGRAMS/memory_of
 # settings BASE PRECISION TENSOR: of plan and of the run.
 settings() {
     echo "--set base=$work/$1 --set encoder=base --set precision=$2 --set parallel.tensor=$3 --set output=$work/run"
-    echo '--set threads=1 --set stage1.epochs=1 --set stage2.epochs=1'
+    echo "--set threads=1 --set stage1.epochs=1 --set stage2.epochs=1 --set adapter.projections=$maps"
     [[ $1 != wide ]] || echo '--set stage2.batch=16 --set stage2.micro_batch=4 --set eval.batch=16'
     [[ $1 != wide ]] || echo '--set data.limit=60 --set eval.limit=12'
 }
@@ -49,6 +49,7 @@ trained() {
 }
 
 RANKS_LIMIT=300
+maps=o_proj
 trained 'demo f32' 1 demo/base f32 1
 trained 'wide f32' 1 wide f32 1
 if grep -q avx512bw /proc/cpuinfo; then
@@ -66,4 +67,6 @@ if [[ ! -x ${MPIRUN-} ]]; then
 fi
 trained 'wide f32, tensor 2' 2 wide f32 2
 trained 'wide f32, data 2' 2 wide f32 1
+maps=all
+trained 'wide f32, tensor 2, all maps' 2 wide f32 2
 echo 'all passed'

@@ -112,6 +112,39 @@ static void test_a_is_drawn_in_bounds(void **state)
     pool_close(&p);
 }
 
+/* Each map's columns by the number of its own inputs; what stands where is drawn by its place. */
+static void test_a_of_several_maps(void **state)
+{
+    const struct text_config c = {.hidden = 100, .ffn = 400, .heads = 1, .kv_heads = 1, .head_dim = 25};
+    struct method_shape several = {.tasks = 1, .layers = 2, .K = 6};
+    struct pool p, one;
+
+    (void)state;
+    projections_of(&several.on, PROJECTION_BIT(PROJ_q) | PROJECTION_BIT(PROJ_o) | PROJECTION_BIT(PROJ_down), &c);
+    several.H = several.on.H, several.D = several.on.D;
+    assert_true(several.H == 525 && several.D == 225);
+    const struct method_shape same = {.tasks = 1, .layers = 2, .K = 6, .H = 525, .D = 225};
+    pool_open(&p, &several, 3, 2, 1, 1), pool_open(&one, &same, 3, 2, 1, 1);
+    pool_grow(&p, 0, 2), pool_grow(&one, 0, 2);
+    pool_draw_a(&p, (struct pool_range){0, 2}, "kaiming", 1),
+        pool_draw_a(&one, (struct pool_range){0, 2}, "kaiming", 1);
+    for (int i = 0; i < 3; i++) {
+        const struct projection_place *t = &several.on.at[i];
+        const double limit = 1 / sqrt((double)t->in);
+        double most = 0;
+        for (int64_t row = 0; row < 2 * 2 * 3; row++)
+            for (int64_t k = row * 525 + t->in0; k < row * 525 + t->in0 + t->in; k++) {
+                most = fmax(most, fabs((double)p.A[k]));
+                assert_true(fabs(p.A[k] - (double)one.A[k] * limit * sqrt(525)) < 1e-6);
+            }
+        assert_true(most <= limit && most > 0.95 * limit);
+    }
+    pool_draw_a(&p, (struct pool_range){0, 2}, "normal", 1), pool_draw_a(&one, (struct pool_range){0, 2}, "normal", 1);
+    assert_memory_equal(p.A, one.A, 2 * (size_t)pool_a_size(&p) * sizeof *p.A);
+    assert_int_equal(pool_parameters(&p), 2 * (6 + 2 * 3 * (525 + 225)));
+    pool_close(&p), pool_close(&one);
+}
+
 static void test_w_begins_as_the_mean(void **state)
 {
     struct pool p;
@@ -144,7 +177,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_growth_keeps_what_is_there), cmocka_unit_test(test_versions_are_unique),
         cmocka_unit_test(test_keys_are_orthogonal),        cmocka_unit_test(test_a_is_drawn_in_bounds),
-        cmocka_unit_test(test_w_begins_as_the_mean),       cmocka_unit_test(test_impossible_sizes),
+        cmocka_unit_test(test_a_of_several_maps),          cmocka_unit_test(test_w_begins_as_the_mean),
+        cmocka_unit_test(test_impossible_sizes),
     };
     return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
 }

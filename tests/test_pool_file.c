@@ -82,12 +82,75 @@ static void test_contradictions(void **state)
     FAILS(CL_EFORMAT, "/pool/use", load(&x, *state));
     x = good(), x.target = "mlp.down_proj";
     FAILS(CL_EMISMATCH, "mlp.down_proj", load(&x, *state));
+    x = good(), x.target = "self_attn.q_proj, mlp.down_proj";
+    FAILS(CL_EFORMAT, "/pool: several maps without their widths", load(&x, *state));
+}
+
+/* A pool of one slot over these maps; its numbers count up. */
+static void open_maps(struct pool *p, unsigned chosen, int hidden)
+{
+    const struct text_config c = {.hidden = hidden, .ffn = 9, .heads = 2, .kv_heads = 1, .head_dim = 3};
+    struct method_shape shape = {.tasks = 2, .layers = 2, .K = 4};
+
+    projections_of(&shape.on, chosen, &c);
+    shape.H = shape.on.H, shape.D = shape.on.D;
+    OK(pool_open(p, &shape, 2, 1, 1, 1));
+}
+
+static int load_maps(const char *path, unsigned chosen, int hidden)
+{
+    struct pool p;
+    struct ckpt *c;
+    int rc;
+
+    open_maps(&p, chosen, hidden);
+    OK(ckpt_open(&c, path));
+    rc = pool_file_load(&p, c, "continual_llava", false, true);
+    for (int64_t i = 0; !rc && i < pool_a_size(&p); i++) assert_true(p.A[i] == (float)i);
+    ckpt_close(c);
+    pool_close(&p);
+    return rc;
+}
+
+/* A file belongs to maps and to their widths, also where the sums are the same. */
+static void test_maps(void **state)
+{
+    const unsigned qv = PROJECTION_BIT(PROJ_q) | PROJECTION_BIT(PROJ_v),
+                   kq = PROJECTION_BIT(PROJ_q) | PROJECTION_BIT(PROJ_k);
+    struct projections on;
+    struct pool p;
+    struct ckpt *c;
+    char path[512];
+
+    snprintf(path, sizeof path, "%s/maps.h5", (const char *)*state);
+    open_maps(&p, qv, 5);
+    OK(pool_grow(&p, 0, 1));
+    for (int64_t i = 0; i < pool_a_size(&p); i++) p.A[i] = (float)i;
+    OK(ckpt_create(&c, path));
+    OK(pool_file_save(&p, c, "continual_llava", false));
+    OK(ckpt_commit(c));
+    OK(load_maps(path, qv, 5));
+    FAILS(CL_EMISMATCH,
+          "increments on self_attn.q_proj, self_attn.v_proj (the configuration gives self_attn.q_proj, "
+          "self_attn.k_proj); hint: set adapter.projections",
+          load_maps(path, kq, 5));
+    FAILS(CL_EMISMATCH, "increments on self_attn.q_proj, self_attn.v_proj (the configuration gives self_attn.o_proj)",
+          load_maps(path, PROJECTIONS_DEFAULT, 5));
+    FAILS(CL_EMISMATCH, "q_proj has 5 inputs and 6 outputs (expected 6, 6)", load_maps(path, qv, 6));
+    OK(ckpt_open(&c, path));
+    OK(pool_file_projections(&on, c, p.H, p.D));
+    assert_memory_equal(&on, &p.on, sizeof on);
+    FAILS(CL_EFORMAT, "maps.h5: /pool: maps of 10 inputs and 9 outputs together (expected 11 and 9)",
+          pool_file_projections(&on, c, p.H + 1, p.D));
+    ckpt_close(c);
+    pool_close(&p);
 }
 
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, fixture_folder, fixture_remove)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {WITH_FOLDER(test_a_good_file), WITH_FOLDER(test_contradictions)};
+    const struct CMUnitTest tests[] = {WITH_FOLDER(test_a_good_file), WITH_FOLDER(test_contradictions),
+                                       WITH_FOLDER(test_maps)};
     return cmocka_run_group_tests_name("pool_file", tests, NULL, NULL);
 }

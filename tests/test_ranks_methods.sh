@@ -2,7 +2,7 @@
 # test_ranks_methods.sh - the baselines on several ranks, against one process; several jobs in one program.
 source "$SOURCE_DIR/run_lib.sh"
 
-for method in sequential_lora replay joint taskwise_lora lwf ewc o_lora moe_lora; do
+for method in sequential_lora replay joint taskwise_lora lwf ewc o_lora moe_lora l2p; do
     rm -rf run again dump
     configuration b run "method: $method
 pool: {init: null}
@@ -10,6 +10,7 @@ lora: {rank: 4}
 replay: {budget: 4, ratio: 0.7}
 ewc: {lambda: 20, gamma: 0.8, samples: 7}
 moe_lora: {experts: 5, rank: 2, top_k: 3, router_lr: 1e-2}
+l2p: {prompts: 4, length: 2, top_m: 2, key_lr: 3e-2, diversity: true}
 stage2: {epochs: 2, batch: 5, micro_batch: 2, lr: 1e-2, shuffle: true}" >run.yaml
     train 0 run.yaml
     alike_on "$method" '4 2 shared' '3 1 dedicated'

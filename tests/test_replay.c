@@ -103,7 +103,7 @@ static void test_resume_draws_the_same(void **state)
         OK(m->ops->mix(m, 1, step, BATCH, a, 8, &n));
         OK(other->ops->mix(other, 1, step, BATCH, b, 8, &k));
         assert_int_equal(n, k);
-        for (int i = 0; i < n; i++) assert_true(a[i].task == b[i].task && a[i].index == b[i].index);
+        fixture_same_refs(a, b, n);
     }
     OK(m->ops->end_task(m, 1));
     OK(other->ops->end_task(other, 1));
@@ -112,6 +112,69 @@ static void test_resume_draws_the_same(void **state)
     free(path), free(one), free(two);
     m->ops->close(m);
     other->ops->close(other);
+}
+
+static struct method *fresh_kpig(double share)
+{
+    struct config cfg = fixture_config();
+    cfg.replay.choose = "kpig";
+    cfg.kpig.share = share;
+    cfg.replay.ratio = 0.375; // 3 of 8
+    return fixture_open("replay", &cfg, &fixture_shape);
+}
+
+/* Nothing is asked for where records come at random, or none can come. */
+static void test_who_asks_for_gains(void **state)
+{
+    struct method *m = fresh(0.5), *half = fresh_kpig(0.5);
+    int64_t n;
+
+    (void)state;
+    run_task(m, 0, 20);
+    OK(m->ops->begin_task(m, 1, 20));
+    m->ops->kept(m, &n);
+    assert_int_equal(n, 0);
+    OK(half->ops->begin_task(half, 0, 20));
+    half->ops->kept(half, &n);
+    assert_int_equal(n, 0);
+    m->ops->close(m), half->ops->close(half);
+}
+
+/* Gains of 5 kept records: 3 of them, the lowest, join, after a resume too. */
+static void test_records_with_low_gain_join(void **state)
+{
+    static const double gain[KEEP] = {0.5, 0.1, 0.9, -0.2, 0.3};
+    struct method *m = fresh_kpig(0.6), *other = fresh_kpig(0.6);
+    static const double later[KEEP] = {0.0, 0.1, 0.2, 0.3, 0.4};
+    struct sample_ref before[KEEP], refs[8], again[8];
+    bool chosen[KEEP];
+    int64_t n;
+    int k, count[20] = {0};
+
+    run_task(m, 0, 20);
+    OK(m->ops->begin_task(m, 1, 20));
+    memcpy(before, m->ops->kept(m, &n), sizeof before);
+    assert_int_equal(n, KEEP);
+    OK(m->ops->weigh(m, later, chosen)); // is not the last word
+    OK(m->ops->weigh(m, gain, chosen));
+    fixture_same_refs(m->ops->kept(m, &n), before, KEEP);
+    for (int i = 0; i < KEEP; i++) assert_int_equal(chosen[i], gain[i] < 0.4);
+    char *path = fixture_save(m, *state, "stop.h5", true);
+    fixture_load(other, path, true);
+    for (int step = 0; step < 6; step++) {
+        OK(m->ops->mix(m, 1, step, BATCH, refs, 8, &k));
+        assert_int_equal(k, 3); // no more than there are
+        OK(other->ops->mix(other, 1, step, BATCH, again, 8, &k));
+        fixture_same_refs(refs, again, 3);
+        for (int i = 0; i < k; i++) count[refs[i].index]++;
+    }
+    for (int i = 0; i < KEEP; i++) assert_int_equal(count[before[i].index], gain[i] < 0.4 ? 6 : 0);
+    OK(m->ops->end_task(m, 1));
+    OK(m->ops->begin_task(m, 2, 20)); // all over again
+    m->ops->kept(m, &n);
+    assert_int_equal(n, 2 * KEEP);
+    free(path);
+    m->ops->close(m), other->ops->close(other);
 }
 
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, fixture_folder, fixture_remove)
@@ -123,6 +186,8 @@ int main(void)
         cmocka_unit_test(test_every_kept_record_comes_up_equally),
         cmocka_unit_test(test_sizes),
         WITH_FOLDER(test_resume_draws_the_same),
+        cmocka_unit_test(test_who_asks_for_gains),
+        WITH_FOLDER(test_records_with_low_gain_join),
     };
     return cmocka_run_group_tests_name("replay", tests, NULL, NULL);
 }

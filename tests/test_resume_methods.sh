@@ -20,8 +20,9 @@ lora: {rank: 4}
 stage2: {epochs: 2, batch: 4, micro_batch: 3, lr: 1e-2, shuffle: true}
 replay: {budget: 4, ratio: 0.5}
 ewc: {lambda: 20, gamma: 0.8, samples: 5}
-moe_lora: {experts: 5, rank: 2, top_k: 3, router_lr: 1e-2}'
-for method in sequential_lora replay joint taskwise_lora lwf ewc o_lora moe_lora; do
+moe_lora: {experts: 5, rank: 2, top_k: 3, router_lr: 1e-2}
+l2p: {prompts: 4, length: 2, top_m: 2, key_lr: 3e-2, diversity: true}'
+for method in sequential_lora replay joint taskwise_lora lwf ewc o_lora moe_lora l2p; do
     compare a "method: $method
 $plain"
 done

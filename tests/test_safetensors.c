@@ -13,22 +13,20 @@
 
 #include "io/err.h"
 #include "io/safetensors.h"
+#include "folder.h"
 
 static char dir[64];
 
 static int make_dir(void **state)
 {
     (void)state;
-    strcpy(dir, "/tmp/test_safetensors_XXXXXX");
-    return mkdtemp(dir) ? 0 : -1;
+    return folder_new(dir);
 }
 
 static int remove_dir(void **state)
 {
-    char command[128];
     (void)state;
-    snprintf(command, sizeof command, "rm -rf %s", dir);
-    return system(command);
+    return folder_remove(dir);
 }
 
 static const char *in_dir(const char *file)

@@ -53,13 +53,18 @@ bool tokenizer_adds_prefix(const struct tokenizer *t)
     return t->prefix;
 }
 
-/* Ids as text: '^' BOS, '$' EOS, '#' picture, '_' prefix, else the byte; and labels the same way, '.' for no loss. */
+/* Ids as text: '^' BOS, '*' a place for a prompt's row, '$' EOS, '#' picture, '_' prefix, else the byte; and labels the same way, '.' for no loss. */
 static void spell(char *ids, char *labels, const struct sample *s)
 {
     for (int64_t i = 0; i < s->n; i++) {
         int32_t v = s->id[i];
 
-        ids[i] = v == BOS ? '^' : v == EOS ? '$' : v == PICTURE ? '#' : v == PREFIX ? '_' : (char)(v - 1000);
+        ids[i] = v == BOS            ? '^'
+                 : v == EOS          ? '$'
+                 : v == PICTURE      ? '#'
+                 : v == PREFIX       ? '_'
+                 : v == PROMPT_TOKEN ? '*'
+                                     : (char)(v - 1000);
         if (s->label[i] != -100) assert_int_equal(s->label[i], v);
         labels[i] = s->label[i] == -100 ? '.' : ids[i];
     }
@@ -96,7 +101,7 @@ static void ids_and_labels(void **state)
         const struct tokenizer tok = {c->prefix};
         struct record r = {.image = c->turn == bare ? NULL : "p.png", .turns = c->turns, .turn = c->turn};
         struct prompt p;
-        struct sampler how = {&tok, &p, BOS, EOS, PICTURE, 2, 0};
+        struct sampler how = {&tok, &p, BOS, EOS, PICTURE, 2, 0, 0};
         char ids[128], labels[128];
         struct sample s;
         int64_t answers = 0;
@@ -139,7 +144,7 @@ static void instruction_before_or_after(void **state)
     };
     const struct tokenizer tok = {false};
     struct prompt p;
-    struct sampler how = {&tok, &p, BOS, EOS, PICTURE, 2, 0};
+    struct sampler how = {&tok, &p, BOS, EOS, PICTURE, 2, 0, 0};
 
     (void)state;
     assert_int_equal(prompt_make(&p, "plain", NULL, true), CL_OK);
@@ -168,7 +173,7 @@ static void later_turns_and_labels(void **state)
     const struct tokenizer tok = {true};
     struct record r = {.image = "p.png", .turns = 4, .turn = two};
     struct prompt p;
-    struct sampler how = {&tok, &p, -1, EOS, PICTURE, 3, 0};
+    struct sampler how = {&tok, &p, -1, EOS, PICTURE, 3, 0, 0};
     char ids[128], labels[128];
     struct sample s;
 
@@ -212,7 +217,7 @@ static void refuses(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct turn t[] = {{true, (char *)cases[i].question}, {false, (char *)cases[i].answer}};
         struct record r = {.image = (char *)cases[i].image, .turns = cases[i].answer ? 2 : 1, .turn = t};
-        struct sampler how = {&tok, &p, BOS, EOS, PICTURE, 2, cases[i].max};
+        struct sampler how = {&tok, &p, BOS, EOS, PICTURE, 2, cases[i].max, 0};
         struct sample s;
 
         assert_int_equal(sample_make(&s, &how, &r), CL_EDATA);
@@ -227,7 +232,7 @@ static void refuses(void **state)
     }
     struct turn empty[] = {{true, ""}, {false, "a"}};
     struct record r = {.turns = 2, .turn = empty};
-    struct sampler how = {&tok, &p, -1, EOS, PICTURE, 2, 0};
+    struct sampler how = {&tok, &p, -1, EOS, PICTURE, 2, 0, 0};
     struct sample s;
     assert_int_equal(sample_make(&s, &how, &r), CL_EDATA);
     assert_non_null(strstr(err_text(), "nothing to continue"));
@@ -259,6 +264,52 @@ static void prompts(void **state)
     assert_null(p.turn);
 }
 
+/* Places for learned prompts stand behind BOS, or in front where there is none, count in lengths, and can be taken out again. */
+static void places_for_prompts(void **state)
+{
+    static const struct {
+        int32_t bos;
+        const char *with, *without;
+        int64_t picture;
+    } cases[] = {{BOS, "^***_a##_b_yes$", "^_a##_b_yes$", 6}, {-1, "***_a##_b_yes$", "_a##_b_yes$", 5}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct tokenizer tok = {true};
+        struct record r = {.image = "p.png", .turns = 2, .turn = one};
+        struct prompt p;
+        struct sampler how = {&tok, &p, cases[i].bos, EOS, PICTURE, 2, 0, 3};
+        char ids[128], labels[128];
+        struct sample s;
+
+        assert_int_equal(prompt_make(&p, "plain", NULL, true), CL_OK);
+        for (int prompt_only = 0; prompt_only < 2; prompt_only++) {
+            const size_t n = strlen(cases[i].with) - (prompt_only ? 5 : 0);
+            assert_int_equal(prompt_only ? sample_make_prompt(&s, &how, &r) : sample_make(&s, &how, &r), CL_OK);
+            spell(ids, labels, &s);
+            assert_int_equal(strlen(ids), n);
+            assert_int_equal(strncmp(ids, cases[i].with, n), 0);
+            assert_int_equal(strncmp(labels, "....", 4), 0);
+            assert_int_equal(s.picture, cases[i].picture);
+            assert_int_equal(s.prompt_n, (int64_t)strlen(cases[i].with) - 5);
+            sample_drop_prompts(&s);
+            spell(ids, labels, &s);
+            assert_int_equal(strlen(ids), n - 3);
+            assert_int_equal(strncmp(ids, cases[i].without, n - 3), 0);
+            assert_int_equal(s.picture, cases[i].picture - 3);
+            assert_int_equal(s.prompt_n, (int64_t)strlen(cases[i].without) - 5);
+            sample_free(&s);
+        }
+        how.max_length = (int64_t)strlen(cases[i].with) - 1;
+        assert_int_equal(sample_make(&s, &how, &r), CL_EDATA);
+        assert_non_null(strstr(err_text(), "sample too long"));
+        r.image = NULL, r.turn = (struct turn[]){{true, ""}, {false, "u"}}; // nothing but places
+        assert_int_equal(sample_make_prompt(&s, &how, &r), cases[i].bos < 0 ? CL_EDATA : CL_OK);
+        sample_free(&s);
+        prompt_free(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +318,7 @@ int main(void)
         cmocka_unit_test(later_turns_and_labels),
         cmocka_unit_test(refuses),
         cmocka_unit_test(prompts),
+        cmocka_unit_test(places_for_prompts),
     };
 
     return cmocka_run_group_tests_name("sample", tests, NULL, NULL);

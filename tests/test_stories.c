@@ -14,6 +14,7 @@
 #include "io/safetensors.h"
 #include "model/lvlm.h"
 #include "outcome.h"
+#include "folder.h"
 
 #define STORIES SHARED_DIR "/weights/stories260K/"
 enum { STEPS = 200 };
@@ -216,7 +217,7 @@ static void check_int8(const char *dir, const int32_t *token)
 
 static void greedy_text(void **state)
 {
-    char dir[] = "/tmp/cllava-test-XXXXXX", text[8192] = "", command[64];
+    char dir[64], text[8192] = "";
     struct header h;
     const struct backend *be;
     struct lvlm *m;
@@ -232,7 +233,7 @@ static void greedy_text(void **state)
         skip();
     }
     fclose(f);
-    assert_non_null(mkdtemp(dir));
+    assert_int_equal(folder_new(dir), 0);
     convert(dir, &h);
     OK(backend_cpu(&be, DT_F32));
     OK(lvlm_open(&m, dir, be, NULL, false));
@@ -253,8 +254,7 @@ static void greedy_text(void **state)
     batch_free(&b);
     lvlm_close(m);
     check_int8(dir, told);
-    snprintf(command, sizeof command, "rm -rf %s", dir);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(folder_remove(dir), 0);
 }
 
 int main(void)

@@ -70,6 +70,8 @@ mean=$(jq -s '[.[] | select(.method == "continual_llava") | .AA] | add / length'
 if [[ -n $mean ]]; then
     awk -F, -v mean="$mean" '$1 == "continual_llava" { d = $4 - mean; exit !(d * d < 1e-12) }' t.csv || fail "mean AA is not $mean"
 fi
+sweep 0 table all.yaml --by changes
+grep -qx 'changes .*' out && grep -q '^method continual_llava  *2 ' out || fail 'rows by what they change'
 sweep 0 table all.yaml --by seed
 [[ $(wc -l <out) == 3 ]] || fail 'rows by seed'
 sed -i 's/"learned": 2/"learned": 1/' "all/runs/$(run_of all method=sequential_lora,seed=1)/summary.json"

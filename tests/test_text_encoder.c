@@ -20,6 +20,7 @@
 #include "io/safetensors.h"
 #include "model/bert.h"
 #include "model/text_encoder.h"
+#include "folder.h"
 
 static const struct backend *be;
 static char dir[64]; // of this program's own encoders
@@ -27,16 +28,13 @@ static char dir[64]; // of this program's own encoders
 static int set_up(void **state)
 {
     (void)state;
-    strcpy(dir, "/tmp/test_text_encoder_XXXXXX");
-    return backend_cpu(&be, DT_F32) || !mkdtemp(dir);
+    return backend_cpu(&be, DT_F32) || folder_new(dir);
 }
 
 static int tear_down(void **state)
 {
-    char command[128];
     (void)state;
-    snprintf(command, sizeof command, "rm -rf %s", dir);
-    return system(command);
+    return folder_remove(dir);
 }
 
 /* Largest difference by the largest number. */

@@ -16,8 +16,9 @@
 
 #include "io/err.h"
 #include "io/whole.h"
+#include "folder.h"
 
-static char dir[] = "/tmp/cllava-whole-XXXXXX";
+static char dir[64];
 
 static int entries(void)
 {
@@ -93,10 +94,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(writes_and_replaces), cmocka_unit_test(cut_off),
                                        cmocka_unit_test(by_path), cmocka_unit_test(no_folder)};
-    char command[64];
 
-    if (!mkdtemp(dir)) return 1;
+    if (folder_new(dir)) return 1;
     int failed = cmocka_run_group_tests_name("whole", tests, NULL, NULL);
-    snprintf(command, sizeof command, "rm -rf %s", dir);
-    return system(command) ? 1 : failed;
+    return folder_remove(dir) ? 1 : failed;
 }

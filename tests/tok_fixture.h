@@ -5,6 +5,7 @@
 
 #include "io/err.h"
 #include "io/tokenizer.h"
+#include "folder.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -19,16 +20,13 @@ static char dir[64];
 TOK_FN int make_dir(void **state)
 {
     (void)state;
-    strcpy(dir, "/tmp/test_tokenizer_XXXXXX");
-    return mkdtemp(dir) ? 0 : -1;
+    return folder_new(dir);
 }
 
 TOK_FN int remove_dir(void **state)
 {
-    char command[128];
     (void)state;
-    snprintf(command, sizeof command, "rm -rf %s", dir);
-    return system(command);
+    return folder_remove(dir);
 }
 
 /* s NULL: no such file any more. */

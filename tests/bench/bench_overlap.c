@@ -68,7 +68,9 @@ static void lead(const struct tp *tp, const struct setting *g, struct times *t)
     for (int i = 0; i < MOST_BATCH * SLOTS; i++) coef[i] = 0.25f;
     need(lvlm_open(&m, g->dir, g->be, tp, true));
     fill(&b, g);
-    need(lvlm_reserve(m, &(struct lvlm_limits){g->batch, b.n, b.rows, SLOTS, RANK, true, RECOMPUTE_NOTHING}));
+    need(lvlm_reserve(
+        m, &(struct lvlm_limits){
+               .samples = g->batch, .tokens = b.n, .rows = b.rows, .slots = SLOTS, .rank = RANK, .train = true}));
     for (int i = 0; i <= STEPS; i++) {
         double begun = clock_seconds();
         need(lvlm_grads_clear(m));

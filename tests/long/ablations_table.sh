@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# ablations_table.sh - what each option of continual_llava changes on the embedded domain stream, three seeds.
+#
+#   tests/long/ablations_table.sh [FOLDER]     default build/methods-table; for the rest see table_lib.sh
+source "${BASH_SOURCE%/*}/table_lib.sh"
+folder=${1:-$root/build/methods-table}
+write_demo
+{
+    sweep_head continual_llava.yaml ablations
+    cat <<'YAML'
+  - {}
+  - {context.enabled: false}
+  - {context.weights: uniform}
+  - {context.weights: fixed, context.value: 0.5}
+  - {stage1.epochs: 0}
+  - {pool.mix: uniform}
+  - {pool.mix: softmax, pool.temperature: 0.1}
+  - {pool.query: picture}
+  - {pool.query: both}
+  - {pool.slots_per_task: 4}
+  - {pool.slots_per_task: 16}
+  - {pool.top_m: 1}
+  - {pool.top_m: 8}
+  - {pool.rank: 2}
+  - {pool.rank: 32}
+  - {eval.routing: oracle}
+  - {eval.routing: random}
+  - {eval.routing: mean_key}
+  - {prompt.instruction: after}
+  - {lines.first: 0.5, lines.last: 1}
+YAML
+} >"$folder/ablations.yaml"
+run_sweep "$folder/ablations.yaml" changes
+{
+    cat "$folder/ablations.yaml.md"
+    echo
+    echo "$(made_by) $train training and $test test records per task; the base is \`continual_llava.yaml\` of \`cllava demo\`."
+} >"$folder/block.md"
+put_block ablations "$folder/block.md"
+exit "${status:-0}"
