@@ -98,6 +98,13 @@ static double length(const float *x, int64_t n)
     return sqrt(sum);
 }
 
+static int check_finite(const struct lw2g *g, const float *dA, int slots, int R)
+{
+    const double norm = length(dA, (int64_t)slots * g->L * R * g->H);
+
+    return isfinite(norm) ? CL_OK : err_set(CL_ENUM, "gradient of a record that lw2g looks at is not finite");
+}
+
 /* ---- the hindrance */
 
 void lw2g_try(struct lw2g *g)
@@ -107,9 +114,11 @@ void lw2g_try(struct lw2g *g)
 
 int lw2g_compare(struct lw2g *g, int of, const float *dA, int slots, int R)
 {
+    int rc;
     float *across = mem_new((size_t)g->H, sizeof *across);
 
-    if (!across) return err_set(CL_ENOMEM, "no memory for a gradient of %lld numbers", (long long)g->H);
+    if (!across) FAIL(CL_ENOMEM, "no memory for a gradient of %lld numbers", (long long)g->H);
+    TRY(check_finite(g, dA, slots, R));
     for (int s = 0; s < slots; s++)
         for (int l = 0; l < g->L; l++)
             for (int r = 0; r < R; r++) {
@@ -120,8 +129,9 @@ int lw2g_compare(struct lw2g *g, int of, const float *dA, int slots, int R)
                 remove_kept(g, of, -1, across, l);
                 g->cosine += fmin(length(across, g->H) / whole, 1), g->rows++;
             }
+done:
     mem_free(across);
-    return CL_OK;
+    return rc;
 }
 
 double lw2g_tried(struct lw2g *g, int task, int of)
@@ -176,12 +186,16 @@ done:
 
 int lw2g_learn(struct lw2g *g, int task, float *dA, int slots, int R)
 {
+    int rc;
     bool bad = false;
 
+    TRY(check_finite(g, dA, slots, R));
     lw2g_project(g, lw2g_home(g, task), task, dA, slots, R);
 #pragma omp parallel for schedule(static) reduction(|| : bad)
     for (int l = 0; l < g->L; l++) bad = bad || learn_layer(g, task, dA, slots, R, l) != CL_OK;
-    return bad ? err_set(CL_ENOMEM, "no memory for the gradients of %d slots", slots) : CL_OK;
+    if (bad) FAIL(CL_ENOMEM, "no memory for the gradients of %d slots", slots);
+done:
+    return rc;
 }
 
 /* ---- checkpoint */

@@ -36,14 +36,15 @@ void lw2g_close(struct lw2g *g);
 /* The task whose slots `task` uses; itself while nothing is decided. */
 int lw2g_home(const struct lw2g *g, int task);
 
-/* A task is tried on the slots of task `of`: begin, gradients of A (slots, L, R, H) of single records, the angle. */
+/* A task is tried on the slots of task `of`: begin, gradients of A (slots, L, R, H) of single records (CL_ENUM: not finite), the
+ * angle. */
 void lw2g_try(struct lw2g *g);
 int lw2g_compare(struct lw2g *g, int of, const float *dA, int slots, int R);
 double lw2g_tried(struct lw2g *g, int task, int of);
 /* By the angles of the tasks that were tried, the earlier one where two are equal: sets and returns home[task]. */
 int lw2g_decide(struct lw2g *g, int task);
 
-/* The subspace of a learned task: begin, gradients of single records, which are overwritten. CL_ENOMEM. */
+/* The subspace of a learned task: begin, gradients of single records, which are overwritten. CL_ENUM, CL_ENOMEM. */
 int lw2g_learn_begin(struct lw2g *g, int task);
 int lw2g_learn(struct lw2g *g, int task, float *dA, int slots, int R);
 /* x (slots, L, R, H): every row loses its part in the subspace kept by slots of the home `of`, but for task `but`'s (-1: none). */

@@ -61,6 +61,9 @@ static void angles(void **state)
     lw2g_try(&g);
     OK(lw2g_compare(&g, 0, dA, 1, 1));
     assert_true(lw2g_tried(&g, 1, 0) == 90);
+    dA[3] = NAN;
+    FAILS(CL_ENUM, "not finite", lw2g_compare(&g, 0, dA, 1, 1));
+    FAILS(CL_ENUM, "not finite", lw2g_learn(&g, 0, dA, 1, 1));
     lw2g_close(&g);
 }
 

@@ -148,6 +148,21 @@ static int pack_rounded(const struct weight *w, const void *src, enum dtype src_
     return CL_OK;
 }
 
+/* Columns at a time of a packed weight that is turned: what is turned stays in the cache until it is multiplied. */
+static int64_t panel_columns(int64_t out)
+{
+    const int64_t fit = PANEL_BYTES / (2 * out) / PACKED_COLS * PACKED_COLS;
+
+    return fit < 2 * PACKED_COLS ? 2 * PACKED_COLS : fit;
+}
+
+/* Is the weight kept turned too? Turning takes the longer, compared with the product, the fewer rows there are; small weights
+ * belong to small models, where twice the memory is little. */
+static bool is_kept_turned(int64_t out, int64_t in, unsigned uses)
+{
+    return uses & WEIGHT_BACKWARD && out * in * 2 <= PANEL_BYTES && in <= panel_columns(out);
+}
+
 /* Packs the weight, unless oneDNN would rather have plain rows. */
 static int pack(struct weight *w, const void *src, enum dtype src_type, int64_t ld)
 {
@@ -161,6 +176,7 @@ static int pack(struct weight *w, const void *src, enum dtype src_type, int64_t 
         packed_fill(&w->packed, 0, w->out, src, ld);
     else
         TRY(pack_rounded(w, src, src_type, ld));
+    if (is_kept_turned(w->out, w->in, w->uses)) TRY(packed_turned(&w->turned, &w->packed));
 done:
     scratch_unlock();
     return rc;
@@ -199,7 +215,7 @@ done:
 void gemm_weight_free(struct weight *w)
 {
     if (!w) return;
-    packed_free(&w->packed);
+    packed_free(&w->packed), packed_free(&w->turned);
     mem_free(w->own);
     mem_free(w->rounded), mem_free(w->scale), mem_free(w->total);
     mem_free(w);
@@ -208,12 +224,13 @@ void gemm_weight_free(struct weight *w)
 size_t gemm_weight_bytes(const struct weight *w)
 {
     size_t own = w->own ? (size_t)w->out * (size_t)w->in * dtype_size(w->arithmetic) : 0;
-    return own + w->packed.bytes + (w->rounded ? gemm_rounded_size(w->out, w->in) : 0);
+    return own + w->packed.bytes + w->turned.bytes + (w->rounded ? gemm_rounded_size(w->out, w->in) : 0);
 }
 
 size_t gemm_weight_size(enum dtype src_type, int64_t out, int64_t in, unsigned uses, bool keep, enum dtype arithmetic)
 {
-    if (uses && arithmetic == DT_BF16 && out * in >= PACK_LEAST) return packed_bytes(in, out);
+    if (uses && arithmetic == DT_BF16 && out * in >= PACK_LEAST)
+        return packed_bytes(in, out) + (is_kept_turned(out, in, uses) ? packed_bytes(out, in) : 0);
     if (keep && (!uses || src_type == arithmetic)) return 0;
     return (size_t)out * (size_t)in * dtype_size(arithmetic);
 }
@@ -225,22 +242,18 @@ static int check_use(const struct weight *w, enum weight_use use)
                    (long long)w->in, use == WEIGHT_FORWARD ? "forward" : "backward");
 }
 
-/* Columns at a time of a packed weight that is turned: what is turned stays in the cache until it is multiplied. */
-static int64_t panel_columns(const struct weight *w)
-{
-    const int64_t fit = PANEL_BYTES / (2 * w->out) / PACKED_COLS * PACKED_COLS;
-
-    return fit < 2 * PACKED_COLS ? 2 * PACKED_COLS : fit;
-}
-
 /* dx (+)= dy W of a packed weight: its order serves y = x W^T, so that it is turned, a panel of columns after another. */
 static int multiply_turned(const struct job *j, const struct weight *w)
 {
     int rc;
     struct job part = *j;
     struct packed panel;
-    const int64_t step = panel_columns(w);
+    const int64_t step = panel_columns(w->out);
 
+    if (w->turned.data) {
+        part.stock = &w->turned;
+        return multiply(&part);
+    }
     TRY(dense(&part.a, j->arithmetic, SCRATCH_A)); // once for all panels
     for (int64_t c = 0; c < w->in; c += step) {
         const int64_t n = w->in - c < step ? w->in - c : step;
@@ -281,7 +294,7 @@ static int multiply_few(const struct job *j, const struct weight *w)
     if (packed)
         k->gemv_packed(j->c, x, w->packed.data, in, j->bias, j->accumulate, cpu_has_pairs());
     else
-        k->gemv_plain(j->c, x, in, w->plain, in, w->ld, j->bias, j->accumulate);
+        k->gemv_plain(j->c, x, in, j->b, j->bias, j->accumulate);
     rc = CL_OK;
 done:
     return rc;
@@ -448,6 +461,19 @@ done:
     return rc;
 }
 
+enum { LONG_DOT = 256 }; // numbers of a sum that pay for adding up lanes
+
+/* A few rows, as in decoding: c (+)= a b^T by the own loops. */
+static int multiply_few_rows(const struct job *j)
+{
+    const int64_t in = j->a.cols;
+    const float *x = filled_rows(j->a, DT_F32, in);
+
+    if (!x) return err_set(CL_ENOMEM, "cannot have memory for %lld rows", (long long)j->a.rows);
+    cpu_kernels()->gemv_plain(j->c, x, in, j->b, NULL, j->accumulate);
+    return CL_OK;
+}
+
 int gemm_gemm(struct tensor c, struct tensor a, bool a_transposed, struct tensor b, bool b_transposed, bool accumulate)
 {
     int rc;
@@ -470,7 +496,10 @@ int gemm_gemm(struct tensor c, struct tensor a, bool a_transposed, struct tensor
         return CL_OK;
     }
     scratch_lock();
-    rc = a_transposed && l.cols > LONG_SUM ? multiply_long(&j) : multiply(&j);
+    if (b_transposed && !a_transposed && c.rows <= FEW_ROWS && l.cols >= LONG_DOT)
+        rc = multiply_few_rows(&j);
+    else
+        rc = a_transposed && l.cols > LONG_SUM ? multiply_long(&j) : multiply(&j);
     scratch_unlock();
 done:
     return rc;

@@ -2,7 +2,8 @@
  *
  * A weight is kept once, for one type of arithmetic. f32: plain rows serve both directions at nearly the speed of packed ones,
  * so a mapped file is used in place. bf16: packed for the forward direction, in memory of its own; the backward one turns it
- * panel by panel just before use, which costs 2 to 4 % of the products of a training batch. Rows of a weight that is only a
+ * panel by panel just before use, which costs 2 to 4 % of the products of a training batch; what fits into one panel is kept turned
+ * too. Rows of a weight that is only a
  * table stay as they are. Tensors of another type, or with gaps between rows, which oneDNN has no fast loops for, go through
  * scratch copies. gemm of two types is computed in f32. A few rows, as in decoding, are multiplied by own loops
  * (model/cpu/kernels/gemv.h), and a weight may be rounded to bytes for these alone.

@@ -76,7 +76,7 @@ struct gemv_bytes {
     /* dst (cols, n) := columns [first, first + n) of the transpose of src (rows, cols), both packed (product.h) */      \
     X(void, turn, (uint16_t * dst, const uint16_t *src, int64_t rows, int64_t cols, int64_t first, int64_t n))           \
     /* y (n, out) (+)= x W^T + bias of at most GEMV_ROWS rows. packed: W as in product.h, x rows of `in` bf16 numbers, \
-     * filled up to a multiple of PACKED_ROWS; pairs: the processor has AVX-512 BF16. plain: rows of W ldw apart. */ \
+     * filled up to a multiple of PACKED_ROWS; pairs: the processor has AVX-512 BF16. plain: rows of f32 or bf16. */ \
     X(void, gemv_packed,                                                                                                 \
       (struct tensor y, const uint16_t *x, const uint16_t *w, int64_t in, const float *bias, bool accumulate,            \
        bool pairs))                                                                                                      \
@@ -86,8 +86,7 @@ struct gemv_bytes {
     X(void, bytes_tops, (float *most, const float *x, int64_t inputs))                                                   \
     X(void, bytes_round, (int8_t * to, int32_t * total, const float *x, const float *factor, int64_t inputs))            \
     X(void, gemv_plain,                                                                                                  \
-      (struct tensor y, const float *x, int64_t ldx, const float *w, int64_t in, int64_t ldw, const float *bias,         \
-       bool accumulate))                                                                                                 \
+      (struct tensor y, const float *x, int64_t ldx, struct tensor w, const float *bias, bool accumulate))               \
     X(void, adapter_scale, (struct tensor u, const float *coef, const int64_t *cu, int samples, int slots, int rank))    \
     X(void, adapter_coef_back,                                                                                           \
       (double *dcoef, struct tensor u, struct tensor v, const int64_t *cu, int samples, int slots, int rank))

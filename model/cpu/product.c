@@ -359,6 +359,20 @@ size_t packed_bytes(int64_t rows, int64_t cols)
     return (size_t)(down * across) * (PACKED_ROWS * PACKED_COLS * sizeof(uint16_t));
 }
 
+int packed_turned(struct packed *dst, const struct packed *src)
+{
+    int rc;
+    const int64_t rows = src->layout.dims[0], cols = src->layout.dims[1];
+
+    *dst = (struct packed){0};
+    TRY(describe_packed(dst, cols, rows));
+    if (!(dst->data = mem_raw(dst->bytes, 1))) FAIL(CL_ENOMEM, "cannot have %zu bytes for a weight", dst->bytes);
+    cpu_kernels()->turn(dst->data, src->data, rows, cols, 0, rows);
+done:
+    if (rc) packed_free(dst);
+    return rc;
+}
+
 int packed_turn(struct packed *dst, const struct packed *src, int64_t first, int64_t n)
 {
     int rc;

@@ -51,6 +51,8 @@ int packed_new(struct packed *dst, int64_t out, int64_t in);
 void packed_fill(const struct packed *dst, int64_t first, int64_t n, const uint16_t *rows, int64_t ld);
 void packed_free(struct packed *p);
 size_t packed_bytes(int64_t rows, int64_t cols); // of such a matrix, the filled-up blocks included
+/* dst := src's transpose, packed too, to be freed. */
+int packed_turned(struct packed *dst, const struct packed *src);
 /* dst := columns [first, first + n) of src's transpose, packed too, in scratch (not to be freed). first: a multiple of
  * PACKED_COLS. */
 int packed_turn(struct packed *dst, const struct packed *src, int64_t first, int64_t n);
