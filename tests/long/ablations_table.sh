@@ -28,6 +28,10 @@ write_demo
   - {eval.routing: mean_key}
   - {prompt.instruction: after}
   - {lines.first: 0.5, lines.last: 1}
+  - {adapter.projections: "q_proj, v_proj"}
+  - {adapter.projections: all}
+  - {taskres.scale: 1}
+  - {lw2g.threshold: 54}
 YAML
 } >"$folder/ablations.yaml"
 run_sweep "$folder/ablations.yaml" changes

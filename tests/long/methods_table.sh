@@ -7,7 +7,7 @@ folder=${1:-$root/build/methods-table}
 write_demo
 
 # The program's own list of methods, unless told otherwise.
-methods=${METHODS:-$("$program" config "$folder/sequential_lora.yaml" --set method=? 2>&1 | sed -nE 's/.*expected one of ([a-z0-9_, ]*)\).*/\1/p' | tr -d ,)}
+methods=${METHODS:-$({ "$program" config "$folder/sequential_lora.yaml" --set method=? 2>&1 || true; } | sed -nE 's/.*expected one of ([a-z0-9_, ]*)\).*/\1/p' | tr -d ,)}
 [[ -n $methods ]] || { echo "no list of methods from $program" >&2; exit 1; }
 
 # What a method has beside the settings of demo's sequential_lora.yaml.
@@ -19,9 +19,12 @@ declare -A settings=(
 )
 {
     sweep_head sequential_lora.yaml sweep
-    for method in $methods; do echo "  - {method: $method${settings[$method]:+, ${settings[$method]}}}"; done
+    for method in $methods; do
+        echo "  - {method: $method${settings[$method]:+, ${settings[$method]}}}"
+        [[ $method != sequential_lora ]] || echo '  - {method: sequential_lora, adapter.projections: all}'
+    done
 } >"$folder/methods.yaml"
-run_sweep "$folder/methods.yaml" method
+run_sweep "$folder/methods.yaml" method,adapter.projections
 {
     cat "$folder/methods.yaml.md"
     echo
