@@ -1,237 +1,17 @@
 /* follow.c - orders: what the leader writes and what the members read, side by side.
  *
- * An order begins with its number in the list below; its arguments follow in the order in which both sides name them. Members
- * then call the very function that the leader is in: on a rank that is no leader it tells nobody. Ids of features and caches
+ * An order is its number in the list of follow_internal.h and its arguments (follow_args.c). Members then call the very function that the leader is in: on a rank that is no leader it tells nobody. Ids of features and caches
  * agree because all ranks make and drop them in the same order. Nothing here allocates once the buffers have grown.
  */
 #include "model/follow.h"
 
 #include <omp.h>
-#include <string.h>
 
 #include "io/err.h"
 #include "model/follow_internal.h"
 #include "model/lvlm_internal.h"
 #include "mpi/ranks.h"
 #include "mpi/watch.h"
-
-enum allowed_is { ALLOWED_ALL, ALLOWED_AS_BEFORE, ALLOWED_NEW };
-
-struct member {
-    const struct tp *tp;
-    struct message in;
-    bool released;
-    struct lvlm *m;
-
-    struct packed_batch b; // arrays lie in the message
-    struct adapters set;
-    struct adapter_slot *slot;
-    int64_t slot_room;
-    const struct feature **feature;
-    int64_t feature_room;
-    int32_t *next; // choices, which the leader has too
-    int64_t next_room;
-
-    struct texts *texts; // NULL until the first are embedded
-};
-
-/* ---- leader */
-
-static void begin(struct lvlm *m, enum order order)
-{
-    message_clear(&m->say);
-    message_put_int(&m->say, order);
-}
-
-static int send(struct lvlm *m)
-{
-    if (m->broken) return err_set(CL_EMPI, "the ranks of this group are out of step after an earlier error");
-    m->told = true;
-    ranks_busy_begin();
-    return message_broadcast(&m->say, m->tp->comm);
-}
-
-/* An order without arguments. */
-static int send_bare(struct lvlm *m, enum order order)
-{
-    if (!follow_leads(m->tp)) return CL_OK;
-    begin(m, order);
-    return send(m);
-}
-
-static int send_int(struct lvlm *m, enum order order, int64_t argument)
-{
-    if (!follow_leads(m->tp)) return CL_OK;
-    begin(m, order);
-    message_put_int(&m->say, argument);
-    return send(m);
-}
-
-int follow_done(struct lvlm *m, int rc)
-{
-    if (!m->told) return rc;
-    m->told = false;
-    if (rc)
-        m->broken = true;
-    else
-        ranks_busy_end();
-    return rc;
-}
-
-/* ---- member: reading and carrying out */
-
-int follow_grow(void *array, int64_t *room, int64_t want, size_t size)
-{
-    void **p = array, *more;
-
-    if (want <= *room) return CL_OK;
-    if (!(more = mem_grow(*p, (size_t)*room, (size_t)want, size)))
-        return err_set(CL_ENOMEM, "no memory for %lld values of an order", (long long)want);
-    *p = more, *room = want;
-    return CL_OK;
-}
-
-/* n values of that size in place, or NULL with failed set. */
-static void *values(struct message *in, int64_t n, size_t size)
-{
-    size_t bytes;
-    const void *p = message_bytes(in, &bytes, size);
-
-    if (n < 0 || bytes != (size_t)n * size) in->failed = true;
-    return in->failed ? NULL : (void *)p;
-}
-
-/* What has a number on all ranks. */
-static int find(void **p, const struct numbered *t, int64_t id, const char *what)
-{
-    *p = id >= 0 && id < t->room ? t->at[id] : NULL;
-    return *p ? CL_OK : err_set(CL_EMPI, "an order names %s %lld, which is not there", what, (long long)id);
-}
-
-static int need_model(const struct member *s)
-{
-    return s->m ? CL_OK : err_set(CL_EMPI, "an order to a model that is not open");
-}
-
-/* ---- arguments that several orders have: written, read */
-
-static void put_batch(struct message *out, const struct packed_batch *b)
-{
-    const size_t n = (size_t)b->n, rows = (size_t)b->rows, samples = (size_t)b->samples;
-
-    message_put_int(out, b->samples), message_put_int(out, b->n), message_put_int(out, b->rows);
-    message_put_int(out, b->pictures);
-    message_put_bytes(out, b->cu, (samples + 1) * sizeof *b->cu);
-    message_put_bytes(out, b->id, n * sizeof *b->id);
-    message_put_bytes(out, b->pos, n * sizeof *b->pos);
-    message_put_bytes(out, b->cu_row, (samples + 1) * sizeof *b->cu_row);
-    message_put_bytes(out, b->row, rows * sizeof *b->row);
-    message_put_bytes(out, b->target, rows * sizeof *b->target);
-    message_put_bytes(out, b->picture_at, (size_t)b->pictures * sizeof *b->picture_at);
-    for (int i = 0; i < b->pictures; i++) message_put_int(out, b->feature[i]->id);
-}
-
-static int get_batch(struct member *s)
-{
-    int rc;
-    struct message *in = &s->in;
-    struct packed_batch *b = &s->b;
-    void *feature;
-
-    *b = (struct packed_batch){0};
-    b->samples = (int)message_int(in), b->n = message_int(in), b->rows = message_int(in);
-    b->pictures = (int)message_int(in);
-    b->cu = values(in, (int64_t)b->samples + 1, sizeof *b->cu);
-    b->id = values(in, b->n, sizeof *b->id);
-    b->pos = values(in, b->n, sizeof *b->pos);
-    b->cu_row = values(in, (int64_t)b->samples + 1, sizeof *b->cu_row);
-    b->row = values(in, b->rows, sizeof *b->row);
-    b->target = values(in, b->rows, sizeof *b->target);
-    b->picture_at = values(in, b->pictures, sizeof *b->picture_at);
-    TRY(message_check(in, "of a batch"));
-    TRY(follow_grow(&s->feature, &s->feature_room, b->pictures, sizeof *s->feature));
-    b->feature = s->feature;
-    for (int i = 0; i < b->pictures; i++) {
-        TRY(find(&feature, &s->m->features, message_int(in), "feature"));
-        s->feature[i] = feature;
-    }
-    rc = CL_OK;
-done:
-    return rc;
-}
-
-/* Versions alone, unless they are those that are loaded: values follow where they are new (bank_load). Coefficients of
- * `samples` samples. */
-static void put_set(struct lvlm *m, const struct adapters *ad, int samples)
-{
-    struct message *out = &m->say;
-    bool loaded = true;
-
-    message_put_int(out, ad ? ad->slots : 0);
-    if (!ad || !ad->slots) return;
-    message_put_int(out, ad->learned), message_put_int(out, ad->rank), message_put_int(out, ad->residuals);
-    if (has_prompts(ad)) return; // the leader's own business (prompts.c)
-    for (int i = 0; loaded && i < ad->slots; i++) loaded = set_version(m, ad, i) == ad->slot[i].version;
-    message_put_int(out, loaded);
-    for (int i = 0; !loaded && i < ad->slots; i++) message_put_int(out, (int64_t)ad->slot[i].version);
-    message_put_bytes(out, ad->coef, (size_t)samples * (size_t)ad->slots * sizeof *ad->coef);
-}
-
-static int get_set(struct member *s, int samples)
-{
-    int rc;
-    struct message *in = &s->in;
-    struct adapters *ad = &s->set;
-    bool loaded;
-
-    *ad = (struct adapters){.slots = (int)message_int(in)};
-    if (!ad->slots) return message_check(in, "of an adapter set");
-    ad->learned = (int)message_int(in), ad->rank = (int)message_int(in), ad->residuals = (int)message_int(in);
-    if (has_prompts(ad)) return message_check(in, "of prompts");
-    loaded = message_int(in);
-    TRY(message_check(in, "of an adapter set"));
-    if (loaded && ad->slots - ad->residuals != s->m->bank.slots)
-        FAIL(CL_EMPI, "an order uses %d loaded slots, here are %d", ad->slots - ad->residuals, s->m->bank.slots);
-    TRY(follow_grow(&s->slot, &s->slot_room, ad->slots, sizeof *s->slot));
-    for (int i = 0; i < ad->slots; i++)
-        s->slot[i] = (struct adapter_slot){.version = loaded ? set_version(s->m, ad, i) : (uint64_t)message_int(in)};
-    ad->slot = s->slot;
-    ad->coef = values(in, (int64_t)samples * ad->slots, sizeof *ad->coef);
-    TRY(message_check(in, "of an adapter set"));
-    TRY(set_check(s->m, ad));
-done:
-    return rc;
-}
-
-/* A vocabulary's flags are much beside a token to decode, and mostly the same: sent when they change. */
-static int put_allowed(struct lvlm *m, const uint8_t *allowed)
-{
-    const size_t V = (size_t)m->c.text.vocab;
-
-    if (allowed && m->allowed && !memcmp(allowed, m->allowed, V)) {
-        message_put_int(&m->say, ALLOWED_AS_BEFORE);
-        return CL_OK;
-    }
-    message_put_int(&m->say, allowed ? ALLOWED_NEW : ALLOWED_ALL);
-    if (!allowed) return CL_OK;
-    if (!m->allowed && !(m->allowed = mem_new(V, 1))) return err_set(CL_ENOMEM, "no memory for the vocabulary");
-    memcpy(m->allowed, allowed, V);
-    message_put_bytes(&m->say, allowed, V);
-    return CL_OK;
-}
-
-static int get_allowed(struct member *s, const uint8_t **allowed)
-{
-    struct lvlm *m = s->m;
-    const size_t V = (size_t)m->c.text.vocab;
-    int64_t is = message_int(&s->in);
-
-    if (is == ALLOWED_NEW && !m->allowed && !(m->allowed = mem_new(V, 1)))
-        return err_set(CL_ENOMEM, "no memory for the vocabulary");
-    if (is == ALLOWED_NEW) message_copy(&s->in, m->allowed, V);
-    *allowed = is == ALLOWED_ALL ? NULL : m->allowed;
-    return message_check(&s->in, "of allowed ids");
-}
 
 /* ---- the orders: leader, member */
 
@@ -241,11 +21,11 @@ int follow_open(struct lvlm *m, const char *dir)
     const int threads = omp_get_max_threads();
 
     if (!follow_leads(m->tp)) return CL_OK;
-    begin(m, ORDER_open);
+    order_begin(m, ORDER_open);
     message_put_text(&m->say, dir);
     message_put_int(&m->say, m->be->act), message_put_int(&m->say, m->train);
     message_put_int(&m->say, threads == ranks_threads() ? 0 : threads);
-    return send(m);
+    return order_send(m);
 }
 
 static int member_open(struct member *s)
@@ -269,7 +49,7 @@ done:
 
 int follow_close(struct lvlm *m)
 {
-    return send_bare(m, ORDER_close);
+    return order_send_bare(m, ORDER_close);
 }
 
 static void drop_all(struct lvlm *m)
@@ -288,7 +68,7 @@ static int member_close(struct member *s)
 
 int follow_adapt(struct lvlm *m, unsigned chosen)
 {
-    return send_int(m, ORDER_adapt, chosen);
+    return order_send_int(m, ORDER_adapt, chosen);
 }
 
 static int member_adapt(struct member *s)
@@ -297,7 +77,7 @@ static int member_adapt(struct member *s)
     const int64_t chosen = message_int(&s->in);
 
     TRY(message_check(&s->in, "about maps that have increments"));
-    TRY(need_model(s));
+    TRY(order_needs_model(s));
     TRY(lvlm_adapt(s->m, (unsigned)chosen));
 done:
     return rc;
@@ -306,11 +86,11 @@ done:
 int follow_reserve(struct lvlm *m, const struct lvlm_limits *l)
 {
     if (!follow_leads(m->tp)) return CL_OK;
-    begin(m, ORDER_reserve);
+    order_begin(m, ORDER_reserve);
     message_put_int(&m->say, l->samples), message_put_int(&m->say, l->tokens), message_put_int(&m->say, l->rows);
     message_put_int(&m->say, l->slots), message_put_int(&m->say, l->rank), message_put_int(&m->say, l->train);
     message_put_int(&m->say, l->again), message_put_int(&m->say, l->residuals);
-    return send(m);
+    return order_send(m);
 }
 
 static int member_reserve(struct member *s)
@@ -323,7 +103,7 @@ static int member_reserve(struct member *s)
     l.slots = (int)message_int(in), l.rank = (int)message_int(in), l.train = message_int(in);
     l.again = (enum recompute)message_int(in), l.residuals = (int)message_int(in);
     TRY(message_check(in, "to reserve memory"));
-    TRY(need_model(s));
+    TRY(order_needs_model(s));
     TRY(follow_grow(&s->next, &s->next_room, l.samples, sizeof *s->next));
     TRY(lvlm_reserve(s->m, &l));
 done:
@@ -332,7 +112,7 @@ done:
 
 int follow_see(struct lvlm *m, int n)
 {
-    return send_int(m, ORDER_see, n);
+    return order_send_int(m, ORDER_see, n);
 }
 
 static int member_see(struct member *s)
@@ -340,7 +120,7 @@ static int member_see(struct member *s)
     int rc, n = (int)message_int(&s->in);
 
     TRY(message_check(&s->in, "to see pictures"));
-    TRY(need_model(s));
+    TRY(order_needs_model(s));
     TRY(follow_grow(&s->feature, &s->feature_room, n, sizeof *s->feature));
     TRY(lvlm_see(s->m, (struct feature **)s->feature, NULL, n)); // the model's own list keeps them
 done:
@@ -349,7 +129,7 @@ done:
 
 int follow_feature_free(struct lvlm *m, int64_t id)
 {
-    return send_int(m, ORDER_feature_free, id);
+    return order_send_int(m, ORDER_feature_free, id);
 }
 
 static int member_feature_free(struct member *s)
@@ -357,8 +137,8 @@ static int member_feature_free(struct member *s)
     int rc;
     void *f;
 
-    TRY(need_model(s));
-    TRY(find(&f, &s->m->features, message_int(&s->in), "feature"));
+    TRY(order_needs_model(s));
+    TRY(order_find(&f, &s->m->features, message_int(&s->in), "feature"));
     lvlm_feature_free(s->m, f);
 done:
     return rc;
@@ -367,17 +147,17 @@ done:
 int follow_load(struct lvlm *m, const struct adapters *ad)
 {
     if (!follow_leads(m->tp)) return CL_OK;
-    begin(m, ORDER_load);
-    put_set(m, ad, 0);
-    return send(m);
+    order_begin(m, ORDER_load);
+    order_put_set(m, ad, 0);
+    return order_send(m);
 }
 
 static int member_load(struct member *s)
 {
     int rc;
 
-    TRY(need_model(s));
-    TRY(get_set(s, 0));
+    TRY(order_needs_model(s));
+    TRY(order_get_set(s, 0));
     TRY(lvlm_load(s->m, &s->set));
 done:
     return rc;
@@ -387,16 +167,16 @@ int follow_forward(struct lvlm *m, const struct packed_batch *b, const struct ad
                    const struct adapter_teacher *t, float grad_scale)
 {
     if (!follow_leads(m->tp)) return CL_OK;
-    begin(m, ORDER_forward);
-    put_batch(&m->say, b);
-    put_set(m, ad, b->samples);
+    order_begin(m, ORDER_forward);
+    order_put_batch(&m->say, b);
+    order_put_set(m, ad, b->samples);
     message_put_double(&m->say, (double)grad_scale);
     message_put_int(&m->say, t != NULL);
     if (t) {
         message_put_double(&m->say, (double)t->weight), message_put_double(&m->say, (double)t->temperature);
         message_put_bytes(&m->say, t->coef, (size_t)b->samples * (size_t)ad->slots * sizeof *t->coef);
     }
-    return send(m);
+    return order_send(m);
 }
 
 static int member_forward(struct member *s)
@@ -405,13 +185,13 @@ static int member_forward(struct member *s)
     double scale;
     struct adapter_teacher t = {0};
 
-    TRY(need_model(s));
-    TRY(get_batch(s));
-    TRY(get_set(s, s->b.samples));
+    TRY(order_needs_model(s));
+    TRY(order_get_batch(s));
+    TRY(order_get_set(s, s->b.samples));
     scale = message_double(&s->in);
     if (message_int(&s->in)) {
         t.weight = (float)message_double(&s->in), t.temperature = (float)message_double(&s->in);
-        t.coef = values(&s->in, (int64_t)s->b.samples * s->set.slots, sizeof *t.coef);
+        t.coef = order_values(&s->in, (int64_t)s->b.samples * s->set.slots, sizeof *t.coef);
     }
     TRY(message_check(&s->in, "of a forward pass"));
     TRY(lvlm_forward_taught(s->m, &s->b, &s->set, &t, NULL, NULL, (float)scale));
@@ -422,19 +202,19 @@ done:
 int follow_backward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad)
 {
     if (!follow_leads(m->tp)) return CL_OK;
-    begin(m, ORDER_backward);
-    put_batch(&m->say, b);
-    put_set(m, ad, b->samples);
-    return send(m);
+    order_begin(m, ORDER_backward);
+    order_put_batch(&m->say, b);
+    order_put_set(m, ad, b->samples);
+    return order_send(m);
 }
 
 static int member_backward(struct member *s)
 {
     int rc;
 
-    TRY(need_model(s));
-    TRY(get_batch(s));
-    TRY(get_set(s, s->b.samples));
+    TRY(order_needs_model(s));
+    TRY(order_get_batch(s));
+    TRY(order_get_set(s, s->b.samples));
     TRY(lvlm_backward(s->m, &s->b, &s->set, NULL));
 done:
     return rc;
@@ -442,12 +222,12 @@ done:
 
 int follow_grads_clear(struct lvlm *m)
 {
-    return send_bare(m, ORDER_grads_clear);
+    return order_send_bare(m, ORDER_grads_clear);
 }
 
 static int member_grads_clear(struct member *s)
 {
-    int rc = need_model(s);
+    int rc = order_needs_model(s);
 
     return rc ? rc : lvlm_grads_clear(s->m);
 }
@@ -455,9 +235,9 @@ static int member_grads_clear(struct member *s)
 int follow_grads_read(struct lvlm *m, int learned, int rank)
 {
     if (!follow_leads(m->tp)) return CL_OK;
-    begin(m, ORDER_grads_read);
+    order_begin(m, ORDER_grads_read);
     message_put_int(&m->say, learned), message_put_int(&m->say, rank);
-    return send(m);
+    return order_send(m);
 }
 
 static int member_grads_read(struct member *s)
@@ -465,7 +245,7 @@ static int member_grads_read(struct member *s)
     int rc, learned = (int)message_int(&s->in), rank = (int)message_int(&s->in);
 
     TRY(message_check(&s->in, "to read gradients"));
-    TRY(need_model(s));
+    TRY(order_needs_model(s));
     TRY(lvlm_grads_read(s->m, NULL, NULL, learned, rank));
 done:
     return rc;
@@ -473,36 +253,36 @@ done:
 
 int follow_residual_read(struct lvlm *m)
 {
-    return send_bare(m, ORDER_residual_read);
+    return order_send_bare(m, ORDER_residual_read);
 }
 
 static int member_residual_read(struct member *s)
 {
-    int rc = need_model(s);
+    int rc = order_needs_model(s);
 
     return rc ? rc : lvlm_residual_read(s->m, NULL);
 }
 
 int follow_coef_reduce(struct lvlm *m)
 {
-    return send_int(m, ORDER_coef_reduce, m->n_dcoef);
+    return order_send_int(m, ORDER_coef_reduce, m->n_dcoef);
 }
 
 static int member_coef_reduce(struct member *s)
 {
-    int rc = need_model(s);
+    int rc = order_needs_model(s);
 
     return rc ? rc : lvlm_coef_reduce(s->m, NULL, message_int(&s->in));
 }
 
 int follow_logits(struct lvlm *m, int64_t rows)
 {
-    return send_int(m, ORDER_logits, rows);
+    return order_send_int(m, ORDER_logits, rows);
 }
 
 static int member_logits(struct member *s)
 {
-    int rc = need_model(s);
+    int rc = order_needs_model(s);
 
     return rc ? rc : lvlm_logits(s->m, NULL, message_int(&s->in));
 }
@@ -510,9 +290,9 @@ static int member_logits(struct member *s)
 int follow_kv_new(struct lvlm *m, int sequences, int64_t length)
 {
     if (!follow_leads(m->tp)) return CL_OK;
-    begin(m, ORDER_kv_new);
+    order_begin(m, ORDER_kv_new);
     message_put_int(&m->say, sequences), message_put_int(&m->say, length);
-    return send(m);
+    return order_send(m);
 }
 
 static int member_kv_new(struct member *s)
@@ -522,7 +302,7 @@ static int member_kv_new(struct member *s)
     struct kv_cache *kv; // the model's own list keeps it
 
     TRY(message_check(&s->in, "of a KV cache"));
-    TRY(need_model(s));
+    TRY(order_needs_model(s));
     TRY(follow_grow(&s->next, &s->next_room, sequences, sizeof *s->next));
     TRY(lvlm_kv_new(&kv, s->m, sequences, length));
 done:
@@ -531,7 +311,7 @@ done:
 
 int follow_kv_free(struct lvlm *m, int64_t id)
 {
-    return send_int(m, ORDER_kv_free, id);
+    return order_send_int(m, ORDER_kv_free, id);
 }
 
 static int member_kv_free(struct member *s)
@@ -539,8 +319,8 @@ static int member_kv_free(struct member *s)
     int rc;
     void *kv;
 
-    TRY(need_model(s));
-    TRY(find(&kv, &s->m->caches, message_int(&s->in), "cache"));
+    TRY(order_needs_model(s));
+    TRY(order_find(&kv, &s->m->caches, message_int(&s->in), "cache"));
     lvlm_kv_free(kv);
 done:
     return rc;
@@ -549,10 +329,10 @@ done:
 int follow_kv_copy(struct lvlm *m, const struct kv_cache *kv, int from, int to, int64_t tokens)
 {
     if (!follow_leads(m->tp)) return CL_OK;
-    begin(m, ORDER_kv_copy);
+    order_begin(m, ORDER_kv_copy);
     message_put_int(&m->say, kv_number(kv));
     message_put_int(&m->say, from), message_put_int(&m->say, to), message_put_int(&m->say, tokens);
-    return send(m);
+    return order_send(m);
 }
 
 static int member_kv_copy(struct member *s)
@@ -561,8 +341,8 @@ static int member_kv_copy(struct member *s)
     int64_t tokens;
     void *kv;
 
-    TRY(need_model(s));
-    TRY(find(&kv, &s->m->caches, message_int(&s->in), "cache"));
+    TRY(order_needs_model(s));
+    TRY(order_find(&kv, &s->m->caches, message_int(&s->in), "cache"));
     from = (int)message_int(&s->in), to = (int)message_int(&s->in), tokens = message_int(&s->in);
     TRY(message_check(&s->in, "to copy keys and values"));
     TRY(lvlm_kv_copy(kv, from, to, tokens));
@@ -576,13 +356,13 @@ int follow_prefill(struct lvlm *m, const struct kv_cache *kv, const int *seq, co
     int rc;
 
     if (!follow_leads(m->tp)) return CL_OK;
-    begin(m, ORDER_prefill);
+    order_begin(m, ORDER_prefill);
     message_put_int(&m->say, kv_number(kv));
-    put_batch(&m->say, b);
+    order_put_batch(&m->say, b);
     message_put_bytes(&m->say, seq, (size_t)b->samples * sizeof *seq);
-    put_set(m, ad, b->samples);
-    TRY(put_allowed(m, allowed));
-    TRY(send(m));
+    order_put_set(m, ad, b->samples);
+    TRY(order_put_allowed(m, allowed));
+    TRY(order_send(m));
 done:
     return rc;
 }
@@ -594,12 +374,12 @@ static int member_prefill(struct member *s)
     const int *seq;
     const uint8_t *allowed;
 
-    TRY(need_model(s));
-    TRY(find(&kv, &s->m->caches, message_int(&s->in), "cache"));
-    TRY(get_batch(s));
-    seq = values(&s->in, s->b.samples, sizeof *seq);
-    TRY(get_set(s, s->b.samples));
-    TRY(get_allowed(s, &allowed));
+    TRY(order_needs_model(s));
+    TRY(order_find(&kv, &s->m->caches, message_int(&s->in), "cache"));
+    TRY(order_get_batch(s));
+    seq = order_values(&s->in, s->b.samples, sizeof *seq);
+    TRY(order_get_set(s, s->b.samples));
+    TRY(order_get_allowed(s, &allowed));
     TRY(follow_grow(&s->next, &s->next_room, s->b.samples, sizeof *s->next));
     TRY(lvlm_prefill(s->m, kv, seq, &s->b, &s->set, allowed, s->next));
 done:
@@ -612,14 +392,14 @@ int follow_decode(struct lvlm *m, const struct kv_cache *kv, int n, const int *s
     int rc;
 
     if (!follow_leads(m->tp)) return CL_OK;
-    begin(m, ORDER_decode);
+    order_begin(m, ORDER_decode);
     message_put_int(&m->say, kv_number(kv));
     message_put_int(&m->say, n);
     message_put_bytes(&m->say, seq, (size_t)n * sizeof *seq);
     message_put_bytes(&m->say, token, (size_t)n * sizeof *token);
-    put_set(m, ad, n);
-    TRY(put_allowed(m, allowed));
-    TRY(send(m));
+    order_put_set(m, ad, n);
+    TRY(order_put_allowed(m, allowed));
+    TRY(order_send(m));
 done:
     return rc;
 }
@@ -632,13 +412,13 @@ static int member_decode(struct member *s)
     const int32_t *token;
     const uint8_t *allowed;
 
-    TRY(need_model(s));
-    TRY(find(&kv, &s->m->caches, message_int(&s->in), "cache"));
+    TRY(order_needs_model(s));
+    TRY(order_find(&kv, &s->m->caches, message_int(&s->in), "cache"));
     n = (int)message_int(&s->in);
-    seq = values(&s->in, n, sizeof *seq);
-    token = values(&s->in, n, sizeof *token);
-    TRY(get_set(s, n));
-    TRY(get_allowed(s, &allowed));
+    seq = order_values(&s->in, n, sizeof *seq);
+    token = order_values(&s->in, n, sizeof *token);
+    TRY(order_get_set(s, n));
+    TRY(order_get_allowed(s, &allowed));
     TRY(follow_grow(&s->next, &s->next_room, n, sizeof *s->next));
     TRY(lvlm_decode(s->m, kv, n, seq, token, &s->set, allowed, s->next));
 done:
@@ -647,24 +427,24 @@ done:
 
 int follow_nonfinite(struct lvlm *m)
 {
-    return send_bare(m, ORDER_nonfinite);
+    return order_send_bare(m, ORDER_nonfinite);
 }
 
 static int member_nonfinite(struct member *s)
 {
-    int rc = need_model(s);
+    int rc = order_needs_model(s);
 
     return rc ? rc : lvlm_find_nonfinite(s->m, NULL, 0);
 }
 
 int follow_decode_int8(struct lvlm *m)
 {
-    return send_bare(m, ORDER_decode_int8);
+    return order_send_bare(m, ORDER_decode_int8);
 }
 
 static int member_decode_int8(struct member *s)
 {
-    int rc = need_model(s);
+    int rc = order_needs_model(s);
 
     return rc ? rc : lvlm_decode_int8(s->m);
 }
