@@ -12,6 +12,7 @@ parallel: {tensor: $tensor, coordinator: $coordinator, overlap: ${overlap:-false
     ranks $n "$CLLAVA" train run.yaml >out 2>err || fail "$what"
     grep -q "^| ranks  *| $n on 1 host, 1 thread each; " err || fail "$what: the table of settings does not tell"
     "$PROGRAMS/test_golden" $set . >checked 2>&1 || { grep -v '^\[' checked | tail -n 5; fail "$what: not the golden run"; }
+    [[ ! ${SANITIZED-} || $n == 4 ]] || continue # there a run takes five times as long
     ranks $n "$CLLAVA" train run.yaml --set output=again --quiet >out 2>err || fail "$what, again"
     same run again
 done 3<<LAYOUTS
