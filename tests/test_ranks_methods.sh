@@ -2,6 +2,8 @@
 # test_ranks_methods.sh - the baselines on several ranks, against one process; several jobs in one program.
 source "$SOURCE_DIR/run_lib.sh"
 
+layouts=('4 2 shared' '3 1 dedicated')
+[[ ! ${SANITIZED-} ]] || layouts=('4 2 shared') # there a run takes five times as long
 for method in sequential_lora replay joint taskwise_lora lwf ewc o_lora moe_lora l2p; do
     rm -rf run again dump
     configuration b run "method: $method
@@ -13,7 +15,7 @@ moe_lora: {experts: 5, rank: 2, top_k: 3, router_lr: 1e-2}
 l2p: {prompts: 4, length: 2, top_m: 2, key_lr: 3e-2, diversity: true}
 stage2: {epochs: 2, batch: 5, micro_batch: 2, lr: 1e-2, shuffle: true}" >run.yaml
     train 0 run.yaml
-    alike_on "$method" '4 2 shared' '3 1 dedicated'
+    alike_on "$method" "${layouts[@]}"
     # One group computes just as one process does, whoever tells it to.
     rm -rf again
     ranks 2 "$CLLAVA" train run.yaml --quiet --set output=again --set parallel.coordinator=dedicated >out 2>err </dev/null ||

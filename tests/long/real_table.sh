@@ -33,9 +33,9 @@ pool: {slots_per_task: 8, rank: 8, top_m: 4}
 lora: {rank: 32}
 replay: {budget: 50, ratio: 0.25}
 stage1: {epochs: 3, batch: 32, lr: 1e-2, lr_decay: 1.0, clip: 0.0}
-stage2: {epochs: 4, batch: 32, micro_batch: 32, lr: 5e-3, beta2: 0.99, warmup_ratio: 0.05}
-eval: {max_new_tokens: 8, batch: 64, limit: 500}
-data: {limit: 2000}
+stage2: {epochs: 3, batch: 32, micro_batch: 32, lr: 5e-3, beta2: 0.99, warmup_ratio: 0.05}
+eval: {max_new_tokens: 8, batch: 64, limit: 300}
+data: {limit: 1000}
 precision: f32
 output: runs/real
 YAML
@@ -49,7 +49,7 @@ run_sweep "$folder/real-sweep.yaml" method
 {
     cat "$folder/real-sweep.yaml.md"
     echo
-    echo "$(made_by) At most 2000 training and 500 test records per task. Settings:"
+    echo "$(made_by) At most 1000 training and 300 test records per task. Settings:"
     echo
     echo '```yaml'
     sed -n '/^prompt:/,/^precision:/p' "$folder/real.yaml"
