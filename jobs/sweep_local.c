@@ -78,7 +78,7 @@ static void become(char *const *argv, const char *file, int log, pid_t parent)
     setpgid(0, 0);
     signal(SIGPIPE, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGUSR1);
-    signal(SIGHUP, SIG_IGN); // what a halted run would get too when the sweep dies, and end by instead
+    signal(SIGHUP, SIG_IGN);                 // what a halted run would get too when the sweep dies, and end by instead
     if (getppid() != parent) _exit(STOPPED); // it died before that
     if (null >= 0 && dup2(null, 0) == 0 && dup2(log, 1) == 1 && dup2(log, 2) == 2) execvp(file, argv);
     dprintf(2, "cllava: error: cannot start %s: %s\n", file, strerror(errno));
