@@ -32,6 +32,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define PICTURE_MARKER "<image>" // where in a question the picture goes
+
 struct turn {
     bool human;
     char *text; // UTF-8; "<image>" in the first one where the picture goes

@@ -8,7 +8,7 @@
 
 #include "io/err.h"
 
-static const char marker[] = "<image>";
+static const char marker[] = PICTURE_MARKER;
 enum { MARKER = sizeof marker - 1 };
 
 /* White space by Python's str.isspace, at the begin of s: its bytes, or 0. */

@@ -11,7 +11,7 @@
 
 #include "io/err.h"
 
-static const char marker[] = "<image>", slot[] = "{question}";
+static const char marker[] = PICTURE_MARKER, slot[] = "{question}";
 enum { MARKER = sizeof marker - 1, SLOT = sizeof slot - 1, NO_LOSS = -100 };
 
 static const struct {

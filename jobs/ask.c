@@ -24,10 +24,10 @@ static int make_prompt(const struct talk *t, struct sample *s, char **routed)
     char *text = NULL;
     struct turn turn = {.human = true};
     struct record r = {.id = "question", .image = (char *)(uintptr_t)t->image, .turns = 1, .turn = &turn, .number = 1};
-    bool marked = strstr(t->question, "<image>") != NULL;
+    bool marked = strstr(t->question, PICTURE_MARKER) != NULL;
     int rc;
 
-    if (asprintf(&text, "%s%s", t->image && !marked ? "<image>\n" : "", t->question) < 0)
+    if (asprintf(&text, "%s%s", t->image && !marked ? PICTURE_MARKER "\n" : "", t->question) < 0)
         return err_set(CL_ENOMEM, "no memory for a question");
     turn.text = text;
     TRY(sample_make_prompt(s, &t->j->sampler, &r));

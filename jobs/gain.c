@@ -124,9 +124,8 @@ static int reserve(struct weighing *w)
     }
     if (tokens == w->longest && rows == w->rows) return CL_OK;
     w->longest = tokens, w->rows = rows;
-    return crew_reserve(w->j->crew,
-                        &(struct lvlm_limits){
-                            .samples = 1, .tokens = tokens, .rows = rows, .slots = w->set.slots, .rank = w->set.rank});
+    const struct lvlm_limits lim = lvlm_limits_of(&w->set, tokens, rows);
+    return crew_reserve(w->j->crew, &lim);
 }
 
 /* Records [first, first + n). */
@@ -151,22 +150,6 @@ done:
     return rc;
 }
 
-/* Coefficients of a window's passes: methods that rehearse do not route, all samples are alike to them. */
-static int route(struct weighing *w, int task)
-{
-    int rc;
-    const struct method_ops *ops = w->j->method->ops;
-    const float *query[2 * WINDOW] = {0};
-    const uint64_t number[2 * WINDOW] = {0};
-
-    TRY(ops->adapters(w->j->method, ROUTE_FREE, task, &w->set));
-    TRY(job_routing_new(w->j, &w->routes, 2 * WINDOW));
-    TRY(ops->route(w->j->method, ROUTE_FREE, task, query, number, 2 * WINDOW, &w->routes));
-    w->routes.query = NULL; // they go now
-done:
-    return rc;
-}
-
 /* gain (n) of records that are all of one task. before: records that were weighed already, for the progress line. */
 static int weigh_task(double *gain, struct job *j, struct task_data *d, const struct sample_ref *ref, int64_t n,
                       int64_t before, bool stops)
@@ -177,7 +160,7 @@ static int weigh_task(double *gain, struct job *j, struct task_data *d, const st
     if (!w) return err_set(CL_ENOMEM, "no memory to weigh records");
     w->j = j, w->d = d, w->ref = ref, w->n = n, w->gain = gain, w->stops = stops;
     TRY(read_questions(w));
-    TRY(route(w, d->task));
+    TRY(job_route_alike(j, d->task, 2 * WINDOW, &w->set, &w->routes));
     for (int64_t i = 0; i < n; i += WINDOW) {
         TRY(weigh_window(w, i, n - i < WINDOW ? (int)(n - i) : WINDOW));
         progress_step(j->log, before + (n - i < WINDOW ? n : i + WINDOW), "");

@@ -117,8 +117,9 @@ int hand_squares(struct hand *h, struct crew_micro *m, int n, int first, int str
                  float grad_scale, float *A, float *B, int *odd)
 {
     int rc;
-    const int64_t each = (int64_t)set->learned * h->j->base.text.layers * set->rank;
-    const int64_t a = each * h->j->on.H, b = each * h->j->on.D;
+    const struct text_config *t = &h->j->base.text;
+    const int64_t a = set->learned * adapter_a_size(set->rank, t->layers, h->j->on.H, t->hidden),
+                  b = set->learned * adapter_b_size(set->rank, t->layers, h->j->on.D);
 
     TRY(reserve_gradients(h, a, b));
     memset(A, 0, (size_t)a * sizeof *A), memset(B, 0, (size_t)b * sizeof *B);

@@ -270,6 +270,22 @@ done:
     return rc;
 }
 
+int job_route_alike(struct job *j, int task, int n, struct adapters *set, struct routing *r)
+{
+    int rc;
+    const float **query = mem_new((size_t)n, sizeof *query);
+    uint64_t *number = mem_new((size_t)n, sizeof *number);
+
+    if (!query || !number) FAIL(CL_ENOMEM, "no memory for %d samples", n);
+    TRY(job_adapters(j, ROUTE_FREE, task, set));
+    TRY(job_routing_new(j, r, n));
+    TRY(job_routes(j, ROUTE_FREE, task, query, number, n, r));
+    r->query = NULL; // they go now
+done:
+    mem_free(query), mem_free(number);
+    return rc;
+}
+
 bool job_is_end(const struct job *j, int32_t id)
 {
     const struct lvlm_config *c = &j->base;

@@ -64,6 +64,8 @@ int job_routing_new(const struct job *j, struct routing *r, int n);
 int job_adapters(struct job *j, enum route_mode mode, int task, struct adapters *set);
 int job_routes(struct job *j, enum route_mode mode, int task, const float *const *embedding, const uint64_t *sample,
                int n, struct routing *out);
+/* The same for methods that do not route, to which all samples are alike: their slots, and r (new) with the coefficients of n. */
+int job_route_alike(struct job *j, int task, int n, struct adapters *set, struct routing *r);
 /* The ids that end a generated answer. */
 bool job_is_end(const struct job *j, int32_t id);
 /* Decoded answer, trimmed on both sides; end tokens left out. malloc'ed. */

@@ -1,6 +1,7 @@
 /* key_parts.c - words, counted once for each question. */
 #include "jobs/key_parts.h"
 
+#include "io/dataset.h"
 #include "io/err.h"
 #include "io/text.h"
 #include "model/tensor.h"
@@ -9,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char marker[] = "<image>";
+static const char marker[] = PICTURE_MARKER;
 enum { MARKER = sizeof marker - 1 };
 
 static bool in_word(char c)

@@ -126,12 +126,8 @@ int losses_measure(double *loss, struct job *j, struct task_data *d, enum route_
     TRY(take_records(&l));
     TRY(embed(&l));
     TRY(route(&l, mode, &set));
-    TRY(crew_reserve(j->crew, &(struct lvlm_limits){.samples = 1,
-                                                    .tokens = d->longest,
-                                                    .rows = d->most_answers,
-                                                    .slots = set.slots,
-                                                    .rank = set.rank,
-                                                    .residuals = set.residuals}));
+    const struct lvlm_limits lim = lvlm_limits_of(&set, d->longest, d->most_answers);
+    TRY(crew_reserve(j->crew, &lim));
     TRY(crew_score(j->crew, l.micro, l.n, &set, &odd));
     *loss = 0;
     for (int i = 0; i < l.n; i++) *loss += l.micro[i].nll;

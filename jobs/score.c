@@ -92,12 +92,8 @@ static int grow(struct scorer *s, int64_t tokens)
     int rc = CL_OK;
 
     if (tokens <= s->longest) return CL_OK;
-    TRY(crew_reserve(s->j->crew, &(struct lvlm_limits){.samples = 1,
-                                                       .tokens = tokens,
-                                                       .rows = tokens,
-                                                       .slots = s->set.slots,
-                                                       .rank = s->set.rank,
-                                                       .residuals = s->set.residuals}));
+    const struct lvlm_limits lim = lvlm_limits_of(&s->set, tokens, tokens);
+    TRY(crew_reserve(s->j->crew, &lim));
     for (int k = 0; k < s->window; k++) {
         batch_free(&s->of[k].pack);
         TRY(batch_new(&s->of[k].pack, 1, tokens));

@@ -62,22 +62,6 @@ static int sink(void *context, int64_t at, const int32_t *id, int n, int64_t pro
     return job_decode(a->p->j, id, (size_t)n, &w->answer);
 }
 
-/* The model as it is, with what it has learned: methods that rehearse do not route, all samples are alike to them. */
-static int open_model(struct asking *a)
-{
-    int rc;
-    struct job *j = a->p->j;
-    const float *query = NULL;
-    const uint64_t number = 0;
-
-    TRY(j->method->ops->adapters(j->method, ROUTE_FREE, a->p->of, &a->set));
-    TRY(job_routing_new(j, &a->one, 1));
-    TRY(j->method->ops->route(j->method, ROUTE_FREE, a->p->of, &query, &number, 1, &a->one));
-    a->one.query = NULL; // it goes now
-done:
-    return rc;
-}
-
 /* The samples from number `first` on that have no fault yet, and the length of the longest prompt. One that is too long for a
  * sample is a fault. */
 static int take_prompts(struct asking *a, int64_t first, int64_t *longest)
@@ -108,7 +92,7 @@ static int ask(struct writing *p, int64_t first, prompt_fn *prompt, int64_t most
 
     a.which = mem_new((size_t)p->n, sizeof *a.which), a.length = mem_new((size_t)p->n, sizeof *a.length);
     if (!a.which || !a.length) FAIL(CL_ENOMEM, "no memory for %lld prompts", (long long)p->n);
-    TRY(open_model(&a));
+    TRY(job_route_alike(p->j, p->of, 1, &a.set, &a.one));
     lim.slots = a.set.slots, lim.rank = a.set.rank;
     TRY(take_prompts(&a, first, &lim.prompt_n));
     if (a.n) TRY(crew_generate(p->j->crew, a.n, a.length, a.set.slots ? &a.set : NULL, &lim, &ends));
@@ -134,7 +118,7 @@ static int use_as_questions(struct writing *p, int64_t first)
             FAIL(CL_ENOMEM, "no memory for a question");
         distinct_add(&seen, text);
         if (seen.n == before) w->fault = WRITTEN_TWICE;
-        if (asprintf(&w->question, "<image>\n%s", w->answer) < 0) {
+        if (asprintf(&w->question, PICTURE_MARKER "\n%s", w->answer) < 0) {
             w->question = NULL;
             FAIL(CL_ENOMEM, "no memory for a question");
         }
@@ -177,7 +161,7 @@ int self_guide_ask(struct writing *p)
         TRY(ask(p, first, self_guide_example, longest));
         const struct spread seeds = written_spread((const char *const *)p->about.text, p->about.n);
         written_filter(p->w + first, p->n - first,
-                       &(struct spread){seeds.mean - (sizeof "<image>\n" - 1), seeds.deviation});
+                       &(struct spread){seeds.mean - (sizeof PICTURE_MARKER "\n" - 1), seeds.deviation});
         TRY(use_as_questions(p, first));
     }
     TRY(ask(p, 0, seed_question, limit < p->answers ? limit : p->answers)); // longer ones would not be used

@@ -28,7 +28,7 @@ static bool is_noise(const char *text)
 /* The question without its marker, whatever the case. */
 static bool is_echo(const struct written *w)
 {
-    static const char marker[] = "<image>";
+    static const char marker[] = PICTURE_MARKER;
     const char *q = w->question, *at = q ? strstr(q, marker) : NULL;
 
     if (at == q && q) q += sizeof marker - 1 + (q[sizeof marker - 1] == '\n');

@@ -8,7 +8,7 @@
 #include "jobs/self_guide_internal.h"
 #include "pool/rng.h"
 
-static const char marker[] = "<image>";
+static const char marker[] = PICTURE_MARKER;
 enum { MARKER = sizeof marker - 1, EXAMPLES = 3 }; // seeds that are shown for a new question
 
 void written_texts_free(struct written_texts *t)

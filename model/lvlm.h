@@ -43,6 +43,16 @@ struct lvlm_limits {      // what the step's memory is laid out for
     enum recompute again; // train: which of them not; may be another one in a later call
     int residuals;        // of the slots: residuals of the logits
 };
+/* Of passes of one sample each, forward only, with such slots. */
+static inline struct lvlm_limits lvlm_limits_of(const struct adapters *set, int64_t tokens, int64_t rows)
+{
+    return (struct lvlm_limits){.samples = 1,
+                                .tokens = tokens,
+                                .rows = rows,
+                                .slots = set->slots,
+                                .rank = set->rank,
+                                .residuals = set->residuals};
+}
 
 /* Loads the base in `dir` for this rank of tp (borrowed; may be NULL). CL_EMISMATCH: tensors that do not fit config.json;
  * CL_ECONFIG: more ranks than heads. A group has one model open at a time. Collective over tp. */

@@ -15,6 +15,7 @@
 #include "model/tensor.h"
 #include "pool/lora.h"
 #include "pool/methods.h"
+#include "pool/pool_file.h"
 #include "pool/rng.h"
 #include "pool/select.h"
 
@@ -161,13 +162,8 @@ static bool pick_rare(const struct l2p *e, const float *s, int64_t all)
     select_norms(&norm, s, p->K, 1);
     for (int n = 0; n < p->N; n++) {
         const float far = (float)((1 - (double)select_cosine(p, n, s, &norm)) * (double)e->before[n] / (double)all);
-        int at = have;
         if (!isfinite(far)) return false;
-        while (at > 0 && far < e->sim[at - 1]) at--;
-        if (at == e->top_m) continue;
-        if (have < e->top_m) have++;
-        for (int i = have - 1; i > at; i--) e->idx[i] = e->idx[i - 1], e->sim[i] = e->sim[i - 1];
-        e->idx[at] = n, e->sim[at] = far;
+        have = select_insert(e->idx, e->sim, have, e->top_m, n, -far);
     }
     return true;
 }
@@ -323,15 +319,6 @@ done:
     return rc;
 }
 
-static int all_finite(struct ckpt *c, const char *name, const float *x, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        if (!isfinite(x[i]))
-            return err_set(CL_EFORMAT, "%s: %s: number %lld is %g (expected finite)", ckpt_path(c), name, (long long)i,
-                           x[i]);
-    return CL_OK;
-}
-
 static int load_prompts(struct l2p *e, struct ckpt *c, int64_t N)
 {
     struct lora *l = &e->lora;
@@ -345,8 +332,8 @@ static int load_prompts(struct l2p *e, struct ckpt *c, int64_t N)
     TRY(ckpt_read(c, "/l2p/keys", CKPT_F32, 2, (const int64_t[]){N, p->K}, p->keys));
     TRY(ckpt_read(c, "/l2p/prompts", CKPT_F32, 3, (const int64_t[]){N, p->R, p->H}, p->A));
     TRY(ckpt_read(c, "/l2p/chosen", CKPT_I64, 1, &N, e->before));
-    TRY(all_finite(c, "/l2p/keys", p->keys, N * p->K));
-    TRY(all_finite(c, "/l2p/prompts", p->A, N * pool_a_size(p)));
+    TRY(pool_file_finite(c, "/l2p/keys", p->keys, N * p->K));
+    TRY(pool_file_finite(c, "/l2p/prompts", p->A, N * pool_a_size(p)));
     pool_keys_changed(p, l->own);
     pool_touch(p, l->own);
 done:

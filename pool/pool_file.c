@@ -227,7 +227,7 @@ done:
     return rc;
 }
 
-static int all_finite(struct ckpt *c, const char *name, const float *x, int64_t n)
+int pool_file_finite(struct ckpt *c, const char *name, const float *x, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
         if (!isfinite(x[i]))
@@ -245,9 +245,9 @@ static int load_arrays(struct pool *p, struct ckpt *c)
     TRY(ckpt_read(c, "/pool/A", CKPT_F32, 4, (const int64_t[]){N, p->L, p->R, p->H}, p->A));
     TRY(ckpt_read(c, "/pool/B", CKPT_F32, 4, (const int64_t[]){N, p->L, p->D, p->R}, p->B));
     TRY(ckpt_read(c, "/pool/use", CKPT_F64, 1, &N, p->use));
-    TRY(all_finite(c, "/pool/keys", p->keys, N * p->K));
-    TRY(all_finite(c, "/pool/A", p->A, N * pool_a_size(p)));
-    TRY(all_finite(c, "/pool/B", p->B, N * pool_b_size(p)));
+    TRY(pool_file_finite(c, "/pool/keys", p->keys, N * p->K));
+    TRY(pool_file_finite(c, "/pool/A", p->A, N * pool_a_size(p)));
+    TRY(pool_file_finite(c, "/pool/B", p->B, N * pool_b_size(p)));
     for (int64_t n = 0; n < N; n++)
         if (!isfinite(p->use[n])) FAIL(CL_EFORMAT, "%s: /pool/use[%lld] is not finite", ckpt_path(c), (long long)n);
     pool_keys_changed(p, (struct pool_range){0, p->N});

@@ -14,6 +14,8 @@
 
 /* Which maps the file's A (.., H) and B (.., D, ..) are about; a file that does not say: o_proj. CL_EFORMAT. */
 int pool_file_projections(struct projections *on, struct ckpt *c, int64_t H, int64_t D);
+/* CL_EFORMAT names the file, the array and the first of its n numbers that is not finite. */
+int pool_file_finite(struct ckpt *c, const char *name, const float *x, int64_t n);
 int pool_file_save(const struct pool *p, struct ckpt *c, const char *method, bool context);
 /* Into an empty pool that pool_open gave its shapes. CL_EMISMATCH, with what the file and the pool say, when maps, ranks,
  * widths or (strict) top_m, key_groups, scale differ or the file is another method's; CL_EFORMAT when the file contradicts

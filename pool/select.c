@@ -38,9 +38,7 @@ float select_cosine(const struct pool *p, int n, const float *s, const double *s
     return cosine(p->keys + (int64_t)n * p->K, p->key_norm + (int64_t)n * p->groups, s, s_norm, p->K, p->groups);
 }
 
-/* Puts slot n into the list of the best, which holds `have` of at most m. Slots must come in rising order for ties, or the
- * comparison by slot decides. Returns how many the list holds now. */
-static int insert(int32_t *idx, float *sim, int have, int m, int32_t n, float c)
+int select_insert(int32_t *idx, float *sim, int have, int m, int32_t n, float c)
 {
     int at = have;
 
@@ -65,7 +63,7 @@ int select_top(const struct pool *p, const float *s, double *s_norm, struct pool
     for (int n = r.first; n < r.end; n++) {
         float c = select_cosine(p, n, s, s_norm);
         if (!isfinite(c)) return -1;
-        have = insert(idx, sim, have, m, n, c);
+        have = select_insert(idx, sim, have, m, n, c);
     }
     return have;
 }
@@ -91,7 +89,7 @@ int select_random(const struct pool *p, const float *s, double *s_norm, struct p
         int32_t n = idx[i];
         float c = select_cosine(p, n, s, s_norm);
         if (!isfinite(c)) return -1;
-        insert(idx, sim, i, take, n, c);
+        select_insert(idx, sim, i, take, n, c);
     }
     return take;
 }

@@ -15,6 +15,10 @@ void select_norms(double *norm, const float *x, int K, int groups);
 /* Cosine of s and slot n's key. s_norm (groups): select_norms of s. */
 float select_cosine(const struct pool *p, int n, const float *s, const double *s_norm);
 
+/* Puts slot n with c into the list of the largest, by falling c and rising slot where two are equal, which holds `have` of at
+ * most m. Returns how many it holds now. */
+int select_insert(int32_t *idx, float *sim, int have, int m, int32_t n, float c);
+
 /* The at most m slots of r nearest to s, by falling cosine, the lower slot first where two are equal, into idx and sim
  * (m). s_norm (groups) is scratch. Returns how many (fewer than m when r is smaller), or -1 when a cosine is not finite. */
 int select_top(const struct pool *p, const float *s, double *s_norm, struct pool_range r, int m, int32_t *idx,

@@ -157,6 +157,17 @@ TINY_FN void pack(struct packed_batch *b, const struct tiny *t, struct feature *
     for (int i = 0; i < b->pictures; i++) b->feature[i] = f[i];
 }
 
+TINY_FN void reserve_for_training(struct lvlm *m)
+{
+    check_ok(lvlm_reserve(m, &(struct lvlm_limits){.samples = SAMPLES,
+                                                   .tokens = TOKENS,
+                                                   .rows = ROWS,
+                                                   .slots = SLOTS,
+                                                   .rank = RANK,
+                                                   .train = true,
+                                                   .again = again}));
+}
+
 TINY_FN void train(struct result *r, struct lvlm *m, const struct tiny *t, struct feature *const *f)
 {
     const int64_t V = t->vocab;
@@ -165,13 +176,7 @@ TINY_FN void train(struct result *r, struct lvlm *m, const struct tiny *t, struc
     float scale;
 
     make_increments(&k, lvlm_get_config(m));
-    check_ok(lvlm_reserve(m, &(struct lvlm_limits){.samples = SAMPLES,
-                                                   .tokens = TOKENS,
-                                                   .rows = ROWS,
-                                                   .slots = SLOTS,
-                                                   .rank = RANK,
-                                                   .train = true,
-                                                   .again = again}));
+    reserve_for_training(m);
     check_ok(batch_new(&b, SAMPLES, TOKENS));
     pack(&b, t, f, 1);
     r->rows = (int)b.rows, scale = 1.0f / (float)(2 * b.rows);
@@ -298,13 +303,7 @@ TINY_FN struct lvlm *open_model(const struct tp *tp)
     check_ok(backend_cpu(&be, DT_F32));
     check_ok(lvlm_open(&m, base, be, tp, true));
     check_ok(lvlm_adapt(m, chosen));
-    check_ok(lvlm_reserve(m, &(struct lvlm_limits){.samples = SAMPLES,
-                                                   .tokens = TOKENS,
-                                                   .rows = ROWS,
-                                                   .slots = SLOTS,
-                                                   .rank = RANK,
-                                                   .train = true,
-                                                   .again = again}));
+    reserve_for_training(m);
     return m;
 }
 

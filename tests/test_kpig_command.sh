@@ -14,14 +14,6 @@ ${2-}" >"$1.yaml"
     train 0 "$1.yaml" --quiet
 }
 
-# equal A B: the same pool and answers.
-equal() {
-    for array in A B; do
-        cmp <(h5dump -m %.17g -d /pool/$array "$1/checkpoint-task1-shape.h5" | tail -n +2) \
-            <(h5dump -m %.17g -d /pool/$array "$2/checkpoint-task1-shape.h5" | tail -n +2) || return 1
-    done
-    diff -r $1/predictions $2/predictions >/dev/null
-}
 field() { sed -nE "s/.*\"event\":\"kpig\".*\"$2\":([^,}]*).*/\1/p" "$1/log.jsonl"; }
 
 # All of what is kept is what plain replay takes, nothing of it is sequential LoRA.

@@ -20,13 +20,6 @@ $2" >"$1.yaml"
 }
 count() { sed -nE "s/.*\"event\":\"self_guide\".*\"$2\":([0-9]*).*/\1/p" "$1/log.jsonl"; }
 lines() { cat "$1"/rehearsal/task1-of0.jsonl; }
-equal() {
-    for array in A B; do
-        cmp <(h5dump -m %.17g -d /pool/$array "$1/checkpoint-task1-shape.h5" | tail -n +2) \
-            <(h5dump -m %.17g -d /pool/$array "$2/checkpoint-task1-shape.h5" | tail -n +2) || return 1
-    done
-    diff -r $1/predictions $2/predictions >/dev/null
-}
 
 # Nothing to rehearse: sequential LoRA.
 run sequential 'method: sequential_lora'

@@ -4,10 +4,7 @@
 #   tests/long/ablations_table.sh [FOLDER]     default build/methods-table; for the rest see table_lib.sh
 source "${BASH_SOURCE%/*}/table_lib.sh"
 folder=${1:-$root/build/methods-table}
-write_demo
-{
-    sweep_head continual_llava.yaml ablations
-    cat <<'YAML'
+options_table ablations continual_llava.yaml <<'YAML'
   - {}
   - {context.enabled: false}
   - {context.weights: uniform}
@@ -33,12 +30,4 @@ write_demo
   - {taskres.scale: 1}
   - {lw2g.threshold: 54}
 YAML
-} >"$folder/ablations.yaml"
-run_sweep "$folder/ablations.yaml" changes
-{
-    cat "$folder/ablations.yaml.md"
-    echo
-    echo "$(made_by) $train training and $test test records per task; the base is \`continual_llava.yaml\` of \`cllava demo\`."
-} >"$folder/block.md"
-put_block ablations "$folder/block.md"
 exit "${status:-0}"

@@ -4,10 +4,7 @@
 #   tests/long/rehearsal_table.sh [FOLDER]     default build/methods-table; for the rest see table_lib.sh
 source "${BASH_SOURCE%/*}/table_lib.sh"
 folder=${1:-$root/build/methods-table}
-write_demo
-{
-    sweep_head replay.yaml rehearsal
-    cat <<'YAML'
+options_table rehearsal replay.yaml <<'YAML'
   - {}
   - {replay.choose: kpig}
   - {replay.choose: kpig, kpig.share: 0.25}
@@ -15,12 +12,4 @@ write_demo
   - {method: self_guide, self_guide.questions: written}
   - {replay.budget: 0}
 YAML
-} >"$folder/rehearsal.yaml"
-run_sweep "$folder/rehearsal.yaml" changes
-{
-    cat "$folder/rehearsal.yaml.md"
-    echo
-    echo "$(made_by) $train training and $test test records per task; the base is \`replay.yaml\` of \`cllava demo\`."
-} >"$folder/block.md"
-put_block rehearsal "$folder/block.md"
 exit "${status:-0}"

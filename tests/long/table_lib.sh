@@ -30,6 +30,19 @@ run_sweep() {
 
 made_by() { echo "Seeds ${seeds// /, }; $("$program" --version) $(git -C "$root" rev-parse --short HEAD 2>/dev/null || true)."; }
 
+# options_table NAME BASE: the list of a sweep over BASE of the demo (stdin) as block NAME, a row for all that a run changes.
+options_table() {
+    write_demo </dev/null # stdin is the list
+    { sweep_head "$2" "$1" && cat; } >"$folder/$1.yaml"
+    run_sweep "$folder/$1.yaml" changes
+    {
+        cat "$folder/$1.yaml.md"
+        echo
+        echo "$(made_by) $train training and $test test records per task; the base is \`$2\` of \`cllava demo\`."
+    } >"$folder/block.md"
+    put_block "$1" "$folder/block.md"
+}
+
 # put_block NAME FILE: the lines between <!-- NAME --> and <!-- /NAME --> of the page become those of FILE.
 put_block() {
     if ! grep -qx "<!-- $1 -->" "$page" || ! grep -qx "<!-- /$1 -->" "$page"; then
