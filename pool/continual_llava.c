@@ -2,62 +2,19 @@
  *
  * Stage 1 moves the keys of the task's new slots (align.h), stage 2 their increments and the task's row of w (learner.h);
  * everything of earlier tasks is constant. While a task learns, the model holds its own slots, which get gradients, then
- * those slots of earlier tasks that context can reach; afterwards it holds the whole pool and every slot competes.
+ * those slots of earlier tasks that context can reach; afterwards it holds the whole pool and every slot competes. Whether a
+ * task gets slots of its own at all: continual_grow.c.
  */
 #include "io/err.h"
 #include "model/tensor.h"
-#include "pool/align.h"
 #include "pool/context.h"
-#include "pool/history.h"
-#include "pool/learner.h"
-#include "pool/lines.h"
-#include "pool/lw2g.h"
+#include "pool/continual_internal.h"
 #include "pool/methods.h"
 #include "pool/pool_file.h"
 #include "pool/select.h"
 
 #include <math.h>
 #include <string.h>
-
-struct continual {
-    struct method base;
-    struct pool pool;
-    struct pool init; // initial values for all tasks; N 0: drawn
-    int slots_per_task;
-    bool context;   // context.enabled
-    bool learn_w;   // context.weights: learned
-    double w_value; // of every w when it is fixed; negative: not
-    enum { MIX_COSINE, MIX_SOFTMAX, MIX_UNIFORM } mix;
-    double temperature;
-    struct lines lines;
-    struct lw2g grow;
-    bool trying;   // the current task is not begun: it tries an earlier one's slots
-    float *before; // (slots_per_task, L, R, H) A in front of a step; NULL: never needed
-    uint64_t seed;
-    const char *a_init;
-    struct adamw adam; // stage 2
-    double clip;
-    double decay1, clip1;       // stage 1
-    struct align align;         // \ of the current task; taken when the first task
-    struct learner learner;     // / begins, so that evaluation does not pay for them
-    int current;                // task that learns, -1: none
-    struct pool_range own;      // its slots
-    struct adapter_slot *train; // (train_slots) what the model holds while it learns
-    int *train_index;           // (train_slots) their places in the pool
-    int train_slots;
-    struct history *history; // (tasks)
-    int tasks;               // length of history, share and weight: pool.T
-    double *share, *weight;  // (tasks) scratch of one sample
-    double *alpha, *s_norm;  // (top_m), (2 * key_groups)
-    float *mean;             // (K)
-    float *sim;              // (top_m)
-    int32_t *idx;            // (top_m)
-};
-
-static struct continual *self(struct method *m)
-{
-    return (struct continual *)m;
-}
 
 /* ---- life */
 
@@ -84,7 +41,7 @@ static int task_buffers_open(struct continual *c)
 
 static void continual_close(struct method *m)
 {
-    struct continual *c = self(m);
+    struct continual *c = continual_of(m);
 
     if (!c) return;
     task_buffers_close(c);
@@ -181,20 +138,7 @@ done:
 
 /* ---- a task begins */
 
-/* Slots that a task uses: its own, or those it shares; empty before it begins. */
-static struct pool_range slots_of(const struct continual *c, int task)
-{
-    return pool_of_task(&c->pool, lw2g_home(&c->grow, task));
-}
-
-/* The task goes on with slots of an earlier one. */
-static bool shares(const struct continual *c, int task)
-{
-    return lw2g_home(&c->grow, task) != task;
-}
-
-/* Buffers of stage 1 and 2 as long as the own slots; once. */
-static int learning_buffers(struct continual *c)
+int continual_learning_buffers(struct continual *c)
 {
     int rc = CL_OK;
 
@@ -205,8 +149,7 @@ done:
     return rc;
 }
 
-/* Which slots the model holds while the task learns: its own, then those that context reaches. */
-static int choose_train_slots(struct continual *c)
+int continual_choose_train_slots(struct continual *c)
 {
     const struct pool *p = &c->pool;
     int n = 0;
@@ -223,8 +166,7 @@ static int choose_train_slots(struct continual *c)
     return CL_OK;
 }
 
-/* The pool's views, in the order of training. After every step: versions have changed. */
-static void view_train_slots(struct continual *c)
+void continual_view_train_slots(struct continual *c)
 {
     for (int i = 0; i < c->train_slots; i++) c->train[i] = c->pool.slot[c->train_index[i]];
 }
@@ -245,15 +187,6 @@ static void take_initial_values(struct continual *c, int task)
     pool_touch(p, c->own);
 }
 
-/* The learner of a task that shares its slots, or does not. */
-static int fit_learner(struct continual *c, int task)
-{
-    c->learner.b_fixed = shares(c, task);
-    if (!shares(c, task) || c->before) return CL_OK;
-    c->before = mem_new((size_t)c->learner.a_count, sizeof *c->before);
-    return c->before ? CL_OK : err_set(CL_ENOMEM, "no memory for a copy of %d slots", c->slots_per_task);
-}
-
 /* New slots, or (w and B stay then) those that the task shares. */
 static int take_slots(struct continual *c, int task)
 {
@@ -261,10 +194,10 @@ static int take_slots(struct continual *c, int task)
     struct pool *p = &c->pool;
 
     lw2g_decide(&c->grow, task);
-    TRY(fit_learner(c, task));
-    if (!shares(c, task)) TRY(pool_grow(p, task, c->slots_per_task));
-    c->own = slots_of(c, task);
-    if (shares(c, task)) goto done;
+    TRY(continual_fit_learner(c, task));
+    if (!continual_shares(c, task)) TRY(pool_grow(p, task, c->slots_per_task));
+    c->own = continual_slots_of(c, task);
+    if (continual_shares(c, task)) goto done;
     if (c->init.N)
         take_initial_values(c, task);
     else {
@@ -277,7 +210,7 @@ done:
 
 static int continual_begin_task(struct method *m, int task, int64_t n)
 {
-    struct continual *c = self(m);
+    struct continual *c = continual_of(m);
     struct pool *p = &c->pool;
     const struct pool_range r = pool_of_task(p, task);
     int rc;
@@ -286,21 +219,21 @@ static int continual_begin_task(struct method *m, int task, int64_t n)
     if (task < 0 || task >= p->T || r.first < r.end)
         FAIL(CL_EINTERNAL, "task %d cannot begin: the stream has %d tasks, the pool %d slots of it", task, p->T,
              r.end - r.first);
-    TRY(learning_buffers(c));
+    TRY(continual_learning_buffers(c));
     TRY(take_slots(c, task));
     align_begin_task(&c->align);
     learner_begin_task(&c->learner);
     TRY(history_open(&c->history[task], c->slots_per_task, p->K));
     memcpy(c->history[task].before, p->keys + (int64_t)c->own.first * p->K,
            (size_t)c->slots_per_task * (size_t)p->K * sizeof *p->keys);
-    TRY(choose_train_slots(c));
-    view_train_slots(c);
+    TRY(continual_choose_train_slots(c));
+    continual_view_train_slots(c);
     c->current = task;
 done:
     return rc;
 }
 
-static int check_current(const struct continual *c, int task)
+int continual_check_current(const struct continual *c, int task)
 {
     if (task == c->current && task >= 0) return CL_OK;
     return err_set(CL_EINTERNAL, "task %d is not the one that learns (%d)", task, c->current);
@@ -308,10 +241,10 @@ static int check_current(const struct continual *c, int task)
 
 static int continual_end_task(struct method *m, int task)
 {
-    struct continual *c = self(m);
+    struct continual *c = continual_of(m);
     int rc;
 
-    TRY(check_current(c, task));
+    TRY(continual_check_current(c, task));
     lines_scale(&c->lines, &c->pool, c->own);
     c->current = -1;
 done:
@@ -323,10 +256,10 @@ done:
 static int continual_align(struct method *m, int task, const float *const *embedding, int n, double lr,
                            struct step_report *out)
 {
-    struct continual *c = self(m);
+    struct continual *c = continual_of(m);
     int rc;
 
-    TRY(check_current(c, task));
+    TRY(continual_check_current(c, task));
     TRY(align_step(&c->align, &c->pool, c->own, embedding, n, lr, out));
 done:
     return rc;
@@ -345,12 +278,12 @@ static void weigh(struct continual *c, int have)
 
 static int continual_end_align(struct method *m, int task, const float *const *embedding, int64_t n)
 {
-    struct continual *c = self(m);
+    struct continual *c = continual_of(m);
     struct pool *p = &c->pool;
     struct history *h = NULL;
     int rc;
 
-    TRY(check_current(c, task));
+    TRY(continual_check_current(c, task));
     if (n < 1) FAIL(CL_EINTERNAL, "stage 1 of task %d ends with %lld questions", task, (long long)n);
     h = &c->history[task];
     memset(h->selected, 0, (size_t)h->slots * sizeof *h->selected);
@@ -366,7 +299,8 @@ static int continual_end_align(struct method *m, int task, const float *const *e
             h->weight[c->idx[i] - c->own.first] += c->alpha[i];
         }
     }
-    for (int i = 0; !shares(c, task) && i < h->slots; i++) p->use[c->own.first + i] = h->weight[i] / (double)n;
+    for (int i = 0; !continual_shares(c, task) && i < h->slots; i++)
+        p->use[c->own.first + i] = h->weight[i] / (double)n;
     memcpy(h->after, p->keys + (int64_t)c->own.first * p->K, (size_t)h->slots * (size_t)p->K * sizeof *p->keys);
     h->aligned = true;
 done:
@@ -377,11 +311,11 @@ done:
 
 static int continual_adapters(struct method *m, enum route_mode mode, int task, struct adapters *set)
 {
-    struct continual *c = self(m);
+    struct continual *c = continual_of(m);
     int rc = CL_OK;
 
     if (mode == ROUTE_TRAIN) {
-        TRY(check_current(c, task));
+        TRY(continual_check_current(c, task));
         *set = (struct adapters){
             .slots = c->train_slots, .learned = c->slots_per_task, .rank = c->pool.R, .slot = c->train};
     } else
@@ -428,14 +362,15 @@ static int check_room(const struct continual *c, int n, const struct routing *ou
 static int continual_route(struct method *m, enum route_mode mode, int task, const float *const *embedding,
                            const uint64_t *sample, int n, struct routing *out)
 {
-    struct continual *c = self(m);
+    struct continual *c = continual_of(m);
     const bool train = mode == ROUTE_TRAIN;
     struct pool_range candidates = {0, c->pool.N};
     int rc;
 
     TRY(check_room(c, n, out));
-    if (train) TRY(check_current(c, task));
-    if (train || mode == ROUTE_ORACLE) candidates = slots_of(c, task); // empty before that task: the base alone
+    if (train) TRY(continual_check_current(c, task));
+    if (train || mode == ROUTE_ORACLE)
+        candidates = continual_slots_of(c, task); // empty before that task: the base alone
     out->n = n, out->query = embedding;
     out->N = c->pool.N;
     out->slots = train ? c->train_slots : c->pool.N;
@@ -459,14 +394,14 @@ done:
 
 static int continual_learn(struct method *m, int task, const struct routing *r, const double *dcoef)
 {
-    struct continual *c = self(m);
+    struct continual *c = continual_of(m);
     int rc;
 
-    TRY(check_current(c, task));
+    TRY(continual_check_current(c, task));
     if (r->slots != c->train_slots || r->N != c->pool.N)
         FAIL(CL_EINTERNAL, "gradients of %d of %d slots (expected %d of %d)", r->slots, r->N, c->train_slots,
              c->pool.N);
-    for (int s = 0; c->learn_w && !shares(c, task) && s < r->n; s++) {
+    for (int s = 0; c->learn_w && !continual_shares(c, task) && s < r->n; s++) {
         double share = 0; // of the task: all of it up to rounding, as only own slots were candidates
         for (int i = c->own.first; i < c->own.end; i++) share += r->intrinsic[(int64_t)s * r->N + i];
         context_w_gradient(&c->pool, task, share, c->train_index, dcoef + (int64_t)s * r->slots, r->slots,
@@ -478,119 +413,31 @@ done:
 
 static void continual_gradients(struct method *m, float **dA, float **dB)
 {
-    *dA = self(m)->learner.dA;
-    *dB = self(m)->learner.dB;
-}
-
-/* Only A moves, across what its slots keep: gradients are projected, so that norm, clipping and moments are those of what may
- * move, and so is the step, since AdamW divides number by number. */
-static int step_shared(struct continual *c, int task, double lr, struct step_report *out)
-{
-    struct learner *l = &c->learner;
-    const int of = lw2g_home(&c->grow, task);
-    float *A = c->pool.A + c->own.first * pool_a_size(&c->pool);
-    int rc;
-
-    memcpy(c->before, A, (size_t)l->a_count * sizeof *A);
-    memset(l->dB, 0, (size_t)l->b_count * sizeof *l->dB);
-    lw2g_project(&c->grow, of, -1, l->dA, l->slots, c->pool.R);
-    TRY(learner_step(l, &c->pool, c->own, NULL, lr, out));
-    for (int64_t i = 0; i < l->a_count; i++) A[i] -= c->before[i];
-    lw2g_project(&c->grow, of, -1, A, l->slots, c->pool.R);
-    for (int64_t i = 0; i < l->a_count; i++) A[i] += c->before[i];
-done:
-    return rc;
+    *dA = continual_of(m)->learner.dA;
+    *dB = continual_of(m)->learner.dB;
 }
 
 static int continual_step(struct method *m, int task, double lr, struct step_report *out)
 {
-    struct continual *c = self(m);
+    struct continual *c = continual_of(m);
     int rc;
 
-    TRY(check_current(c, task));
-    if (shares(c, task))
-        TRY(step_shared(c, task, lr, out));
+    TRY(continual_check_current(c, task));
+    if (continual_shares(c, task))
+        TRY(continual_step_shared(c, task, lr, out));
     else
         TRY(learner_step(&c->learner, &c->pool, c->own, c->learn_w ? c->pool.w + (int64_t)task * c->pool.T : NULL, lr,
                          out));
-    view_train_slots(c);
+    continual_view_train_slots(c);
 done:
     return rc;
-}
-
-/* ---- whether to grow */
-
-static int continual_candidate(struct method *m, int task, int after)
-{
-    const struct continual *c = self(m);
-
-    for (int t = after + 1; c->grow.threshold > 0 && t < task; t++) {
-        const struct pool_range r = pool_of_task(&c->pool, t);
-        if (r.first < r.end) return t;
-    }
-    return -1;
-}
-
-static int continual_try_slots(struct method *m, int task, int of)
-{
-    struct continual *c = self(m);
-    int rc;
-
-    TRY(learning_buffers(c));
-    c->grow.home[task] = of;
-    c->own = slots_of(c, task);
-    c->current = task, c->trying = true;
-    TRY(choose_train_slots(c));
-    view_train_slots(c);
-    lw2g_try(&c->grow);
-done:
-    return rc;
-}
-
-static double continual_tried(struct method *m, int task, int of)
-{
-    struct continual *c = self(m);
-
-    c->grow.home[task] = -1;
-    c->current = -1, c->trying = false;
-    return lw2g_tried(&c->grow, task, of);
-}
-
-/* Nothing comes after the last task that could share its slots. */
-static int64_t continual_look_samples(struct method *m, int task)
-{
-    const struct continual *c = self(m);
-
-    if (c->grow.threshold <= 0 || (!c->trying && task + 1 >= c->pool.T)) return 0;
-    return c->grow.samples;
-}
-
-static int continual_look(struct method *m, int task, bool first)
-{
-    struct continual *c = self(m);
-    int rc;
-
-    TRY(check_current(c, task));
-    if (c->trying) {
-        TRY(lw2g_compare(&c->grow, lw2g_home(&c->grow, task), c->learner.dA, c->slots_per_task, c->pool.R));
-    } else {
-        if (first) TRY(lw2g_learn_begin(&c->grow, task));
-        TRY(lw2g_learn(&c->grow, task, c->learner.dA, c->slots_per_task, c->pool.R));
-    }
-done:
-    return rc;
-}
-
-static int continual_home(const struct method *m, int task)
-{
-    return lw2g_home(&((const struct continual *)m)->grow, task);
 }
 
 /* ---- checkpoint */
 
 static int continual_save(struct method *m, struct ckpt *f, bool resume)
 {
-    struct continual *c = self(m);
+    struct continual *c = continual_of(m);
     int rc;
 
     TRY(pool_file_save(&c->pool, f, c->base.ops->name, true));
@@ -614,16 +461,16 @@ static int resume_task(struct continual *c, struct ckpt *f)
     TRY(ckpt_get_i64(f, "/resume", "learning_task", &task));
     if (task < 0 || task >= c->tasks)
         FAIL(CL_EFORMAT, "%s: /resume learning_task is %lld", ckpt_path(f), (long long)task);
-    c->own = slots_of(c, (int)task);
-    if ((c->own.end != c->pool.N && !shares(c, (int)task)) || c->own.end - c->own.first != c->slots_per_task)
+    c->own = continual_slots_of(c, (int)task);
+    if ((c->own.end != c->pool.N && !continual_shares(c, (int)task)) || c->own.end - c->own.first != c->slots_per_task)
         FAIL(CL_EMISMATCH, "%s: task %lld has %d slots of %d (pool.slots_per_task is %d)", ckpt_path(f),
              (long long)task, c->own.end - c->own.first, c->pool.N, c->slots_per_task);
-    TRY(learning_buffers(c));
+    TRY(continual_learning_buffers(c));
     TRY(align_load(&c->align, f));
     TRY(learner_load(&c->learner, &c->pool, f));
-    TRY(fit_learner(c, (int)task));
-    TRY(choose_train_slots(c));
-    view_train_slots(c);
+    TRY(continual_fit_learner(c, (int)task));
+    TRY(continual_choose_train_slots(c));
+    continual_view_train_slots(c);
     c->current = (int)task;
 done:
     return rc;
@@ -631,7 +478,7 @@ done:
 
 static int continual_load(struct method *m, struct ckpt *f, bool resume)
 {
-    struct continual *c = self(m);
+    struct continual *c = continual_of(m);
     struct pool_range r;
     int rc;
 
@@ -642,7 +489,7 @@ static int continual_load(struct method *m, struct ckpt *f, bool resume)
     TRY(task_buffers_open(c));
     TRY(lw2g_load(&c->grow, c->pool.T, f));
     for (int t = 0; t < c->tasks; t++) {
-        r = slots_of(c, t);
+        r = continual_slots_of(c, t);
         TRY(history_load(&c->history[t], f, t, r.end - r.first, c->pool.K));
     }
     if (resume) TRY(resume_task(c, f));
@@ -652,7 +499,7 @@ done:
 
 static int continual_init_from(struct method *m, struct ckpt *f)
 {
-    struct continual *c = self(m);
+    struct continual *c = continual_of(m);
     const struct pool *p = &c->pool;
     const struct method_shape shape = {p->T, p->L, p->H, p->D, p->K, p->on};
     int rc;

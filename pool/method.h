@@ -2,7 +2,7 @@
  *
  * The training loop (jobs/train.c) owns data, batches and the model; a method owns what is learned. It says which slots
  * the model sees and with which coefficients (route), receives gradients (learn, gradients), steps its optimizer, and
- * keeps its state in the checkpoint. Continual LLaVA and every baseline are one file each behind this table.
+ * keeps its state in the checkpoint. Continual LLaVA (continual_*.c) and every baseline (a file each) stand behind this table.
  *
  *     open -> for each task: begin_task
  *                            [kept, weigh]                    records of earlier tasks, for methods that choose by them
