@@ -486,7 +486,7 @@ static void add_difference(float *sum, const float *with, const float *without, 
 static void listening_mirror(struct fixture *x, struct batches *b, struct packed_batch *masked, const struct result *r,
                              const struct result *plain)
 {
-    struct result other[2] = {{0}}, sum = {.a = r->a, .b = r->b};
+    struct result other[2] = {{.a = 0}, {.a = 0}}, sum = {.a = r->a, .b = r->b};
     struct heard h;
     double nll;
     uint64_t version = 100;

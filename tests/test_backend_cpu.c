@@ -510,7 +510,9 @@ static void run_jsd(enum dtype act)
         }
         OK(be->jsd_grad(o.t, x.t, soft, jsd, factor));
         CHECK(x, x.x, 1e-10);
-        if (n > 1 && n < 1500) CHECK(o, want, 50);
+        if (i % 2 == 0 && n > 1 && n < 1500) CHECK(o, want, 50);
+        for (int64_t k = 0; n < 1500 && k < 3 * n; k++) // near-certain rows: what is left of float's digits
+            assert_true(fabs(get(o.t, k / n, k % n) - want[k]) < 1e-6 * fabs((double)factor[k / n]) + 1e-12);
         for (int64_t c = 0; c < n; c++) assert_true(get(o.t, 1, c) == 0); // no factor, no gradient
         assert_int_equal(be->jsd_part(jsd, x.t, tensor_of(o.t.data, DT_F32, 2, n), soft), CL_EINTERNAL);
         drop(&x), drop(&o);
