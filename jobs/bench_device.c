@@ -95,7 +95,7 @@ done:
 
 /* ---- products through the backend, at the sizes of a step */
 
-struct linear {
+struct timed_product {
     const struct backend *be;
     struct weight *w;
     struct tensor x, y;
@@ -104,7 +104,7 @@ struct linear {
 
 static int linear_run(void *x)
 {
-    struct linear *l = x;
+    struct timed_product *l = x;
 
     return l->back ? l->be->linear_back(l->x, l->y, l->w, false) : l->be->linear(l->y, l->x, l->w, NULL, false);
 }
@@ -128,12 +128,12 @@ done:
     return rc;
 }
 
-static int linear_open(struct linear *l, const struct backend *be, int64_t rows, int64_t out, int64_t in)
+static int linear_open(struct timed_product *l, const struct backend *be, int64_t rows, int64_t out, int64_t in)
 {
     int rc;
     float *w = mem_new((size_t)(out * in), sizeof *w);
 
-    *l = (struct linear){.be = be};
+    *l = (struct timed_product){.be = be};
     if (!w) FAIL(CL_ENOMEM, "no memory for a weight of %lld x %lld", (long long)out, (long long)in);
     for (int64_t i = 0; i < out * in; i++) w[i] = (float)(i * 104729 % 2039) / 2039 - 0.5f;
     TRY(be->weight_new(&l->w, w, DT_F32, out, in, in, WEIGHT_FORWARD | WEIGHT_BACKWARD, false));
@@ -144,7 +144,7 @@ done:
     return rc;
 }
 
-static void linear_close(struct linear *l)
+static void linear_close(struct timed_product *l)
 {
     if (l->w) l->be->weight_free(l->w);
     if (l->x.data) l->be->free(l->x.data);
@@ -154,7 +154,7 @@ static void linear_close(struct linear *l)
 int bench_linear(struct bench *b, const struct backend *be, int64_t rows, int64_t out, int64_t in, double best[2])
 {
     int rc;
-    struct linear l;
+    struct timed_product l;
 
     TRY(linear_open(&l, be, rows, out, in));
     for (int back = 0; back < 2; back++) {

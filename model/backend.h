@@ -46,6 +46,13 @@ struct jsd_part {
     double mine, other; // sum of p ln(p / m), of q ln(q / m)
 };
 
+/* One of several products of the same rows. */
+struct linear {
+    struct tensor y;
+    const struct weight *w;
+    const float *bias; // or NULL
+};
+
 enum activation { ACT_GELU, ACT_QUICK_GELU, ACT_GELU_TANH, ACT_SILU, ACT_RELU };
 
 /* Rows of several samples end to end. Sample s has query rows [cu_q[s], cu_q[s+1]) and cu_k[s+1] - cu_k[s] key rows that
@@ -85,6 +92,8 @@ struct backend {
     size_t (*weight_bytes)(const struct weight *w); // memory of its own
     /* y (n, out) = x (n, in) W^T + bias, or += with accumulate. bias (out) f32 on the device, or NULL. */
     int (*linear)(struct tensor y, struct tensor x, const struct weight *w, const float *bias, bool accumulate);
+    /* y = x W^T + bias of n weights that see the same x, as linear one after another; in one go where that is faster. */
+    int (*linear_each)(const struct linear *part, int n, struct tensor x);
     /* top (out) host := largest |number| of each row. */
     int (*weight_tops)(float *top, const struct weight *w);
     /* *q := w rounded to int8 with a scale of top / 127 for each row, for linear alone: half the memory of bf16, which is what

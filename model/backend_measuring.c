@@ -118,6 +118,7 @@ void backend_measured_clear(void)
     X(add, TT)                                                                                                         \
     X(scale, T, float f)                                                                                               \
     X(linear, TT, const struct weight *w, const float *b, bool add)                                                    \
+    X(linear_each, const struct linear *p, int n, T)                                                                   \
     X(linear_back, TT, const struct weight *w, bool add)                                                               \
     X(embed, T, const struct weight *w, const int32_t *id)                                                             \
     X(gemm, TT, bool at, struct tensor b, bool bt, bool add)                                                           \

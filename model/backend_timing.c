@@ -44,6 +44,15 @@ static double product(struct tensor c, int64_t depth)
     return 2.0 * (double)c.rows * (double)c.cols * (double)depth;
 }
 
+/* All that several products make, as one. */
+static struct tensor outputs(const struct linear *p, int n)
+{
+    struct tensor t = p->y;
+
+    for (int i = 1; i < n; i++) t.cols += p[i].y.cols;
+    return t;
+}
+
 /* Multiply-adds of one product of attention, e.g. q k^T. */
 static double seen(const struct attention_shape *s)
 {
@@ -63,6 +72,8 @@ static double seen(const struct attention_shape *s)
     X(scale, (struct tensor t, float f), (t, f), t, 0, 0)                                                              \
     X(linear, (struct tensor t, struct tensor x, const struct weight *w, const float *b, bool add), (t, x, w, b, add), \
       t, x.cols, product(t, x.cols))                                                                                   \
+    X(linear_each, (const struct linear *p, int n, struct tensor x), (p, n, x), outputs(p, n), x.cols,                 \
+      product(outputs(p, n), x.cols))                                                                                  \
     X(linear_back, (struct tensor t, struct tensor d, const struct weight *w, bool add), (t, d, w, add), t, d.cols,    \
       product(t, d.cols))                                                                                              \
     X(embed, (struct tensor t, const struct weight *w, const int32_t *id), (t, w, id), t, 0, 0)                        \

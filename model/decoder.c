@@ -230,18 +230,19 @@ static int project_qkv(struct lvlm *m, const struct span *s, int l)
     const struct attention_shape shape = span_shape(m, s, l);
     size_t mark = arena_mark(&m->arena);
     struct tensor h = arena_tensor(&m->arena, be->act, a.x.rows, m->D), hq = h;
+    const bool narrows = pass_narrows(m, s->p, l);
+    const struct linear from_all[] = {{a.k, w->k, w->k_bias}, {a.v, w->v, w->v_bias}, {a.q, w->q, w->q_bias}};
     int hd = m->c.text.head_dim;
 
     OP(be->rmsnorm(h, a.rstd1, a.x, w->attention_norm, m->c.text.eps));
-    OP(be->linear(a.k, h, w->k, w->k_bias, false));
-    OP(be->linear(a.v, h, w->v, w->v_bias, false));
+    OP(be->linear_each(from_all, narrows ? 2 : 3, h));
     TRY(adapter_forward(m, s, l, PROJ_k, a.k, a.u[PROJ_k], h));
     TRY(adapter_forward(m, s, l, PROJ_v, a.v, a.u[PROJ_v], h));
-    if (pass_narrows(m, s->p, l)) {
+    if (narrows) {
         hq = arena_tensor(&m->arena, be->act, a.q.rows, m->D);
         OP(be->gather(hq, h, s->row));
+        OP(be->linear(a.q, hq, w->q, w->q_bias, false));
     }
-    OP(be->linear(a.q, hq, w->q, w->q_bias, false));
     TRY(adapter_forward(m, s, l, PROJ_q, a.q, a.u[PROJ_q], hq));
     OP(be->rope(a.q, m->own.heads, hd, shape.q_pos, m->rope_cos, m->rope_sin, false));
     OP(be->rope(a.k, m->own.kv_heads, hd, s->pos, m->rope_cos, m->rope_sin, false));
@@ -306,8 +307,7 @@ int mlp_gate_up(struct lvlm *m, const struct span *s, const struct layer_acts *a
     struct tensor h = arena_tensor(&m->arena, be->act, a->x2.rows, m->D);
 
     OP(be->rmsnorm(h, a->rstd2, a->x2, w->mlp_norm, m->c.text.eps));
-    OP(be->linear(a->gate, h, w->gate, w->gate_bias, false));
-    OP(be->linear(a->up, h, w->up, w->up_bias, false));
+    OP(be->linear_each((struct linear[]){{a->gate, w->gate, w->gate_bias}, {a->up, w->up, w->up_bias}}, 2, h));
     TRY(adapter_forward(m, s, l, PROJ_gate, a->gate, a->u[PROJ_gate], h));
     TRY(adapter_forward(m, s, l, PROJ_up, a->up, a->u[PROJ_up], h));
     rc = CL_OK;

@@ -376,6 +376,43 @@ static void run_rounded(enum dtype act)
     }
 }
 
+/* Several weights that see the same rows: bit by bit what one after another gives, whatever kinds of weight they are. */
+static void run_each(enum dtype act)
+{
+    enum { MOST = 3, IN = 530, ROWS = 20 };
+    static const int64_t out[][MOST] = {{320, 64, 129}, {1, 67, 320}, {128, 128, 5}};
+    const int before = omp_get_max_threads();
+
+    for (int i = 0; i < 3 * 3 * 4; i++) {
+        const int64_t n = i / 12 + 1, rows = (int64_t[]){1, 4, ROWS}[i / 4 % 3];
+        struct source s = make_source(act, 320, IN, IN, false, act);
+        struct matrix x = make(act, rows, IN, 0, 1), y[MOST], want[MOST];
+        struct weight *w[MOST], *q[MOST];
+        struct linear part[MOST];
+        float *top = floats(320, 0, 1), *bias = floats(320, 0, 1);
+
+        for (int64_t p = 0; p < n; p++) { // bit 0: bytes; bit 1: the last is of another kind
+            const int64_t outs = out[i % 3][p];
+            const bool other = i & 2 && p == n - 1;
+            y[p] = make(DT_F32, rows, outs, 1, 0), want[p] = make(DT_F32, rows, outs, 1, 0);
+            OK(be->weight_new(&w[p], s.p, act, outs, IN, IN, WEIGHT_FORWARD | WEIGHT_FEW, true));
+            OK(be->weight_tops(top, w[p]));
+            OK(be->weight_rounded(&q[p], w[p], top));
+            part[p] = (struct linear){y[p].t, !(i & 1) == other ? q[p] : w[p], p ? bias : NULL};
+            OK(be->linear(want[p].t, x.t, part[p].w, part[p].bias, false));
+        }
+        omp_set_num_threads(i % 3 + 1);
+        OK(be->linear_each(part, (int)n, x.t));
+        omp_set_num_threads(before);
+        for (int64_t p = 0; p < n; p++) assert_memory_equal(y[p].raw, want[p].raw, y[p].bytes);
+        part[n - 1].y.cols++;
+        assert_int_equal(be->linear_each(part, (int)n, x.t), CL_EINTERNAL);
+        for (int64_t p = 0; p < n; p++) be->weight_free(w[p]), be->weight_free(q[p]), drop(&y[p]), drop(&want[p]);
+        drop(&x);
+        free(s.raw), free(s.x), free(top), free(bias);
+    }
+}
+
 /* A long sum over the rows of both, as in gradients of many tokens: the same bits for 1, 2, 3 threads. */
 static void run_long_sum(enum dtype act)
 {
@@ -426,7 +463,7 @@ static void run_bad_weights(enum dtype act)
 #define CASES(X)                                                                                                       \
     X(gemm)                                                                                                            \
     X(gemm_empty)                                                                                                      \
-    X(weights) X(many_shapes) X(large) X(picked_rows) X(few) X(rounded) X(threads) X(long_sum) X(bad_weights)
+    X(weights) X(many_shapes) X(large) X(picked_rows) X(few) X(rounded) X(each) X(threads) X(long_sum) X(bad_weights)
 CASES(CASE)
 
 int main(void)

@@ -159,6 +159,17 @@ done:
     return rc;
 }
 
+static int cpu_linear_each(const struct linear *part, int n, struct tensor x)
+{
+    int rc;
+
+    TRY(check_matrix("linear_each", "x", x));
+    for (int i = 0; i < n; i++) TRY(check_matrix("linear_each", "y", part[i].y));
+    TRY(gemm_linear_each(part, n, x));
+done:
+    return rc;
+}
+
 static int cpu_linear_back(struct tensor dx, struct tensor dy, const struct weight *w, bool accumulate)
 {
     int rc;
@@ -538,13 +549,14 @@ done:
         .download = cpu_copy_bytes, .zero = cpu_zero, .copy = cpu_copy, .add = cpu_add, .scale = cpu_scale,            \
         .weight_new = new_weight, .weight_free = gemm_weight_free, .weight_bytes = gemm_weight_bytes,                  \
         .weight_tops = gemm_weight_tops, .weight_rounded = gemm_weight_rounded, .linear = cpu_linear,                  \
-        .linear_back = cpu_linear_back, .embed = cpu_embed, .gemm = cpu_gemm, .rmsnorm = cpu_rmsnorm,                  \
-        .rmsnorm_back = cpu_rmsnorm_back, .layernorm = cpu_layernorm, .activate = cpu_activate, .glu = cpu_glu,        \
-        .glu_back = cpu_glu_back, .rope = cpu_rope, .attention = cpu_attention, .attention_back = cpu_attention_back,  \
-        .gather = cpu_gather, .scatter = cpu_scatter, .scatter_add = cpu_scatter_add,                                  \
-        .cross_entropy = cpu_cross_entropy, .softmax_part = cpu_softmax_part, .softmax_grad = cpu_softmax_grad,        \
-        .soft_part = cpu_soft_part, .soft_grad = cpu_soft_grad, .jsd_part = cpu_jsd_part, .jsd_grad = cpu_jsd_grad,    \
-        .argmax = cpu_argmax, .adapter_scale = cpu_adapter_scale, .adapter_coef_back = cpu_adapter_coef_back           \
+        .linear_each = cpu_linear_each, .linear_back = cpu_linear_back, .embed = cpu_embed, .gemm = cpu_gemm,          \
+        .rmsnorm = cpu_rmsnorm, .rmsnorm_back = cpu_rmsnorm_back, .layernorm = cpu_layernorm,                          \
+        .activate = cpu_activate, .glu = cpu_glu, .glu_back = cpu_glu_back, .rope = cpu_rope,                          \
+        .attention = cpu_attention, .attention_back = cpu_attention_back, .gather = cpu_gather,                        \
+        .scatter = cpu_scatter, .scatter_add = cpu_scatter_add, .cross_entropy = cpu_cross_entropy,                    \
+        .softmax_part = cpu_softmax_part, .softmax_grad = cpu_softmax_grad, .soft_part = cpu_soft_part,                \
+        .soft_grad = cpu_soft_grad, .jsd_part = cpu_jsd_part, .jsd_grad = cpu_jsd_grad, .argmax = cpu_argmax,          \
+        .adapter_scale = cpu_adapter_scale, .adapter_coef_back = cpu_adapter_coef_back                                 \
     }
 
 int backend_cpu(const struct backend **be, enum dtype precision)

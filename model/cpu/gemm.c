@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "io/err.h"
+#include "model/cpu/few.h"
 #include "model/cpu/isa.h"
 #include "model/cpu/kernels.h"
 #include "model/cpu/product.h"
@@ -12,7 +13,6 @@
 #include "model/cpu/weight.h"
 
 enum { PACK_LEAST = 64 * 64 };  // numbers of a weight below which the plain order does as well
-enum { FEW_ROWS = 12 };         // rows up to which the own loops are faster than oneDNN's
 enum { PANEL_BYTES = 2 << 20 }; // about a core's cache: turned, and gone through once for every few rows
 
 /* ---- products of tensors */
@@ -266,85 +266,30 @@ done:
     return rc;
 }
 
-/* ---- a few rows: decoding */
-
-/* x with rows `in` numbers apart, filled up with 0, of the given type, in scratch. */
-static void *filled_rows(struct tensor x, enum dtype type, int64_t in)
-{
-    const size_t size = dtype_size(type), row = (size_t)in * size;
-    char *p = scratch_take(SCRATCH_A, (size_t)x.rows * row);
-
-    if (!p) return NULL;
-    cpu_kernels()->copy((struct tensor){p, type, x.rows, x.cols, in}, x);
-    for (int64_t r = 0; r < x.rows; r++)
-        memset(p + (size_t)r * row + (size_t)x.cols * size, 0, (size_t)(in - x.cols) * size);
-    return p;
-}
-
-/* y (+)= x W^T + bias by the own loops. The order of a row's sums does not depend on the other rows. */
-static int multiply_few(const struct job *j, const struct weight *w)
-{
-    int rc;
-    const struct cpu_kernels *k = cpu_kernels();
-    const bool packed = w->packed.data;
-    const int64_t in = packed ? (w->in + PACKED_ROWS - 1) / PACKED_ROWS * PACKED_ROWS : w->in;
-    const void *x = filled_rows(j->a, packed ? DT_BF16 : DT_F32, in);
-
-    if (!x) FAIL(CL_ENOMEM, "cannot have memory for %lld rows", (long long)j->a.rows);
-    if (packed)
-        k->gemv_packed(j->c, x, w->packed.data, in, j->bias, j->accumulate, cpu_has_pairs());
-    else
-        k->gemv_plain(j->c, x, in, j->b, j->bias, j->accumulate);
-    rc = CL_OK;
-done:
-    return rc;
-}
-
-/* The same of a rounded weight, for any number of rows. */
-static int multiply_rounded(const struct job *j, const struct weight *w)
-{
-    int rc;
-    const int64_t in = gemm_rounded_inputs(w->in), most = j->a.rows < GEMV_ROWS ? j->a.rows : GEMV_ROWS;
-    uint8_t *room = scratch_take(SCRATCH_B, (size_t)(2 * most * in));
-
-    for (int64_t r = 0; r < j->a.rows; r += GEMV_ROWS) {
-        const int64_t n = j->a.rows - r < GEMV_ROWS ? j->a.rows - r : GEMV_ROWS;
-        const float *x = filled_rows(tensor_rows(j->a, r, n), DT_F32, in);
-        if (!x || !room) FAIL(CL_ENOMEM, "cannot have memory for %lld rows", (long long)n);
-        cpu_kernels()->gemv_bytes(&(struct gemv_bytes){.y = tensor_rows(j->c, r, n),
-                                                       .x = x,
-                                                       .w = w->rounded,
-                                                       .in = in,
-                                                       .scale = w->scale,
-                                                       .total = w->total,
-                                                       .bias = j->bias,
-                                                       .accumulate = j->accumulate,
-                                                       .quads = cpu_has_quads(),
-                                                       .room = room});
-    }
-    rc = CL_OK;
-done:
-    return rc;
-}
-
-static bool is_few(const struct job *j, const struct weight *w)
-{
-    return w->uses & WEIGHT_FEW && j->a.rows <= FEW_ROWS && (w->packed.data || w->plain_type == DT_F32);
-}
-
 /* ---- any number of rows */
 
-static int times_weight(struct tensor y, struct tensor x, const struct weight *w, enum weight_use use,
-                        const float *bias, bool accumulate)
+/* Are these the sizes of a product with w? */
+static int check_product(struct tensor y, struct tensor x, const struct weight *w, enum weight_use use)
 {
     int rc;
-    bool forward = use == WEIGHT_FORWARD;
+    const bool forward = use == WEIGHT_FORWARD;
 
     TRY(check_use(w, use));
     if (y.rows != x.rows || y.cols != (forward ? w->out : w->in) || x.cols != (forward ? w->in : w->out))
         FAIL(CL_EINTERNAL, "%s: weight %lld x %lld, input %lld x %lld, output %lld x %lld",
              forward ? "linear" : "linear_back", (long long)w->out, (long long)w->in, (long long)x.rows,
              (long long)x.cols, (long long)y.rows, (long long)y.cols);
+done:
+    return rc;
+}
+
+static int times_weight(struct tensor y, struct tensor x, const struct weight *w, enum weight_use use,
+                        const float *bias, bool accumulate)
+{
+    int rc;
+    const bool forward = use == WEIGHT_FORWARD;
+
+    TRY(check_product(y, x, w, use));
     if (!y.rows) return CL_OK;
     struct job j = {.c = y,
                     .a = x,
@@ -355,13 +300,38 @@ static int times_weight(struct tensor y, struct tensor x, const struct weight *w
                     .bias = bias,
                     .arithmetic = w->arithmetic};
     scratch_lock();
-    if (w->rounded)
-        rc = multiply_rounded(&j, w);
-    else if (forward && is_few(&j, w))
-        rc = multiply_few(&j, w);
+    if (forward && few_serves(w, x.rows))
+        rc = few_linear(&(struct linear){y, w, bias}, 1, x, accumulate);
     else
         rc = j.stock && !forward ? multiply_turned(&j, w) : multiply(&j);
     scratch_unlock();
+done:
+    return rc;
+}
+
+/* Can the weights be gone through as one? */
+static bool is_one(const struct linear *part, int n, int64_t rows)
+{
+    bool one = n <= FEW_PARTS;
+
+    for (int i = 0; one && i < n; i++)
+        one = few_serves(part[i].w, rows) && !part[i].w->plain && !part[i].w->rounded == !part->w->rounded;
+    return one;
+}
+
+int gemm_linear_each(const struct linear *part, int n, struct tensor x)
+{
+    int rc = CL_OK;
+
+    if (is_one(part, n, x.rows)) {
+        for (int i = 0; i < n; i++) TRY(check_product(part[i].y, x, part[i].w, WEIGHT_FORWARD));
+        if (!n || !x.rows) return CL_OK;
+        scratch_lock();
+        rc = few_linear(part, n, x, false);
+        scratch_unlock();
+    } else {
+        for (int i = 0; i < n; i++) TRY(gemm_linear(part[i].y, x, part[i].w, part[i].bias, false));
+    }
 done:
     return rc;
 }
@@ -463,17 +433,6 @@ done:
 
 enum { LONG_DOT = 256 }; // numbers of a sum that pay for adding up lanes
 
-/* A few rows, as in decoding: c (+)= a b^T by the own loops. */
-static int multiply_few_rows(const struct job *j)
-{
-    const int64_t in = j->a.cols;
-    const float *x = filled_rows(j->a, DT_F32, in);
-
-    if (!x) return err_set(CL_ENOMEM, "cannot have memory for %lld rows", (long long)j->a.rows);
-    cpu_kernels()->gemv_plain(j->c, x, in, j->b, NULL, j->accumulate);
-    return CL_OK;
-}
-
 int gemm_gemm(struct tensor c, struct tensor a, bool a_transposed, struct tensor b, bool b_transposed, bool accumulate)
 {
     int rc;
@@ -497,7 +456,7 @@ int gemm_gemm(struct tensor c, struct tensor a, bool a_transposed, struct tensor
     }
     scratch_lock();
     if (b_transposed && !a_transposed && c.rows <= FEW_ROWS && l.cols >= LONG_DOT)
-        rc = multiply_few_rows(&j);
+        rc = few_plain(c, a, b, NULL, accumulate);
     else
         rc = a_transposed && l.cols > LONG_SUM ? multiply_long(&j) : multiply(&j);
     scratch_unlock();

@@ -6,7 +6,7 @@
  * too. Rows of a weight that is only a
  * table stay as they are. Tensors of another type, or with gaps between rows, which oneDNN has no fast loops for, go through
  * scratch copies. gemm of two types is computed in f32. A few rows, as in decoding, are multiplied by own loops
- * (model/cpu/kernels/gemv.h), and a weight may be rounded to bytes for these alone.
+ * (model/cpu/few.h), and a weight may be rounded to bytes for these alone.
  *
  * The order of sums does not depend on the number of threads where oneDNN has its block products (f32: AVX-512, bf16:
  * AVX-512 BF16 and AMX). On lesser processors it may share one long sum among threads: the same bits need the same number
@@ -29,6 +29,7 @@ int gemm_weight_rounded(struct weight **q, const struct weight *w, const float *
 size_t gemm_rounded_size(int64_t out, int64_t in);
 int64_t gemm_rounded_inputs(int64_t in); // filled up
 int gemm_linear(struct tensor y, struct tensor x, const struct weight *w, const float *bias, bool accumulate);
+int gemm_linear_each(const struct linear *part, int n, struct tensor x);
 int gemm_linear_back(struct tensor dx, struct tensor dy, const struct weight *w, bool accumulate);
 int gemm_embed(struct tensor out, const struct weight *w, const int32_t *id);
 int gemm_gemm(struct tensor c, struct tensor a, bool a_transposed, struct tensor b, bool b_transposed, bool accumulate);

@@ -13,17 +13,24 @@
 
 #include "model/backend.h"
 
-/* y (n, out) (+)= x W^T + bias for a weight of bytes, of at most GEMV_ROWS rows. */
-struct gemv_bytes {
+/* A weight of those that a few rows are multiplied by: y (n, out) (+)= x W^T + bias. */
+struct gemv_part {
     struct tensor y;
-    const float *x;         // (n, in)
-    const int8_t *w;        // blocks of PACKED_COLS outputs, in each quads of inputs: (in / 4, PACKED_COLS, 4)
-    int64_t in;             // filled up to a multiple of 4
-    const float *scale;     // (out) what a byte stands for
-    const int32_t *total;   // (out, filled up) sum of the bytes
-    const float *bias;      // or NULL
-    bool accumulate, quads; // quads: the processor has AVX-512 VNNI
-    uint8_t *room;          // (2, n, in)
+    const void *w; // packed: as in product.h; bytes: blocks of PACKED_COLS outputs, in each (in / 4, PACKED_COLS, 4)
+    const float *bias;    // or NULL
+    const float *scale;   // bytes: (out) what a byte stands for
+    const int32_t *total; // bytes: (out, filled up) sum of the bytes
+};
+
+/* Weights that see the same rows, at most GEMV_ROWS; threads share the outputs of all of them. */
+struct gemv {
+    const struct gemv_part *part;
+    int parts;
+    int64_t rows, in; // in: filled up to a multiple of PACKED_ROWS, of 4 for bytes
+    const void *x;    // (rows, in) bf16, f32 for bytes
+    bool accumulate;
+    bool fast;     // packed: the processor has AVX-512 BF16; bytes: AVX-512 VNNI
+    uint8_t *room; // bytes: (2, rows, in)
 };
 
 /* result, name, arguments. Tensors are f32 or bf16; what else a loop needs is said in model/backend.h */
@@ -80,16 +87,14 @@ struct gemv_bytes {
     X(void, pack, (uint16_t * dst, const uint16_t *src, int64_t out, int64_t in, int64_t ld))                            \
     /* dst (cols, n) := columns [first, first + n) of the transpose of src (rows, cols), both packed (product.h) */      \
     X(void, turn, (uint16_t * dst, const uint16_t *src, int64_t rows, int64_t cols, int64_t first, int64_t n))           \
-    /* y (n, out) (+)= x W^T + bias of at most GEMV_ROWS rows. packed: W as in product.h, x rows of `in` bf16 numbers, \
-     * filled up to a multiple of PACKED_ROWS; pairs: the processor has AVX-512 BF16. plain: rows of f32 or bf16. */ \
-    X(void, gemv_packed,                                                                                                 \
-      (struct tensor y, const uint16_t *x, const uint16_t *w, int64_t in, const float *bias, bool accumulate,            \
-       bool pairs))                                                                                                      \
-    X(void, gemv_bytes, (const struct gemv_bytes *g))                                                                    \
+    /* packed bf16 weights; weights of bytes */                                                                          \
+    X(void, gemv_packed, (const struct gemv *g))                                                                         \
+    X(void, gemv_bytes, (const struct gemv *g))                                                                          \
     /* of `inputs` (a multiple of 4) lines of PACKED_COLS numbers: most := the larger |number|; to, total: bytes of    \
      * numbers times factor, in quads, and their sums */ \
     X(void, bytes_tops, (float *most, const float *x, int64_t inputs))                                                   \
     X(void, bytes_round, (int8_t * to, int32_t * total, const float *x, const float *factor, int64_t inputs))            \
+    /* y (n, out) (+)= x W^T + bias of at most GEMV_ROWS rows, W in plain rows of f32 or bf16 */                         \
     X(void, gemv_plain,                                                                                                  \
       (struct tensor y, const float *x, int64_t ldx, struct tensor w, const float *bias, bool accumulate))               \
     X(void, adapter_scale, (struct tensor u, const float *coef, const int64_t *cu, int samples, int slots, int rank))    \

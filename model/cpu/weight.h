@@ -14,7 +14,7 @@ struct weight {
     void *own;            // plain, when it is not the caller's
     struct packed packed; // (in, out); data NULL when not packed
     struct packed turned; // (out, in), of a small one; data NULL: packed is turned when it is needed
-    int8_t *rounded;      // bytes as in struct gemv_bytes; NULL: not rounded, else only these three are there
+    int8_t *rounded;      // bytes as in struct gemv_part; NULL: not rounded, else only these three are there
     float *scale;         // (out, filled up)
     int32_t *total;       // (out, filled up)
 };

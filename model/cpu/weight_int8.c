@@ -1,7 +1,7 @@
 /* weight_int8.c - a frozen weight rounded to bytes, for decoding: half of what bf16 reads.
  *
  * Each output has a scale, largest number / 127, so that what rounds does not depend on other outputs. Numbers are taken from
- * whatever form the weight has, a block of 64 outputs at a time; the order of bytes is that of struct gemv_bytes.
+ * whatever form the weight has, a block of 64 outputs at a time; the order of bytes is that of struct gemv_part.
  */
 #include <math.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* gemv_bytes.c - a few rows times a weight of bytes (model/cpu/weight_int8.c).
+/* gemv_bytes.c - a few rows times weights of bytes (model/cpu/weight_int8.c).
  *
  * Blocks of 64 outputs, a block's inputs from first to last in quads: 64 x 4 bytes. Where the processor multiplies quads of bytes
  * in one instruction (AVX-512 VNNI), a row of x is taken as 16-bit integers, in units of its largest number / 32767, whose halves
@@ -141,73 +141,70 @@ static float split_row(uint8_t *high, uint8_t *low, const float *x, int64_t in)
 
 /* ---- blocks */
 
-INLINE void put_floats(const struct gemv_bytes *g, int64_t block, const float *sum)
+/* The part of a block's inputs that begins at k, at most `step`. */
+INLINE struct part part_of(const struct gemv *g, const struct gemv_block *b, int64_t k, int64_t step)
 {
-    const int64_t left = g->y.cols - block * PACKED_COLS;
-
-    for (int64_t r = 0; r < g->y.rows; r++)
-        gemv_put(g->y, r, block * PACKED_COLS, left < PACKED_COLS ? (int)left : PACKED_COLS, sum + r * PACKED_COLS,
-                 g->scale, g->bias, g->accumulate);
+    return (struct part){.w = (const int8_t *)b->of->w + (b->at * g->in + k) * PACKED_COLS,
+                         .quads = (g->in - k < step ? g->in - k : step) / QUAD,
+                         .ld = g->in};
 }
 
-static void float_block(const struct gemv_bytes *g, int64_t block, int64_t step)
+static void float_block(const struct gemv *g, const struct gemv_block *b, int64_t step)
 {
     float sum[GEMV_ROWS * PACKED_COLS] = {0};
 
-    for (int64_t k = 0; k < g->in; k += step)
-        floats_part(&(struct part){.w = g->w + (block * g->in + k) * PACKED_COLS,
-                                   .quads = (g->in - k < step ? g->in - k : step) / QUAD,
-                                   .ld = g->in,
-                                   .x = g->x + k,
-                                   .sum = sum},
-                    (int)g->y.rows);
-    put_floats(g, block, sum);
+    for (int64_t k = 0; k < g->in; k += step) {
+        struct part p = part_of(g, b, k, step);
+        p.x = (const float *)g->x + k, p.sum = sum;
+        floats_part(&p, (int)g->rows);
+    }
+    gemv_put_block(g, b, sum);
 }
 
-static void quads_block(const struct gemv_bytes *g, int64_t block, int64_t step, const float *unit)
+static void quads_block(const struct gemv *g, const struct gemv_block *b, int64_t step, const float *unit)
 {
     float sum[GEMV_ROWS * PACKED_COLS];
     int32_t highs[GEMV_ROWS * PACKED_COLS] = {0}, lows[GEMV_ROWS * PACKED_COLS] = {0};
-    const uint8_t *low = g->room + g->y.rows * g->in;
+    const int32_t *total = b->of->total + b->at * PACKED_COLS;
 
-    for (int64_t k = 0; k < g->in; k += step)
-        quads_part(&(struct part){.w = g->w + (block * g->in + k) * PACKED_COLS,
-                                  .quads = (g->in - k < step ? g->in - k : step) / QUAD,
-                                  .ld = g->in,
-                                  .high = g->room + k,
-                                  .low = low + k,
-                                  .highs = highs,
-                                  .lows = lows},
-                   (int)g->y.rows);
-    for (int64_t r = 0; r < g->y.rows; r++)
+    for (int64_t k = 0; k < g->in; k += step) {
+        struct part p = part_of(g, b, k, step);
+        p.high = g->room + k, p.low = p.high + g->rows * g->in;
+        p.highs = highs, p.lows = lows;
+        quads_part(&p, (int)g->rows);
+    }
+    for (int64_t r = 0; r < g->rows; r++)
         for (int c = 0; c < PACKED_COLS; c++) {
             const int64_t i = r * PACKED_COLS + c;
-            sum[i] = unit[r] * (256.0f * (float)(highs[i] - 128 * g->total[block * PACKED_COLS + c]) + (float)lows[i]);
+            sum[i] = unit[r] * (256.0f * (float)(highs[i] - 128 * total[c]) + (float)lows[i]);
         }
-    put_floats(g, block, sum);
+    gemv_put_block(g, b, sum);
 }
 
-void KERNEL(gemv_bytes)(const struct gemv_bytes *g)
+void KERNEL(gemv_bytes)(const struct gemv *g)
 {
-    const int64_t blocks = (g->y.cols + PACKED_COLS - 1) / PACKED_COLS;
-    const bool quads = VW == 16 && g->quads;
-    const int64_t step = g->y.rows > (quads ? QUADS_GROUP : GEMV_GROUP) || VW < 16 ? GEMV_PART : g->in;
-    const bool wake = g->in * g->y.cols > PARALLEL_WORK;
+    const bool quads = VW == 16 && g->fast;
+    const int64_t step = g->rows > (quads ? QUADS_GROUP : GEMV_GROUP) || VW < 16 ? GEMV_PART : g->in;
+    int64_t outputs;
+    const int64_t blocks = gemv_blocks(g, &outputs);
     float unit[GEMV_ROWS];
 
-#pragma omp parallel if (wake)
+#pragma omp parallel if (g->in * outputs > PARALLEL_WORK)
     {
         if (quads) {
 #pragma omp for schedule(static)
-            for (int64_t r = 0; r < g->y.rows; r++)
-                unit[r] = split_row(g->room + r * g->in, g->room + (g->y.rows + r) * g->in, g->x + r * g->in, g->in);
+            for (int64_t r = 0; r < g->rows; r++)
+                unit[r] = split_row(g->room + r * g->in, g->room + (g->rows + r) * g->in,
+                                    (const float *)g->x + r * g->in, g->in);
         }
 #pragma omp for schedule(static)
-        for (int64_t b = 0; b < blocks; b++)
+        for (int64_t i = 0; i < blocks; i++) {
+            const struct gemv_block b = gemv_block(g, i);
             if (quads)
-                quads_block(g, b, step, unit);
+                quads_block(g, &b, step, unit);
             else
-                float_block(g, b, step);
+                float_block(g, &b, step);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
-/* gemv_packed.c - a few rows times a packed bf16 weight.
+/* gemv_packed.c - a few rows times packed bf16 weights.
  *
- * It lies in blocks of 64 outputs, a block's inputs from first to last in pairs (product.h). A pair of x meets the 64 outputs of
+ * One lies in blocks of 64 outputs, a block's inputs from first to last in pairs (product.h). A pair of x meets the 64 outputs of
  * its line in registers of their own, so there are no sums across a register. A pair is one instruction where the processor has
  * AVX-512 BF16, else two products of numbers widened by shifts.
  */
@@ -104,22 +104,21 @@ static int64_t inputs_at_once(int64_t n, int64_t in)
     return n > GEMV_GROUP || VW < 16 ? GEMV_PART : in;
 }
 
-void KERNEL(gemv_packed)(struct tensor y, const uint16_t *x, const uint16_t *w, int64_t in, const float *bias,
-                         bool accumulate, bool pairs)
+void KERNEL(gemv_packed)(const struct gemv *g)
 {
-    const int64_t blocks = (y.cols + PACKED_COLS - 1) / PACKED_COLS, step = inputs_at_once(y.rows, in);
+    const int64_t in = g->in, step = inputs_at_once(g->rows, in);
+    int64_t outputs;
+    const int64_t blocks = gemv_blocks(g, &outputs);
 
-#pragma omp parallel for schedule(static) if (in * y.cols > PARALLEL_WORK)
-    for (int64_t b = 0; b < blocks; b++) {
-        const uint16_t *block = w + b * PACKED_COLS * in;
-        const int64_t left = y.cols - b * PACKED_COLS;
+#pragma omp parallel for schedule(static) if (in * outputs > PARALLEL_WORK)
+    for (int64_t i = 0; i < blocks; i++) {
+        const struct gemv_block b = gemv_block(g, i);
+        const uint16_t *x = g->x, *w = (const uint16_t *)b.of->w + b.at * PACKED_COLS * in;
         float sum[GEMV_ROWS * PACKED_COLS] = {0};
 
         for (int64_t k = 0; k < in; k += step)
-            packed_part(&(struct part){sum, x + k, in, block + k * PACKED_COLS, in - k < step ? in - k : step},
-                        (int)y.rows, pairs);
-        for (int64_t r = 0; r < y.rows; r++)
-            gemv_put(y, r, b * PACKED_COLS, left < PACKED_COLS ? (int)left : PACKED_COLS, sum + r * PACKED_COLS, NULL,
-                     bias, accumulate);
+            packed_part(&(struct part){sum, x + k, in, w + k * PACKED_COLS, in - k < step ? in - k : step},
+                        (int)g->rows, g->fast);
+        gemv_put_block(g, &b, sum);
     }
 }
