@@ -37,13 +37,12 @@ done:
 
 int listen_check(const struct packed_batch *b, const struct packed_batch *masked)
 {
-    const size_t samples = (size_t)b->samples, rows = (size_t)b->rows, pictures = (size_t)b->pictures;
+    bool same = masked->samples == b->samples && masked->rows == b->rows && masked->pictures == b->pictures;
 
-    if (masked->samples == b->samples && masked->rows == b->rows && masked->pictures == b->pictures &&
-        !memcmp(masked->cu_row, b->cu_row, (samples + 1) * sizeof *b->cu_row) &&
-        !memcmp(masked->target, b->target, rows * sizeof *b->target) &&
-        !memcmp(masked->feature, b->feature, pictures * sizeof *b->feature))
-        return CL_OK;
+    for (int s = 0; same && s < b->samples; s++) same = masked->cu_row[s + 1] == b->cu_row[s + 1];
+    for (int64_t r = 0; same && r < b->rows; r++) same = masked->target[r] == b->target[r];
+    for (int i = 0; same && i < b->pictures; i++) same = masked->feature[i] == b->feature[i];
+    if (same) return CL_OK;
     return err_set(CL_EINTERNAL, "masked questions that do not have the batch's answers and pictures");
 }
 
