@@ -63,7 +63,11 @@ done:
 /* Whether samples of data[i] may come in the task's steps. */
 static bool may_come(const struct trainer *t, int i)
 {
-    return is_joint(t) || i == t->task || (t->j->method->ops->mix && i % t->j->cfg.stream.tasks < t->task);
+    const struct method_ops *ops = t->j->method->ops;
+    const int tasks = t->j->cfg.stream.tasks;
+
+    if (is_joint(t) || i == t->task) return true;
+    return ops->mix && i % tasks < t->task && (!ops->rehearse || i >= tasks);
 }
 
 /* The questions without their key parts of all that may come; *longest grows to the longest sample with one. */

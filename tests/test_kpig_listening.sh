@@ -71,6 +71,15 @@ $stream"
 equal calm none || fail 'records without key parts: another pool'
 [[ $(field none jsd | sort -u) == null && $(field none penalty | tr -d '0.e+-' | sort -u) == '' ]] || fail 'records without key parts: a divergence'
 
+# Beside rehearsal of what the model writes itself, of whose earlier tasks only questions are read.
+one run "$plain
+method: self_guide
+replay: {budget: 12, ratio: 0.5}
+stage2: {epochs: 12, batch: 4, micro_batch: 2, lr: 2e-2, shuffle: true}
+eval: {max_new_tokens: 8, batch: 4, zero_shot: false}
+kpig: {weight: 0.5}"
+[[ $(wc -l <run/rehearsal/task1-of0.jsonl) -gt 3 && $(field run jsd 1 | grep -c '^[0-9]') == 36 ]] || fail 'self_guide: no divergence'
+
 # Beside methods that route, teach, have prompts, see all tasks at once, and with residuals of the logits; two halves at a time.
 for lines in 'method: continual_llava
 taskres: {scale: 0.5}' 'method: lwf' 'method: l2p
