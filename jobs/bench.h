@@ -116,6 +116,7 @@ int bench_best(const struct bench *b, double *best, double seconds, int (*f)(voi
 double bench_now(const struct bench *b);
 
 int bench_memory(struct bench *b);                     // sets b->read
+int bench_registers(struct bench *b, enum dtype t);    // multiply-adds alone, where they are of one kind
 int bench_product_peak(struct bench *b, enum dtype t); // oneDNN alone at its best: raises b->product
 int bench_products(struct bench *b, const struct backend *be);
 int bench_loops(struct bench *b, const struct backend *be);

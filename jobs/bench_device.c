@@ -1,10 +1,13 @@
-/* bench_device.c - what the machine can do: oneDNN's best product, our products, reading memory, loops that only read and
+/* bench_device.c - what the machine can do: oneDNN's best product, arithmetic alone, our products, reading memory, loops that only read and
  * write. */
 #include <dnnl.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "io/err.h"
 #include "jobs/bench.h"
+#include "model/cpu/isa.h"
+#include "model/cpu/kernels.h"
 
 /* ---- oneDNN alone: layouts of its own choice, a product large enough to hide everything else */
 
@@ -90,6 +93,37 @@ int bench_product_peak(struct bench *b, enum dtype type)
     if (rate > b->product) b->product = rate;
 done:
     peak_close(&p);
+    return rc;
+}
+
+/* ---- multiply-adds that touch no memory: the processor's own limit */
+
+enum { ROUNDS = 2000000 };
+
+struct registers {
+    bool pairs;
+    double done;
+};
+
+static int registers_run(void *x)
+{
+    struct registers *r = x;
+
+    r->done = cpu_kernels()->registers(ROUNDS, r->pairs);
+    return CL_OK;
+}
+
+int bench_registers(struct bench *b, enum dtype type)
+{
+    int rc;
+    double best;
+    struct registers r = {.pairs = type == DT_BF16};
+
+    // bf16 by tiles, or by way of f32, is another matter
+    if (r.pairs && (!cpu_has_pairs() || !strcmp(backend_cpu_isa(), "AMX"))) return CL_OK;
+    TRY(bench_best(b, &best, b->seconds / 8, registers_run, &r));
+    TRY(bench_add(b, "multiply-adds in registers", 0, 2e-9 * r.done / best, "GFLOP/s", YARD_PRODUCT));
+done:
     return rc;
 }
 
@@ -191,6 +225,7 @@ int bench_products(struct bench *b, const struct backend *be)
     int64_t n = bench_tokens(s);
 
     TRY(bench_product_peak(b, be->act));
+    TRY(bench_registers(b, be->act));
     TRY(measure_linear(b, be, "q, k, v, o", n, s->d, s->d));
     TRY(measure_linear(b, be, "gate, up", n, s->ff, s->d));
     TRY(measure_linear(b, be, "down", n, s->d, s->ff));

@@ -20,15 +20,25 @@ static const struct {
     const char *op;
     enum stage stage;
 } belongs[] = {
-    {"linear", PRODUCTS},        {"linear_back", PRODUCTS},
-    {"attention", ATTENTION},    {"attention_back", ATTENTION},
-    {"rope", ATTENTION},         {"rmsnorm", NORMS},
-    {"rmsnorm_back", NORMS},     {"layernorm", NORMS},
-    {"activate", NORMS},         {"glu", NORMS},
-    {"glu_back", NORMS},         {"gemm", ADAPTERS},
-    {"adapter_scale", ADAPTERS}, {"adapter_coef_back", ADAPTERS},
-    {"cross_entropy", HEAD},     {"softmax_part", HEAD},
-    {"softmax_grad", HEAD},      {"argmax", HEAD},
+    {"linear", PRODUCTS},
+    {"linear_each", PRODUCTS},
+    {"linear_back", PRODUCTS},
+    {"attention", ATTENTION},
+    {"attention_back", ATTENTION},
+    {"rope", ATTENTION},
+    {"rmsnorm", NORMS},
+    {"rmsnorm_back", NORMS},
+    {"layernorm", NORMS},
+    {"activate", NORMS},
+    {"glu", NORMS},
+    {"glu_back", NORMS},
+    {"gemm", ADAPTERS},
+    {"adapter_scale", ADAPTERS},
+    {"adapter_coef_back", ADAPTERS},
+    {"cross_entropy", HEAD},
+    {"softmax_part", HEAD},
+    {"softmax_grad", HEAD},
+    {"argmax", HEAD},
 };
 
 static enum stage stage_of(const struct timing *t, const struct bench_shape *s)

@@ -37,6 +37,7 @@ for precision in $precisions; do
     grep -q "^training step, shape tiny, $precision, batch 4: [0-9.]* s in operations$" out || fail 'profile'
     grep -qE "^training +tiny +$precision +4 +[0-9.]+ GFLOP/s +[0-9.]+%$" out || fail 'table'
 done
+grep -q '^"multiply-adds in registers",tiny,f32,,[0-9.]*,GFLOP/s,[0-9.]*,' bench.csv || fail 'multiply-adds alone'
 grep -qE '^ +[0-9.]+% +linear_back +64 +128 +[0-9]+ ' out || fail 'a row of the profile'
 
 # One row, of a base that is there; the useful operations follow from the sizes alone, so two rates of a row are as their tokens.

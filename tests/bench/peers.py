@@ -187,24 +187,26 @@ def table(a):
     if not rows:
         sys.exit(f"{a.csv}: no figures")
     goals = {x["row"]: x["goal"] for x in read(a.goals)} if a.goals else {}
-    out = ["| work | peer's best and setting | peer | ours | ratio | goal | share of limit |",
-           "|---|---|---:|---:|---:|---:|---:|"]
+    out = ["| work | peer's best and setting | peer | ours | ratio | goal | share of limit | the goal's |",
+           "|---|---|---:|---:|---:|---:|---:|---:|"]
     for row, (name, unit, less) in ROWS.items():
         peer, ours = winner(rows, row, "peer"), winner(rows, row, "ours")
         if not peer and not ours:
             continue
-        ratio = ""
+        ratio = wanted = ""
         if peer and ours:
             r = float(ours["value"]) / float(peer["value"])
             ratio = f"{r:.2f}"
+            if ours["share"] and row in goals:
+                wanted = f"{100 * float(ours['share']) * float(goals[row]) / r:.0f} %"
         own = f"{number(ours)}{'' if ours['setting'] == 'one process' else ' (' + ours['setting'] + ')'}" if ours else ""
         share = f"{100 * float(ours['share']):.0f} %" if ours and ours["share"] else ""
         out.append(f"| {name}, {unit} | {peer['setting'] if peer else ''} | {number(peer) if peer else ''} | {own} | "
-                   f"{ratio} | {goals.get(row, '')} | {share} |")
+                   f"{ratio} | {goals.get(row, '')} | {share} | {wanted} |")
     machines = sorted({x["machine"] for x in rows if x["machine"]})
     commits = sorted({x["commit"] for x in rows if x["commit"]})
     out += ["", f"Measured at commit {', '.join(commits)} on: {' | '.join(machines)}.",
-            "Ratio: ours / peer; of memory and loading less is better."]
+            "Ratio: ours / peer; of memory and loading less is better. The goal's: share of the limit that the wanted ratio would be."]
     text = "\n".join(out) + "\n"
     if not a.write:
         print(text, end="")
