@@ -63,29 +63,59 @@ static void add_rows(struct packed_batch *b, const struct sample *s)
     }
 }
 
-int batch_add(struct packed_batch *b, const struct sample *s, int prompt_only)
+static int check_room(const struct packed_batch *b, int64_t n)
 {
-    const int64_t n = prompt_only ? s->prompt_n : s->n;
+    if (n >= 1 && b->samples < b->room_samples && n <= b->room_n - b->n) return CL_OK;
+    return err_set(CL_EINTERNAL,
+                   "a sample of %lld tokens does not fit into the batch (%d of %d samples, %lld of %lld tokens)",
+                   (long long)n, b->samples, b->room_samples, (long long)b->n, (long long)b->room_n);
+}
 
-    if (n < 1 || b->samples >= b->room_samples || n > b->room_n - b->n)
-        return err_set(CL_EINTERNAL,
-                       "a sample of %lld tokens does not fit into the batch (%d of %d samples, %lld of %lld tokens)",
-                       (long long)n, b->samples, b->room_samples, (long long)b->n, (long long)b->room_n);
-    memcpy(b->id + b->n, s->id, (size_t)n * sizeof *b->id);
+/* The n tokens behind the others are a sample, with a picture at its token `picture` (-1: none). */
+static void end_sample(struct packed_batch *b, int64_t n, int64_t picture)
+{
     for (int64_t t = 0; t < n; t++) b->pos[b->n + t] = (int32_t)t;
-    if (prompt_only) {
-        b->row[b->rows] = b->n + n - 1;
-        b->target[b->rows++] = -1;
-    } else {
-        add_rows(b, s);
-    }
-    if (s->picture >= 0 && s->picture < n) {
-        b->picture_at[b->pictures] = b->n + s->picture;
+    if (picture >= 0) {
+        b->picture_at[b->pictures] = b->n + picture;
         b->feature[b->pictures] = NULL;
         b->picture_sample[b->pictures++] = b->samples;
     }
     b->n += n;
     b->cu[++b->samples] = b->n;
     b->cu_row[b->samples] = b->rows;
-    return CL_OK;
+}
+
+int batch_add(struct packed_batch *b, const struct sample *s, int prompt_only)
+{
+    int rc;
+    const int64_t n = prompt_only ? s->prompt_n : s->n;
+
+    TRY(check_room(b, n));
+    memcpy(b->id + b->n, s->id, (size_t)n * sizeof *b->id);
+    if (prompt_only) {
+        b->row[b->rows] = b->n + n - 1;
+        b->target[b->rows++] = -1;
+    } else {
+        add_rows(b, s);
+    }
+    end_sample(b, n, s->picture < n ? s->picture : -1);
+done:
+    return rc;
+}
+
+int batch_add_prompted(struct packed_batch *b, const struct packed_batch *from, int s, const struct sample *prompt)
+{
+    int rc;
+    const int64_t first = from->cu_row[s], answer = from->row[first] + 1, rest = from->cu[s + 1] - answer;
+
+    TRY(check_room(b, prompt->prompt_n + rest));
+    memcpy(b->id + b->n, prompt->id, (size_t)prompt->prompt_n * sizeof *b->id);
+    memcpy(b->id + b->n + prompt->prompt_n, from->id + answer, (size_t)rest * sizeof *b->id);
+    for (int64_t r = first; r < from->cu_row[s + 1]; r++) {
+        b->row[b->rows] = b->n + prompt->prompt_n + from->row[r] - answer;
+        b->target[b->rows++] = from->target[r];
+    }
+    end_sample(b, prompt->prompt_n + rest, prompt->picture);
+done:
+    return rc;
 }

@@ -53,5 +53,8 @@ void batch_clear(struct packed_batch *b);
 /* Appends a sample: the whole of it with its answer rows, or (prompt_only) its first prompt_n tokens whose last row is the
  * only answer row, with target -1. CL_EINTERNAL when it does not fit; allocates nothing. */
 int batch_add(struct packed_batch *b, const struct sample *s, int prompt_only);
+/* Appends sample s of `from` with another prompt in front of its first answer: the first prompt_n tokens of `prompt`, with its
+ * picture. Answer rows and targets stay what they are. CL_EINTERNAL when it does not fit; allocates nothing. */
+int batch_add_prompted(struct packed_batch *b, const struct packed_batch *from, int s, const struct sample *prompt);
 
 #endif

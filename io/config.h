@@ -90,7 +90,8 @@ struct config {
     struct {
         double share;
         int64_t every;
-    } kpig; // of what is kept, those with the lowest gain; steps between two measurements, 0: one a task
+        double weight, margin;
+    } kpig; // of what is kept, those with the lowest gain; steps between two measurements, 0: one a task; pool/kpig.h
     struct {
         int seeds;
         char *questions; // kept, written

@@ -136,6 +136,10 @@
       "part of the kept samples that replay.choose: kpig takes, those with the lowest gain first; 1: all") \
     X(INT64,  "kpig.every",            kpig.every,            "0",     0, 1e15, NULL, RESULT, \
       "optimizer steps after which replay.choose: kpig measures and chooses anew; 0: once, when a task begins") \
+    X(DOUBLE, "kpig.weight",           kpig.weight,           "0.0",   0, 1e9,  NULL, RESULT, \
+      "weight of a term that keeps answers apart from those to questions without their key parts, any method; 0: none") \
+    X(DOUBLE, "kpig.margin",           kpig.margin,           "0.5",   0, 1,    NULL, RESULT, \
+      "how far apart is enough for an answer token: Jensen-Shannon divergence in bits, 1 at most") \
     X(INT,    "self_guide.seeds",      self_guide.seeds,      "8",     1, 1e8,  NULL, RESULT, \
       "questions of each finished task, texts alone, that self_guide writes samples from") \
     X(WORD,   "self_guide.questions",  self_guide.questions,  "kept",  0, 0,    "kept, written", RESULT, \

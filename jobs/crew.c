@@ -320,6 +320,7 @@ static int receive_share(struct crew *c, int g, struct crew_micro *m, int n, con
     if (w != CREW_RESULTS) TRY(crew_unexpected(w, "from a leader that computes"));
     for (int k = g; k < n; k += c->groups) {
         m[k].nll = message_double(&c->in), m[k].kl = message_double(&c->in);
+        m[k].heard = crew_take_heard(&c->in);
         if (p->grad_scale != 0)
             message_copy(&c->in, m[k].dcoef, (size_t)m[k].pack->samples * slots * sizeof *m[k].dcoef);
     }

@@ -32,14 +32,24 @@
 struct job;
 struct crew;
 
+/* Sums over the answer rows whose questions have key parts (struct listening). */
+struct heard {
+    double jsd;     // in bits
+    double missing; // max(0, margin - jsd), unweighted
+    int64_t rows;
+};
+
 /* A micro-batch: samples that go through the model together. */
 struct crew_micro {
     struct packed_batch *pack;
     const char **picture;           // (pack->pictures) paths
     const float *coef;              // (samples, slots)
     struct adapter_teacher teacher; // of crew_step; coef NULL: none
+    struct packed_batch *masked;    // room for listening.masked, at leaders
+    struct listening listening;     // of crew_step; masked NULL: none
     double nll;                     // out: sum over its answer rows
     double kl;                      // out: the same of how far they are from the teacher's, unweighted; 0 without one
+    struct heard heard;             // out: of its listening
     double *dcoef;                  // (samples, slots) out, of crew_step: d loss / d coef
 };
 

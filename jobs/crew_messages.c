@@ -58,17 +58,65 @@ void crew_take_limits(struct message *m, struct lvlm_limits *l)
     X((b)->picture_at, (size_t)(b)->pictures)                                                                          \
     X((b)->picture_sample, (size_t)(b)->pictures)
 
-void crew_put_micro(struct message *m, const struct crew_micro *k, int slots)
+static void put_pack(struct message *m, const struct packed_batch *b)
 {
-    const struct packed_batch *b = k->pack;
-
     message_put_int(m, b->samples), message_put_int(m, b->n), message_put_int(m, b->rows);
     message_put_int(m, b->pictures);
 #define PUT(array, count) message_put_bytes(m, array, (count) * sizeof *(array));
     PACK_ARRAYS(PUT, b)
 #undef PUT
+}
+
+/* Into b, which has room for the limits. */
+static int take_pack(struct message *m, struct packed_batch *b)
+{
+    int rc;
+    int64_t samples = message_int(m), n = message_int(m), rows = message_int(m), pictures = message_int(m);
+
+    TRY(message_check(m, "with a micro-batch"));
+    if (samples < 0 || samples > b->room_samples || n < 0 || n > b->room_n || rows < 0 || rows > n || pictures < 0 ||
+        pictures > samples)
+        FAIL(CL_EMPI, "micro-batch of %lld samples, %lld tokens, %lld rows (there is room for %d, %lld)",
+             (long long)samples, (long long)n, (long long)rows, b->room_samples, (long long)b->room_n);
+    b->samples = (int)samples, b->n = n, b->rows = rows, b->pictures = (int)pictures;
+#define TAKE(array, count) message_copy(m, array, (count) * sizeof *(array));
+    PACK_ARRAYS(TAKE, b)
+#undef TAKE
+    for (int i = 0; i < b->pictures; i++) b->feature[i] = NULL;
+done:
+    return rc;
+}
+
+static void put_listening(struct message *m, const struct listening *l)
+{
+    message_put_int(m, l->masked != NULL);
+    if (!l->masked) return;
+    message_put_double(m, (double)l->weight), message_put_double(m, (double)l->margin);
+    put_pack(m, l->masked);
+}
+
+static int take_listening(struct message *m, struct listening *l, struct packed_batch *room)
+{
+    int rc = CL_OK;
+
+    *l = (struct listening){0};
+    if (!message_int(m)) goto done;
+    if (!room) FAIL(CL_EMPI, "masked questions, for which there is no room");
+    l->weight = (float)message_double(m), l->margin = (float)message_double(m);
+    l->masked = room;
+    TRY(take_pack(m, room));
+done:
+    return rc;
+}
+
+void crew_put_micro(struct message *m, const struct crew_micro *k, int slots)
+{
+    const struct packed_batch *b = k->pack;
+
+    put_pack(m, b);
     for (int i = 0; i < b->pictures; i++) message_put_text(m, k->picture[i]);
     message_put_bytes(m, k->coef, (size_t)b->samples * (size_t)slots * sizeof *k->coef);
+    put_listening(m, &k->listening);
     message_put_int(m, k->teacher.coef != NULL);
     if (!k->teacher.coef) return;
     message_put_double(m, (double)k->teacher.weight), message_put_double(m, (double)k->teacher.temperature);
@@ -89,22 +137,11 @@ int crew_take_micro(struct message *m, struct crew_micro *k, int slots)
 {
     int rc;
     struct packed_batch *b = k->pack;
-    int64_t samples = message_int(m), n = message_int(m), rows = message_int(m), pictures = message_int(m);
 
-    TRY(message_check(m, "with a micro-batch"));
-    if (samples < 0 || samples > b->room_samples || n < 0 || n > b->room_n || rows < 0 || rows > n || pictures < 0 ||
-        pictures > samples)
-        FAIL(CL_EMPI, "micro-batch of %lld samples, %lld tokens, %lld rows (there is room for %d, %lld)",
-             (long long)samples, (long long)n, (long long)rows, b->room_samples, (long long)b->room_n);
-    b->samples = (int)samples, b->n = n, b->rows = rows, b->pictures = (int)pictures;
-#define TAKE(array, count) message_copy(m, array, (count) * sizeof *(array));
-    PACK_ARRAYS(TAKE, b)
-#undef TAKE
-    for (int i = 0; i < b->pictures; i++) {
-        b->feature[i] = NULL;
-        k->picture[i] = message_text(m);
-    }
+    TRY(take_pack(m, b));
+    for (int i = 0; i < b->pictures; i++) k->picture[i] = message_text(m);
     k->coef = take_coefficients(m, b, slots);
+    TRY(take_listening(m, &k->listening, k->masked));
     k->teacher = (struct adapter_teacher){0};
     if (message_int(m)) {
         k->teacher.weight = (float)message_double(m), k->teacher.temperature = (float)message_double(m);
@@ -113,6 +150,21 @@ int crew_take_micro(struct message *m, struct crew_micro *k, int slots)
     TRY(message_check(m, "with a micro-batch"));
 done:
     return rc;
+}
+
+void crew_put_heard(struct message *m, const struct heard *h)
+{
+    message_put_double(m, h->jsd), message_put_double(m, h->missing);
+    message_put_int(m, h->rows);
+}
+
+struct heard crew_take_heard(struct message *m)
+{
+    struct heard h = {0};
+
+    h.jsd = message_double(m), h.missing = message_double(m);
+    h.rows = message_int(m);
+    return h;
 }
 
 /* ---- prompts */

@@ -60,6 +60,8 @@ void crew_take_limits(struct message *m, struct lvlm_limits *l);
 void crew_put_micro(struct message *m, const struct crew_micro *b, int slots);
 /* Into b->pack, which has room for the limits; picture (room samples) and coef point into m. */
 int crew_take_micro(struct message *m, struct crew_micro *b, int slots);
+void crew_put_heard(struct message *m, const struct heard *h);
+struct heard crew_take_heard(struct message *m);
 
 /* A prompt with the coordinator's number of it; coef (slots) of the item. */
 void crew_put_prompt(struct message *m, int64_t number, const struct prompt_item *item, int slots);

@@ -12,6 +12,7 @@
 #include "jobs/job.h"
 #include "mpi/ranks.h"
 #include "mpi/watch.h"
+#include "pool/kpig.h"
 
 struct leader {
     struct job j;
@@ -146,21 +147,29 @@ static const struct adapters *set_of(struct leader *l, bool with)
 static void free_micros(struct leader *l)
 {
     for (int i = 0; i < l->micros; i++) {
-        batch_free(l->micro[i].pack);
-        mem_free(l->micro[i].pack), mem_free(l->micro[i].picture), mem_free(l->micro[i].dcoef);
+        struct crew_micro *k = &l->micro[i];
+        batch_free(k->pack);
+        if (k->masked) batch_free(k->masked);
+        mem_free(k->pack), mem_free(k->masked), mem_free(k->picture), mem_free(k->dcoef);
     }
     mem_free(l->micro);
     l->micro = NULL, l->micros = 0;
 }
 
-static int new_micro(struct crew_micro *k, const struct lvlm_limits *lim)
+/* listens: with room for masked questions. */
+static int new_micro(struct crew_micro *k, const struct lvlm_limits *lim, bool listens)
 {
+    int rc;
     size_t samples = (size_t)lim->samples, slots = (size_t)(lim->slots ? lim->slots : 1);
 
     if (!(k->pack = mem_new(1, sizeof *k->pack)) || !(k->picture = mem_new(samples, sizeof *k->picture)) ||
-        !(k->dcoef = mem_new(samples * slots, sizeof *k->dcoef)))
-        return err_set(CL_ENOMEM, "no memory for a micro-batch");
-    return batch_new(k->pack, lim->samples, lim->tokens);
+        !(k->dcoef = mem_new(samples * slots, sizeof *k->dcoef)) ||
+        (listens && !(k->masked = mem_new(1, sizeof *k->masked))))
+        FAIL(CL_ENOMEM, "no memory for a micro-batch");
+    TRY(batch_new(k->pack, lim->samples, lim->tokens));
+    if (listens) TRY(batch_new(k->masked, lim->samples, lim->tokens));
+done:
+    return rc;
 }
 
 /* Room for n micro-batches, made once: every step has as many. */
@@ -175,7 +184,7 @@ static int reserve_micros(struct leader *l, int64_t n)
     l->micro = more;
     while (l->micros < n) {
         l->micros++; // what new_micro leaves half made is freed with the others
-        TRY(new_micro(&l->micro[l->micros - 1], &l->limits));
+        TRY(new_micro(&l->micro[l->micros - 1], &l->limits, kpig_listens(&l->j.cfg)));
     }
 done:
     return rc;
@@ -247,6 +256,7 @@ static int run(struct leader *l)
     for (int k = 0; k < n; k++) {
         struct crew_micro *b = &l->micro[k];
         message_put_double(&l->out, b->nll), message_put_double(&l->out, b->kl);
+        crew_put_heard(&l->out, &b->heard);
         if (scale != 0)
             message_put_bytes(&l->out, b->dcoef,
                               (size_t)b->pack->samples * (size_t)(set ? set->slots : 0) * sizeof *b->dcoef);

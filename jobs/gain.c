@@ -61,13 +61,7 @@ static int read_questions(struct weighing *w)
 
     w->question = mem_new((size_t)w->n, sizeof *w->question);
     if (!w->question) FAIL(CL_ENOMEM, "no memory for %lld questions", (long long)w->n);
-    for (int64_t i = 0; i < w->n; i++) {
-        struct record r = {0};
-        TRY(dataset_get(w->d->ds, w->ref[i].index, &r));
-        w->question[i] = r.turn[0].text;
-        r.turn[0].text = NULL; // taken over
-        record_free(&r);
-    }
+    for (int64_t i = 0; i < w->n; i++) TRY(task_data_question(w->d, w->ref[i].index, &w->question[i]));
     TRY(key_words_new(&w->common, (const char *const *)w->question, w->n));
 done:
     return rc;

@@ -12,7 +12,7 @@
 
 void hand_free(struct hand *h)
 {
-    mem_free(h->nll), mem_free(h->kl), mem_free(h->dcoef), mem_free(h->dA), mem_free(h->dB);
+    mem_free(h->nll), mem_free(h->kl), mem_free(h->jsd), mem_free(h->dcoef), mem_free(h->dA), mem_free(h->dB);
     *h = (struct hand){.j = h->j};
 }
 
@@ -22,9 +22,10 @@ int hand_reserve(struct hand *h, const struct lvlm_limits *l)
 
     TRY(lvlm_reserve(h->j->lvlm, l));
     if (l->rows <= h->rows) goto done;
-    mem_free(h->nll), mem_free(h->kl), h->rows = 0;
+    mem_free(h->nll), mem_free(h->kl), mem_free(h->jsd), h->rows = 0;
     h->nll = mem_new((size_t)l->rows, sizeof *h->nll), h->kl = mem_new((size_t)l->rows, sizeof *h->kl);
-    if (!h->nll || !h->kl) FAIL(CL_ENOMEM, "no memory for the losses of %lld tokens", (long long)l->rows);
+    h->jsd = mem_new((size_t)l->rows, sizeof *h->jsd);
+    if (!h->nll || !h->kl || !h->jsd) FAIL(CL_ENOMEM, "no memory for the losses of %lld tokens", (long long)l->rows);
     h->rows = l->rows;
 done:
     return rc;
@@ -44,18 +45,31 @@ static int reserve_dcoef(struct hand *h, const struct crew_micro *m, int n, int 
     return CL_OK;
 }
 
+/* A row's divergence, -1: it has none. */
+static void hear(struct heard *h, double jsd, double margin)
+{
+    if (jsd < 0) return;
+    h->jsd += jsd, h->missing += fmax(0, margin - jsd);
+    h->rows++;
+}
+
 static int forward(struct hand *h, struct crew_micro *m, const struct adapters *set, float grad_scale)
 {
     int rc;
     struct packed_batch *b = m->pack;
+    const struct listening *l = &m->listening;
 
     if (b->rows > h->rows)
         FAIL(CL_EINTERNAL, "%lld answer rows (reserved %lld)", (long long)b->rows, (long long)h->rows);
     if (b->pictures) TRY(features_get(h->j->features, m->picture, b->pictures, b->feature));
-    TRY(lvlm_forward_taught(h->j->lvlm, b, set, &m->teacher, h->nll, h->kl, grad_scale));
+    for (int i = 0; l->masked && i < b->pictures; i++) l->masked->feature[i] = b->feature[i];
+    TRY(lvlm_forward_beside(h->j->lvlm, b, set, &m->teacher, l, (struct lvlm_losses){h->nll, h->kl, h->jsd},
+                            grad_scale));
     m->nll = m->kl = 0;
+    m->heard = (struct heard){0};
     for (int64_t i = 0; i < b->rows; i++) m->nll += (double)h->nll[i];
     for (int64_t i = 0; m->teacher.coef && i < b->rows; i++) m->kl += (double)h->kl[i];
+    for (int64_t i = 0; l->masked && i < b->rows; i++) hear(&m->heard, (double)h->jsd[i], (double)l->margin);
 done:
     return rc;
 }

@@ -6,7 +6,7 @@
 
 struct hand {
     struct job *j;
-    float *nll, *kl; // (rows) of one micro-batch
+    float *nll, *kl, *jsd; // (rows) of one micro-batch
     int64_t rows;
     double *dcoef; // (dcoefs) of all micro-batches of a step
     int64_t dcoefs;

@@ -1,6 +1,7 @@
 /* job.c - opening what a command works with. */
 #include "jobs/job.h"
 #include "jobs/query.h"
+#include "pool/kpig.h"
 #include "pool/lines.h"
 #include "pool/lw2g.h"
 
@@ -172,6 +173,7 @@ static int open_method(struct job *j)
     if (!ops) FAIL(CL_ECONFIG, "method: %s (expected one of: %s)", j->cfg.method, method_names());
     TRY(lines_check(&j->cfg, ops));
     TRY(taskres_check(&j->cfg, ops));
+    TRY(kpig_check(&j->cfg, ops));
     TRY(lw2g_check(&j->cfg, ops));
     if (ops->routes) TRY(query_check(&j->cfg, &j->base));
     if (ops->routes) {

@@ -7,6 +7,8 @@
 #include "jobs/stage.h"
 
 #include "io/err.h"
+#include "jobs/masked.h"
+#include "pool/kpig.h"
 #include "pool/rng.h"
 #include "pool/schedule.h"
 
@@ -34,22 +36,51 @@ static void samples_free(struct step_samples *w, int room, int micro_room)
 {
     for (int i = 0; w->picture && i < room; i++) free(w->picture[i]);
     for (int k = 0; w->pack && k < micro_room; k++) batch_free(&w->pack[k]);
+    for (int k = 0; w->masked && k < micro_room; k++) batch_free(&w->masked[k]);
     mem_free(w->ref), mem_free(w->query), mem_free(w->picture), mem_free(w->micro), mem_free(w->pack);
+    mem_free(w->masked);
     *w = (struct step_samples){.step = -1};
 }
 
-static int samples_new(struct step_samples *w, int room, int micro_room, const struct lvlm_limits *lim)
+static int samples_new(struct step_samples *w, int room, int micro_room, const struct lvlm_limits *lim, bool listens)
 {
     int rc = CL_OK;
     size_t n = (size_t)room, micros = (size_t)micro_room;
 
     if (!(w->ref = mem_new(n, sizeof *w->ref)) || !(w->query = mem_new(n, sizeof *w->query)) ||
         !(w->picture = mem_new(n, sizeof *w->picture)) || !(w->micro = mem_new(micros, sizeof *w->micro)) ||
-        !(w->pack = mem_new(micros, sizeof *w->pack)))
+        !(w->pack = mem_new(micros, sizeof *w->pack)) || (listens && !(w->masked = mem_new(micros, sizeof *w->masked))))
         FAIL(CL_ENOMEM, "no memory for the %d samples of a training step", room);
     for (int k = 0; k < micro_room; k++) {
         TRY(batch_new(&w->pack[k], lim->samples, lim->tokens));
+        if (listens) TRY(batch_new(&w->masked[k], lim->samples, lim->tokens));
         w->micro[k].pack = &w->pack[k];
+    }
+done:
+    return rc;
+}
+
+/* Whether samples of data[i] may come in the task's steps. */
+static bool may_come(const struct trainer *t, int i)
+{
+    const struct method_ops *ops = t->j->method->ops;
+    const int tasks = t->j->cfg.stream.tasks;
+
+    if (is_joint(t) || i == t->task) return true;
+    return ops->mix && i % tasks < t->task && (!ops->rehearse || i >= tasks);
+}
+
+/* The questions without their key parts of all that may come; *longest grows to the longest sample with one. */
+static int mask_questions(struct trainer *t, int64_t *longest)
+{
+    int rc = CL_OK;
+    const int sides = t->j->cfg.stream.tasks * (t->j->method->ops->rehearse ? 2 : 1);
+
+    for (int i = 0; i < sides; i++) {
+        struct task_data *d = &t->data[i];
+        if (!d->ds || !may_come(t, i)) continue;
+        TRY(masked_open(&d->masked, d, t->j));
+        if (masked_longest(d->masked) > *longest) *longest = masked_longest(d->masked);
     }
 done:
     return rc;
@@ -62,6 +93,7 @@ static int reserve(struct trainer *t)
     const struct config *f = &t->j->cfg;
     struct adapters set = {0};
     struct lvlm_limits lim = {.samples = f->stage2.micro_batch, .train = true, .again = t->j->again};
+    const bool listens = kpig_listens(f);
     int64_t longest = 1, answers = 1;
 
     for (int i = 0; i < f->stream.tasks; i++) {
@@ -69,14 +101,15 @@ static int reserve(struct trainer *t)
         if (t->data[i].longest > longest) longest = t->data[i].longest;
         if (t->data[i].most_answers > answers) answers = t->data[i].most_answers;
     }
+    if (listens) TRY(mask_questions(t, &longest));
     TRY(job_adapters(t->j, ROUTE_TRAIN, t->task, &set));
     lim.tokens = longest * lim.samples;
     lim.rows = answers * lim.samples;
     lim.slots = set.slots, lim.rank = set.rank, lim.residuals = set.residuals;
     TRY(crew_reserve(t->j->crew, &lim));
     t->micro_room = (t->room + lim.samples - 1) / lim.samples;
-    TRY(samples_new(&t->now, t->room, t->micro_room, &lim));
-    if (!t->j->lvlm) TRY(samples_new(&t->ahead, t->room, t->micro_room, &lim));
+    TRY(samples_new(&t->now, t->room, t->micro_room, &lim, listens));
+    if (!t->j->lvlm) TRY(samples_new(&t->ahead, t->room, t->micro_room, &lim, listens));
     TRY(job_routing_new(t->j, &t->routing, t->room));
     t->dcoef = mem_new((size_t)t->room * (size_t)(set.slots ? set.slots : 1), sizeof *t->dcoef);
     if (!t->dcoef) FAIL(CL_ENOMEM, "no memory for a training step");
@@ -211,11 +244,32 @@ static int pack_samples(struct trainer *t, struct step_samples *w, int each)
         struct packed_batch *pack = &w->pack[i / each];
         if (i % each == 0) {
             batch_clear(pack);
+            w->micro[w->micros].listening = (struct listening){0};
             w->micro[w->micros++].picture = (const char **)(uintptr_t)&w->picture[i];
         }
         TRY(add_sample(t, w, pack, i - i % each, i));
     }
     for (int k = 0; k < w->micros; k++) w->tokens += w->pack[k].n;
+done:
+    return rc;
+}
+
+/* The same samples with their questions masked, beside each micro-batch in which that makes any difference. */
+static int mask_samples(struct trainer *t, struct step_samples *w)
+{
+    int rc = CL_OK, at = 0;
+    const struct config *f = &t->j->cfg;
+
+    for (int k = 0; k < w->micros; k++) {
+        bool other, any = false;
+        batch_clear(&w->masked[k]);
+        for (int s = 0; s < w->pack[k].samples; s++, at++) {
+            TRY(masked_add(t->data[w->ref[at].task].masked, w->ref[at].index, &w->masked[k], &w->pack[k], s, &other));
+            any |= other;
+        }
+        if (any)
+            w->micro[k].listening = (struct listening){&w->masked[k], (float)f->kpig.weight, (float)f->kpig.margin};
+    }
 done:
     return rc;
 }
@@ -231,6 +285,7 @@ static int gather(struct trainer *t, struct step_samples *w, int64_t step)
     if (ops->mix) TRY(ops->mix(t->j->method, t->task, step, w->n, w->ref + w->n, t->room - w->n, &more));
     w->n += more;
     TRY(pack_samples(t, w, t->j->cfg.stage2.micro_batch));
+    if (w->masked) TRY(mask_samples(t, w));
     w->step = step;
 done:
     return rc;
@@ -312,6 +367,20 @@ done:
     return rc;
 }
 
+/* What kpig.weight adds to the loss, of the last step. */
+static void add_heard(struct trainer *t, struct step_report *out)
+{
+    struct heard sum = {0};
+    const struct step_samples *w = &t->now;
+
+    for (int k = 0; k < w->micros; k++) {
+        sum.jsd += w->micro[k].heard.jsd, sum.missing += w->micro[k].heard.missing;
+        sum.rows += w->micro[k].heard.rows;
+    }
+    out->penalty += t->j->cfg.kpig.weight * sum.missing / (double)w->answers;
+    out->jsd = sum.rows ? sum.jsd / (double)sum.rows : NAN;
+}
+
 /* The learning rate of a step whose highest one is `peak`. */
 static double rate_of(const struct trainer *t, int64_t step, double peak)
 {
@@ -345,6 +414,7 @@ int stage2_step(struct trainer *t, int64_t step, double *lr, struct step_report 
     if (rc) goto done;
     out->loss = nll / (double)t->now.answers;
     if (t->routing.teacher.coef) out->penalty += (double)t->routing.teacher.weight * kl / (double)t->now.answers;
+    if (kpig_listens(f)) add_heard(t, out);
     t->tokens = t->now.tokens;
 done:
     return rc;

@@ -7,15 +7,16 @@
 
 /* The samples of one optimizer step, as micro-batches. */
 struct step_samples {
-    int64_t step;              // that they are for, -1: none
-    int n;                     // own samples, then replayed ones
-    int64_t answers, tokens;   // of them all
-    struct sample_ref *ref;    // (room)
-    const float **query;       // (room) embeddings of their questions
-    char **picture;            // (room) paths, those of a micro-batch from its first sample's place on
-    int micros;                // (n / micro_batch, rounded up)
-    struct crew_micro *micro;  // (micro_room)
-    struct packed_batch *pack; // (micro_room)
+    int64_t step;                // that they are for, -1: none
+    int n;                       // own samples, then replayed ones
+    int64_t answers, tokens;     // of them all
+    struct sample_ref *ref;      // (room)
+    const float **query;         // (room) embeddings of their questions
+    char **picture;              // (room) paths, those of a micro-batch from its first sample's place on
+    int micros;                  // (n / micro_batch, rounded up)
+    struct crew_micro *micro;    // (micro_room)
+    struct packed_batch *pack;   // (micro_room)
+    struct packed_batch *masked; // (micro_room) the same, questions without their key parts; NULL: not asked for
 };
 
 /* What the steps of one task need; buffers are made once per task. */

@@ -3,6 +3,7 @@
 
 #include "io/err.h"
 #include "jobs/distinct.h"
+#include "jobs/masked.h"
 #include "jobs/query.h"
 
 #include <stdio.h>
@@ -179,6 +180,7 @@ int task_data_open_file(struct task_data *d, struct job *j, int task, const char
 void task_data_close(struct task_data *d)
 {
     if (d->ds) dataset_close(d->ds);
+    masked_close(d->masked);
     mem_free(d->length), mem_free(d->answers), mem_free(d->first), mem_free(d->embedding), mem_free(d->question);
     memset(d, 0, sizeof *d);
 }
@@ -264,6 +266,20 @@ int task_data_sample(struct task_data *d, struct job *j, int64_t i, bool prompt_
     TRY(dataset_get(d->ds, i, &r));
     TRY(make_sample(d, j, &r, prompt_only, s));
     if (s->picture >= 0 && r.image && !(*picture = strdup(r.image))) FAIL(CL_ENOMEM, "no memory for a path");
+done:
+    record_free(&r);
+    return rc;
+}
+
+int task_data_question(struct task_data *d, int64_t i, char **text)
+{
+    int rc;
+    struct record r = {0};
+
+    *text = NULL;
+    TRY(dataset_get(d->ds, i, &r));
+    *text = r.turn[0].text;
+    r.turn[0].text = NULL; // taken over
 done:
     record_free(&r);
     return rc;

@@ -12,12 +12,13 @@ struct task_data {
     int task; // of the stream
     const struct task_config *conf;
     struct dataset *ds;
-    int64_t n;            // records
-    int32_t *length;      // (n) tokens of the whole sample (training) or of the prompt (test)
-    int32_t *answers;     // (n) answer tokens (training)
-    int64_t *first;       // (n) the first record with the same picture; itself where it has none
-    int64_t longest;      // max of length
-    int64_t most_answers; // max of answers
+    int64_t n;                       // records
+    int32_t *length;                 // (n) tokens of the whole sample (training) or of the prompt (test)
+    int32_t *answers;                // (n) answer tokens (training)
+    int64_t *first;                  // (n) the first record with the same picture; itself where it has none
+    int64_t longest;                 // max of length
+    int64_t most_answers;            // max of answers
+    struct masked_questions *masked; // (jobs/masked.h) of a training side, where they were asked for
     /* routing queries; absent (NULL) where nothing routes */
     int K;
     int64_t unique;
@@ -36,6 +37,8 @@ void task_data_close(struct task_data *d);
 
 /* Record i as ids; picture: its path (malloc'ed) or NULL. prompt_only: the question alone. */
 int task_data_sample(struct task_data *d, struct job *j, int64_t i, bool prompt_only, struct sample *s, char **picture);
+/* Record i's first turn as the file has it, malloc'ed. */
+int task_data_question(struct task_data *d, int64_t i, char **text);
 /* Embedding of record i's question, NULL where nothing routes. */
 const float *task_data_query(const struct task_data *d, int64_t i);
 /* ", id" of record i behind the names that are there, for messages; what has no room is left out. */

@@ -15,6 +15,7 @@
 #include "jobs/run_dir.h"
 #include "jobs/save.h"
 #include "jobs/self_guide.h"
+#include "pool/kpig.h"
 
 #include <errno.h>
 #include <math.h>
@@ -87,7 +88,8 @@ static int log_step(struct run *r, int stage, int64_t step, double lr, const str
     if (stage == 2) {
         log_int(l, "tokens", r->trainer.tokens);
         log_num(l, "tokens_per_s", seconds > 0 ? (double)r->trainer.tokens / seconds : 0);
-        if (r->job.method->ops->penalises) log_num(l, "penalty", out->penalty);
+        if (r->job.method->ops->penalises || kpig_listens(&r->job.cfg)) log_num(l, "penalty", out->penalty);
+        if (kpig_listens(&r->job.cfg)) log_num(l, "jsd", out->jsd);
     }
     return log_end(l);
 }

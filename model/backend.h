@@ -40,6 +40,12 @@ struct soft_part {
     double cross;                // sum of exp(b / T - other_top) (b - a) / T
 };
 
+/* What two softmaxes p and q of the same columns have of their mean m = (p + q) / 2: their Jensen-Shannon divergence, in nats, is
+ * (mine + other) / 2. */
+struct jsd_part {
+    double mine, other; // sum of p ln(p / m), of q ln(q / m)
+};
+
 /* One of several products of the same rows. */
 struct linear {
     struct tensor y;
@@ -147,6 +153,12 @@ struct backend {
     int (*soft_part)(struct soft_part *part, struct tensor logits, struct tensor other, float temperature);
     int (*soft_grad)(struct tensor other, struct tensor logits, const struct soft_part *whole, float temperature,
                      float factor);
+    /* How far apart the softmaxes p of logits and q of other logits are, by the whole row's soft_part (n) at temperature 1. part
+     * (n) host := of these columns; other := factor[r] times the gradient of the row's divergence at the logits, q held constant,
+     * by the whole row's part (n). factor (n) host; where it is 0 the row becomes 0. */
+    int (*jsd_part)(struct jsd_part *part, struct tensor logits, struct tensor other, const struct soft_part *whole);
+    int (*jsd_grad)(struct tensor other, struct tensor logits, const struct soft_part *whole,
+                    const struct jsd_part *jsd, const float *factor);
     /* Greedy choice: id (n) host = column of the largest logit among columns with allowed[c] != 0 (host, V; NULL: all),
      * the lower column where equal. CL_ENUM when a row holds NaN. With top (n) host: the largest logits too, and rows
      * without a choice are no error: id -1 where no column is allowed, -2 where a row holds NaN. */

@@ -138,6 +138,8 @@ void backend_measured_clear(void)
     X(softmax_grad, T, const struct softmax_part *p, const int32_t *g, int64_t f, float s)                             \
     X(soft_part, struct soft_part *p, TT, float s)                                                                     \
     X(soft_grad, TT, const struct soft_part *p, float s, float f)                                                      \
+    X(jsd_part, struct jsd_part *p, TT, const struct soft_part *w)                                                     \
+    X(jsd_grad, TT, const struct soft_part *w, const struct jsd_part *p, const float *f)                               \
     X(adapter_scale, T, const float *c, const int64_t *u, int s, int m, int r)                                         \
     X(adapter_coef_back, double *d, TT, const int64_t *u, int s, int m, int r)
 #define TTT1 struct tensor q, struct tensor k, struct tensor v

@@ -106,6 +106,11 @@ static double seen(const struct attention_shape *s)
     X(soft_part, (struct soft_part * p, struct tensor t, struct tensor o, float s), (p, t, o, s), t, 0, 0)             \
     X(soft_grad, (struct tensor t, struct tensor a, const struct soft_part *p, float s, float f), (t, a, p, s, f), t,  \
       0, 0)                                                                                                            \
+    X(jsd_part, (struct jsd_part * p, struct tensor t, struct tensor o, const struct soft_part *s), (p, t, o, s), t,   \
+      0, 0)                                                                                                            \
+    X(jsd_grad,                                                                                                        \
+      (struct tensor t, struct tensor a, const struct soft_part *s, const struct jsd_part *p, const float *f),         \
+      (t, a, s, p, f), t, 0, 0)                                                                                        \
     X(argmax, (int32_t * i, float *m, struct tensor t, const uint8_t *a), (i, m, t, a), t, 0, 0)                       \
     X(adapter_scale, (struct tensor t, const float *c, const int64_t *u, int s, int m, int r), (t, c, u, s, m, r), t,  \
       0, 0)                                                                                                            \

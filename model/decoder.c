@@ -391,7 +391,7 @@ int decoder_measure(struct lvlm *m, const struct pass *p)
     some.rows = rows < chunk ? rows : chunk;
     TRY(decoder_layout(m, p->b->n, p->b->rows, p));
     TRY(decoder_run(m, p));
-    TRY(head_loss(m, &some, NULL, NULL, p->save ? 1.0f : 0.0f));
+    TRY(head_loss(m, &some, (struct lvlm_losses){0}, p->save ? 1.0f : 0.0f));
     if (p->save) TRY(decoder_backward(m, p, NULL));
     rc = CL_OK;
 done:
@@ -422,45 +422,84 @@ done:
     return rc;
 }
 
-/* The teacher's pass: its last hidden states are kept beside the arena, where the pass that it teaches needs all room. */
+/* Another pass: its last hidden states are kept beside the arena, where the pass that learns needs all room. */
+static int run_other(struct lvlm *m, const struct other_pass *o, const struct packed_batch *b,
+                     const struct adapters *ad)
+{
+    int rc;
+    const struct pass p = {.b = b, .ad = ad, .rows_only = true};
+
+    TRY(run_pass(m, &p));
+    TRY(m->be->copy(tensor_rows(o->h, 0, b->rows), m->final_h));
+done:
+    return rc;
+}
+
+static int run_masked(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad,
+                      const struct listening *l)
+{
+    int rc;
+
+    TRY(run_other(m, &m->listening.at, l->masked, ad));
+    listen_begin(m, b, l);
+done:
+    return rc;
+}
+
 static int run_teacher(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad,
                        const struct adapter_teacher *t)
 {
     int rc;
     struct adapters theirs = *ad;
-    const struct pass p = {.b = b, .ad = &theirs, .rows_only = true};
 
     theirs.coef = t->coef;
-    TRY(run_pass(m, &p));
-    TRY(m->be->copy(tensor_rows(m->teacher.h, 0, b->rows), m->final_h));
+    TRY(run_other(m, &m->teacher.at, b, &theirs));
     m->teacher.weight = t->weight, m->teacher.temperature = t->temperature;
     m->teacher.on = true;
 done:
     return rc;
 }
 
-int lvlm_forward_taught(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad,
-                        const struct adapter_teacher *t, float *nll, float *kl, float grad_scale)
+/* Whether passes beside this one can be, and memory for them. */
+static int prepare_masked(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad,
+                          const struct listening *l, bool learns)
+{
+    int rc;
+
+    if (!learns) FAIL(CL_EINTERNAL, "masked questions beside a pass that does not learn");
+    TRY(listen_check(b, l->masked));
+    TRY(check_batch(m, l->masked, ad, true));
+    TRY(listen_reserve(m));
+done:
+    return rc;
+}
+
+int lvlm_forward_beside(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad,
+                        const struct adapter_teacher *t, const struct listening *l, struct lvlm_losses out,
+                        float grad_scale)
 {
     int rc;
     struct pass p = {.b = b, .save = grad_scale != 0, .again = m->train_limits.again, .rows_only = true};
 
     if (t && !t->coef) t = NULL;
+    if (l && !l->masked) l = NULL;
     if (t && (!p.save || !ad || has_prompts(ad)))
         FAIL(CL_EINTERNAL, "a teacher of a pass that does not learn, or learns prompts");
     if (t && ad->residuals) FAIL(CL_EINTERNAL, "a teacher of a pass with residuals of the logits");
     TRY(check_batch(m, b, ad, p.save));
     TRY(check_targets(m, b));
-    TRY(follow_forward(m, b, ad, t, grad_scale));
+    if (l) TRY(prepare_masked(m, b, ad, l, p.save));
+    TRY(follow_forward(m, b, ad, t, l, grad_scale));
     TRY(set_load(m, ad));
     TRY(residual_begin(m, ad, b->samples, b->cu_row));
     p.ad = set_split(m, ad, b->samples);
-    if (t) TRY(head_reserve_teacher(m));
+    if (t) TRY(head_reserve_other(m, &m->teacher.at));
     mem_guard_begin();
-    rc = t ? run_teacher(m, b, ad, t) : CL_OK;
+    rc = l ? run_masked(m, b, p.ad, l) : CL_OK;
+    if (!rc && t) rc = run_teacher(m, b, ad, t);
     if (!rc) rc = run_pass(m, &p);
-    if (!rc) rc = head_loss(m, b, nll, kl, grad_scale);
-    m->teacher.on = false;
+    if (!rc) rc = head_loss(m, b, out, grad_scale);
+    m->teacher.on = m->listening.on = false;
     mem_guard_end();
     if (!rc) rc = group_check_alike(m, m->final_h, "the last hidden states");
 done:
@@ -469,5 +508,5 @@ done:
 
 int lvlm_forward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, float *nll, float grad_scale)
 {
-    return lvlm_forward_taught(m, b, ad, NULL, nll, NULL, grad_scale);
+    return lvlm_forward_beside(m, b, ad, NULL, NULL, (struct lvlm_losses){.nll = nll}, grad_scale);
 }

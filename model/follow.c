@@ -164,7 +164,7 @@ done:
 }
 
 int follow_forward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad,
-                   const struct adapter_teacher *t, float grad_scale)
+                   const struct adapter_teacher *t, const struct listening *l, float grad_scale)
 {
     if (!follow_leads(m->tp)) return CL_OK;
     order_begin(m, ORDER_forward);
@@ -176,6 +176,11 @@ int follow_forward(struct lvlm *m, const struct packed_batch *b, const struct ad
         message_put_double(&m->say, (double)t->weight), message_put_double(&m->say, (double)t->temperature);
         message_put_bytes(&m->say, t->coef, (size_t)b->samples * (size_t)ad->slots * sizeof *t->coef);
     }
+    message_put_int(&m->say, l != NULL);
+    if (l) {
+        message_put_double(&m->say, (double)l->weight), message_put_double(&m->say, (double)l->margin);
+        order_put_batch(&m->say, l->masked);
+    }
     return order_send(m);
 }
 
@@ -184,17 +189,23 @@ static int member_forward(struct member *s)
     int rc;
     double scale;
     struct adapter_teacher t = {0};
+    struct listening l = {0};
 
     TRY(order_needs_model(s));
-    TRY(order_get_batch(s));
+    TRY(order_get_batch(s, &s->b));
     TRY(order_get_set(s, s->b.samples));
     scale = message_double(&s->in);
     if (message_int(&s->in)) {
         t.weight = (float)message_double(&s->in), t.temperature = (float)message_double(&s->in);
         t.coef = order_values(&s->in, (int64_t)s->b.samples * s->set.slots, sizeof *t.coef);
     }
+    if (message_int(&s->in)) {
+        l.weight = (float)message_double(&s->in), l.margin = (float)message_double(&s->in);
+        TRY(order_get_batch(s, &s->masked));
+        l.masked = &s->masked;
+    }
     TRY(message_check(&s->in, "of a forward pass"));
-    TRY(lvlm_forward_taught(s->m, &s->b, &s->set, &t, NULL, NULL, (float)scale));
+    TRY(lvlm_forward_beside(s->m, &s->b, &s->set, &t, &l, (struct lvlm_losses){0}, (float)scale));
 done:
     return rc;
 }
@@ -213,7 +224,7 @@ static int member_backward(struct member *s)
     int rc;
 
     TRY(order_needs_model(s));
-    TRY(order_get_batch(s));
+    TRY(order_get_batch(s, &s->b));
     TRY(order_get_set(s, s->b.samples));
     TRY(lvlm_backward(s->m, &s->b, &s->set, NULL));
 done:
@@ -376,7 +387,7 @@ static int member_prefill(struct member *s)
 
     TRY(order_needs_model(s));
     TRY(order_find(&kv, &s->m->caches, message_int(&s->in), "cache"));
-    TRY(order_get_batch(s));
+    TRY(order_get_batch(s, &s->b));
     seq = order_values(&s->in, s->b.samples, sizeof *seq);
     TRY(order_get_set(s, s->b.samples));
     TRY(order_get_allowed(s, &allowed));

@@ -106,11 +106,10 @@ void order_put_batch(struct message *out, const struct packed_batch *b)
     for (int i = 0; i < b->pictures; i++) message_put_int(out, b->feature[i]->id);
 }
 
-int order_get_batch(struct member *s)
+int order_get_batch(struct member *s, struct packed_batch *b)
 {
     int rc;
     struct message *in = &s->in;
-    struct packed_batch *b = &s->b;
     void *feature;
 
     *b = (struct packed_batch){0};

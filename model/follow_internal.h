@@ -42,7 +42,7 @@ struct member {
     bool released;
     struct lvlm *m;
 
-    struct packed_batch b; // arrays lie in the message
+    struct packed_batch b, masked; // arrays lie in the message; the features of both in `feature`
     struct adapters set;
     struct adapter_slot *slot;
     int64_t slot_room;
@@ -70,11 +70,11 @@ struct numbered;
 int order_find(void **p, const struct numbered *t, int64_t id, const char *what);
 int order_needs_model(const struct member *s); // CL_EMPI: none is open
 
-/* Arguments that several orders have: written by the leader, read by members into s->b, s->set. Of a set go versions alone, unless
+/* Arguments that several orders have: written by the leader, read by members into s. Of a set go versions alone, unless
  * they are those that are loaded (values follow in bank_load), and the coefficients of `samples` samples; allowed ids go when they
  * change. */
 void order_put_batch(struct message *out, const struct packed_batch *b);
-int order_get_batch(struct member *s);
+int order_get_batch(struct member *s, struct packed_batch *b); // one of s's own
 void order_put_set(struct lvlm *m, const struct adapters *ad, int samples);
 int order_get_set(struct member *s, int samples);
 int order_put_allowed(struct lvlm *m, const uint8_t *allowed);

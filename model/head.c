@@ -44,25 +44,25 @@ void head_free(struct lvlm *m)
     m->part = NULL, m->choice = NULL, m->top = NULL, m->soft = NULL;
 }
 
-int head_reserve_teacher(struct lvlm *m)
+int head_reserve_other(struct lvlm *m, struct other_pass *o)
 {
     const int64_t rows = m->train_limits.rows, chunk = rows < head_chunk(m) ? rows : head_chunk(m);
 
-    if (rows <= m->teacher.h.rows) return CL_OK;
-    head_free_teacher(m);
-    m->teacher.h = tensor_of(m->be->alloc((size_t)(rows * m->D) * dtype_size(m->be->act)), m->be->act, rows, m->D);
-    m->teacher.logits = m->be->alloc((size_t)(chunk * m->own.V) * sizeof(float));
-    if (m->teacher.h.data && m->teacher.logits) return CL_OK;
-    head_free_teacher(m);
-    return err_set(CL_ENOMEM, "no memory for the teacher's %lld answer rows; hint: lower stage2.micro_batch",
+    if (rows <= o->h.rows) return CL_OK;
+    head_free_other(m, o);
+    o->h = tensor_of(m->be->alloc((size_t)(rows * m->D) * dtype_size(m->be->act)), m->be->act, rows, m->D);
+    o->logits = m->be->alloc((size_t)(chunk * m->own.V) * sizeof(float));
+    if (o->h.data && o->logits) return CL_OK;
+    head_free_other(m, o);
+    return err_set(CL_ENOMEM, "no memory for %lld answer rows of another pass; hint: lower stage2.micro_batch",
                    (long long)rows);
 }
 
-void head_free_teacher(struct lvlm *m)
+void head_free_other(struct lvlm *m, struct other_pass *o)
 {
-    if (m->teacher.h.data) m->be->free(m->teacher.h.data);
-    if (m->teacher.logits) m->be->free(m->teacher.logits);
-    memset(&m->teacher, 0, sizeof m->teacher);
+    if (o->h.data) m->be->free(o->h.data);
+    if (o->logits) m->be->free(o->logits);
+    memset(o, 0, sizeof *o);
 }
 
 /* t (n, V) := this rank's columns of the logits of rows [first, first + n) of final_h. */
@@ -129,6 +129,22 @@ static struct soft_part join_soft(const struct soft_part *part, int64_t n, int r
     return whole;
 }
 
+int head_soft(struct lvlm *m, const struct soft_part **out, struct tensor logits, struct tensor other,
+              float temperature)
+{
+    int rc;
+    const int64_t n = logits.rows;
+    const int ranks = m->tp ? m->tp->size : 1;
+    struct soft_part *whole = m->soft + ranks * n;
+
+    TRY(m->be->soft_part(m->soft + (m->tp ? m->tp->rank : 0) * n, logits, other, temperature));
+    TRY(comm_gather(comm_of(m), m->soft, NULL, (size_t)n * sizeof *m->soft));
+    for (int64_t r = 0; r < n; r++) whole[r] = join_soft(m->soft + r, n, ranks);
+    *out = whole;
+done:
+    return rc;
+}
+
 /* soft (n, V) := what straying from the teacher adds to the gradient of these logits, of rows from `first` on. The teacher's
  * logits are made anew from its hidden states, chunk by chunk as the others. */
 static int soft_loss(struct lvlm *m, struct tensor soft, struct tensor logits, float *kl, float grad_scale,
@@ -136,16 +152,13 @@ static int soft_loss(struct lvlm *m, struct tensor soft, struct tensor logits, f
 {
     int rc;
     const int64_t n = logits.rows;
-    const int ranks = m->tp ? m->tp->size : 1;
     const float T = m->teacher.temperature;
-    struct soft_part *whole = m->soft + ranks * n;
+    const struct soft_part *whole;
 
-    TRY(m->be->linear(soft, tensor_rows(m->teacher.h, first, n), m->lm_head, NULL, false));
-    TRY(m->be->soft_part(m->soft + (m->tp ? m->tp->rank : 0) * n, logits, soft, T));
-    TRY(comm_gather(comm_of(m), m->soft, NULL, (size_t)n * sizeof *m->soft));
+    TRY(m->be->linear(soft, tensor_rows(m->teacher.at.h, first, n), m->lm_head, NULL, false));
+    TRY(head_soft(m, &whole, logits, soft, T));
     for (int64_t r = 0; r < n; r++) {
         const struct soft_part *p = whole + r;
-        whole[r] = join_soft(m->soft + r, n, ranks);
         double d = p->cross / p->other_sum - (p->other_top + log(p->other_sum)) + (p->top + log(p->sum));
         if (kl) kl[r] = (float)((double)T * (double)T * d);
     }
@@ -154,24 +167,27 @@ done:
     return rc;
 }
 
-/* One chunk of answer rows: nll and, in training, the gradient at final_h. */
-static int loss_chunk(struct lvlm *m, const struct packed_batch *b, float *nll, float *kl, float grad_scale,
+/* One chunk of answer rows: losses and, in training, the gradient at final_h. */
+static int loss_chunk(struct lvlm *m, const struct packed_batch *b, struct lvlm_losses out, float grad_scale,
                       int64_t first, int64_t n)
 {
     int rc;
     size_t mark = arena_mark(&m->arena);
-    struct tensor logits = arena_tensor(&m->arena, DT_F32, n, m->own.V), d, soft;
+    struct tensor logits = arena_tensor(&m->arena, DT_F32, n, m->own.V), d, soft, apart;
+    float *nll = out.nll ? out.nll + first : NULL;
 
     TRY(logits_of(m, logits, first, n));
     if (m->teacher.on) {
-        soft = tensor_of(m->teacher.logits, DT_F32, n, m->own.V);
-        TRY(soft_loss(m, soft, logits, kl ? kl + first : NULL, grad_scale, first));
+        soft = tensor_of(m->teacher.at.logits, DT_F32, n, m->own.V);
+        TRY(soft_loss(m, soft, logits, out.kl ? out.kl + first : NULL, grad_scale, first));
     }
+    if (m->listening.on) TRY(listen_loss(m, &apart, logits, out.jsd ? out.jsd + first : NULL, grad_scale, first));
     if (is_shared(m))
-        TRY(shared_loss(m, logits, b->target + first, nll ? nll + first : NULL, grad_scale));
+        TRY(shared_loss(m, logits, b->target + first, nll, grad_scale));
     else
-        TRY(m->be->cross_entropy(nll ? nll + first : NULL, logits, b->target + first, grad_scale));
+        TRY(m->be->cross_entropy(nll, logits, b->target + first, grad_scale));
     if (m->teacher.on) TRY(m->be->add(logits, soft));
+    if (m->listening.on) TRY(m->be->add(logits, apart));
     if (grad_scale != 0) {
         TRY(residual_back(m, logits, first));
         TRY(as_activation(m, &d, logits));
@@ -183,13 +199,13 @@ done:
     return rc;
 }
 
-int head_loss(struct lvlm *m, const struct packed_batch *b, float *nll, float *kl, float grad_scale)
+int head_loss(struct lvlm *m, const struct packed_batch *b, struct lvlm_losses out, float grad_scale)
 {
     int rc = CL_OK;
     const int64_t chunk = head_chunk(m);
 
     for (int64_t i = 0; !rc && i < b->rows; i += chunk)
-        rc = loss_chunk(m, b, nll, kl, grad_scale, i, b->rows - i < chunk ? b->rows - i : chunk);
+        rc = loss_chunk(m, b, out, grad_scale, i, b->rows - i < chunk ? b->rows - i : chunk);
     return rc;
 }
 

@@ -100,7 +100,7 @@ void lvlm_close(struct lvlm *m)
     if (m->opened) follow_done(m, follow_close(m));
     weights_free(m);
     bank_free(m), prompts_free(m), residual_free(m);
-    head_free(m), head_free_teacher(m);
+    head_free(m), head_free_other(m, &m->teacher.at), listen_free(m);
     span_free(m);
     if (m->vision) vision_close(m->vision);
     safetensors_close(m->st);

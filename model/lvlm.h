@@ -102,13 +102,31 @@ size_t lvlm_feature_bytes(const struct lvlm *m); // of one picture, on each rank
  * calls this, and may pass NULL for A and B of slots that are loaded already. coef is not looked at. */
 int lvlm_load(struct lvlm *m, const struct adapters *ad);
 
+/* Questions without their key parts, whose answers a pass is kept apart from: the loss gets, for every answer row of a sample that
+ * `masked` has otherwise than the batch,
+ *     weight * max(0, margin - JSD(softmax(z), softmax(z')) / ln 2)
+ * z the logits of the pass, z' those of the same row of `masked`, where they are constants: its pass has the same increments and
+ * coefficients, and no gradient. The divergence is in bits, from 0 (alike) to 1 (nothing in common). */
+struct listening {
+    struct packed_batch *masked; // as many samples, with the same pictures and answers; NULL: no such term
+    float weight, margin;
+};
+
+/* (batch rows) host, each NULL where it is not wanted. */
+struct lvlm_losses {
+    float *nll; // negative log-likelihood
+    float *kl;  // how far from the teacher, unweighted
+    float *jsd; // how far from the masked question's answer, in bits; -1: the same question, which has no such term
+};
+
 /* nll (batch rows) host: negative log-likelihood of each answer row. grad_scale: 0 for evaluation, else d loss / d nll of
  * every row (1 / answer tokens of the whole optimizer step). ad NULL: the base alone. Collective over tp. */
 int lvlm_forward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad, float *nll, float grad_scale);
-/* The same with a teacher (NULL, or coef NULL: without), whose pass comes first. kl (batch rows) host: T^2 KL of each answer row,
- * unweighted. The first such pass takes memory for the teacher's hidden states and a chunk of logits. */
-int lvlm_forward_taught(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad,
-                        const struct adapter_teacher *teacher, float *nll, float *kl, float grad_scale);
+/* The same with a teacher (NULL, or coef NULL: without) and masked questions (NULL, or masked NULL: without), whose passes come
+ * first. kl is T^2 KL of each answer row. The first pass with either takes memory for its hidden states and a chunk of logits. */
+int lvlm_forward_beside(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad,
+                        const struct adapter_teacher *teacher, const struct listening *listening,
+                        struct lvlm_losses out, float grad_scale);
 /* Copies the logits of the last lvlm_forward that had grad_scale 0, of lvlm_prefill or lvlm_decode (a row for each sequence):
  * (rows, vocab) f32 host. */
 int lvlm_logits(struct lvlm *m, float *logits, int64_t rows);

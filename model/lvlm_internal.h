@@ -101,6 +101,12 @@ struct numbered {
     int64_t room;
 };
 
+/* Answers of another pass over the same answer rows, which those of the pass at hand are held against. */
+struct other_pass {
+    struct tensor h; // (rows, D) what final_h was
+    float *logits;   // (chunk of rows, V of this rank) on the device
+};
+
 enum { SPANS = 2 }; // of a pass: one, or two that take turns (span.c)
 
 /* A sum over the ranks that travels while they compute something else. */
@@ -168,11 +174,18 @@ struct lvlm {
     struct residuals residual;
     struct prompt_bank prompts;
     struct {
-        struct tensor h; // (rows, D) what final_h was in the teacher's pass
-        float *logits;   // (chunk of rows, V of this rank) on the device
+        struct other_pass at;
         float weight, temperature;
         bool on; // the pass that runs has a teacher
     } teacher;
+    struct {
+        struct other_pass at; // of the masked questions
+        bool *hears;          // (rows) host: whose question has key parts
+        struct jsd_part *jsd; // (ranks + 1, chunk of rows) as `part`
+        float *factor;        // (chunk of rows) of each row's gradient
+        float weight, margin;
+        bool on; // the pass that runs has masked questions beside it
+    } listening;
     struct soft_part *soft; // (ranks + 1, chunk of rows) as `part`, which one rank alone does not have
 
     /* of a group of ranks */
@@ -365,16 +378,30 @@ int64_t head_chunk_of(int ranks);         // rows whose logits are held at once
 int64_t head_chunk(const struct lvlm *m); // the same of m's ranks
 int head_reserve(struct lvlm *m, int64_t rows);
 void head_free(struct lvlm *m);
-/* Memory for teachers of batches within the limits of training; once. Not inside a step. */
-int head_reserve_teacher(struct lvlm *m);
-void head_free_teacher(struct lvlm *m);
+/* Memory for another pass over batches within the limits of training; once. Not inside a step. */
+int head_reserve_other(struct lvlm *m, struct other_pass *o);
+void head_free_other(struct lvlm *m, struct other_pass *o);
+/* *whole (rows) host := what softmaxes of these logits and of others at a temperature are made of, of the whole vocabulary. Valid
+ * until the next call. Collective over tp. */
+int head_soft(struct lvlm *m, const struct soft_part **whole, struct tensor logits, struct tensor other,
+              float temperature);
 /* The leader gets logits (rows, vocab) host of every rank's block (rows, own columns) host, which has room for the largest. */
 int head_collect(struct lvlm *m, float *logits, float *block, int64_t rows);
-/* nll, kl (rows) host or NULL, and with grad_scale != 0 this rank's part of the gradient at final_h (dfinal). kl is only there
- * while a teacher is on. */
-int head_loss(struct lvlm *m, const struct packed_batch *b, float *nll, float *kl, float grad_scale);
+/* Losses of the rows, and with grad_scale != 0 this rank's part of the gradient at final_h (dfinal). kl and jsd are only there
+ * while a teacher or masked questions are on. */
+int head_loss(struct lvlm *m, const struct packed_batch *b, struct lvlm_losses out, float grad_scale);
 /* The greedy choice after each of n rows of final_h. A row without a choice is the leader's error, after the last row. */
 int head_choose(struct lvlm *m, int64_t n, const uint8_t *allowed, int32_t *next);
+
+/* listen.c: memory for masked questions, as for a teacher. Then of a pass: whether masked fits b (CL_EINTERNAL), which of b's rows
+ * are to differ from it, and of a chunk of logits, rows from `first` on: jsd (rows) host or NULL as in struct lvlm_losses, *gradient :=
+ * what the term adds to that of these logits. */
+int listen_reserve(struct lvlm *m);
+void listen_free(struct lvlm *m);
+int listen_check(const struct packed_batch *b, const struct packed_batch *masked);
+void listen_begin(struct lvlm *m, const struct packed_batch *b, const struct listening *l);
+int listen_loss(struct lvlm *m, struct tensor *gradient, struct tensor logits, float *jsd, float grad_scale,
+                int64_t first);
 
 /* group.c: tp_reduce or tp_copy_back, as the place says, of layer l (-1: embedding or loss), with a look at whether all was
  * finite. */
@@ -413,7 +440,7 @@ int follow_see(struct lvlm *m, int n);
 int follow_feature_free(struct lvlm *m, int64_t id);
 int follow_load(struct lvlm *m, const struct adapters *ad);
 int follow_forward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad,
-                   const struct adapter_teacher *teacher, float grad_scale);
+                   const struct adapter_teacher *teacher, const struct listening *listening, float grad_scale);
 int follow_backward(struct lvlm *m, const struct packed_batch *b, const struct adapters *ad);
 int follow_grads_clear(struct lvlm *m);
 int follow_grads_read(struct lvlm *m, int learned, int rank);

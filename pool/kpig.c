@@ -1,4 +1,4 @@
-/* kpig.c - the lowest of many numbers, in a fixed order. */
+/* kpig.c - the lowest of many numbers, in a fixed order; what the options ask for. */
 #include "pool/kpig.h"
 
 #include "io/err.h"
@@ -50,4 +50,15 @@ int kpig_choose(int64_t *chosen, int64_t *k, const double *gain, int64_t n, doub
 done:
     mem_free(w);
     return rc;
+}
+
+bool kpig_listens(const struct config *cfg)
+{
+    return cfg->kpig.weight > 0 && cfg->kpig.margin > 0;
+}
+
+int kpig_check(const struct config *cfg, const struct method_ops *ops)
+{
+    if (!kpig_listens(cfg) || ops->trains) return CL_OK;
+    return config_error(cfg, "kpig.weight", "method %s learns nothing, so no term can change what it does", ops->name);
 }

@@ -67,7 +67,8 @@ void routing_free(struct routing *r);
 
 struct step_report {
     double loss;      // of the answers alone
-    double penalty;   // what the method adds to it, weighted
+    double penalty;   // what the method adds to it, and kpig.weight, weighted
+    double jsd;       // with kpig.weight: mean over the answer tokens that have the term, in bits; NAN: none has
     double grad_norm; // over everything that learns, penalty included, before clipping
 };
 

@@ -2,6 +2,7 @@
  * rank alone.
  */
 #include "lvlm_group.h"
+#include "model/lvlm_internal.h"
 
 enum { RESIDUALS = 2, ALL = SLOTS + RESIDUALS, LONG = 320 }; // LONG: rows of logits in several chunks
 
@@ -194,6 +195,63 @@ static void gradient_of_the_first(void)
     on_base(&models[3], NULL, learns); // one layer
 }
 
+/* ---- beside masked questions */
+
+/* Jensen-Shannon divergence of two rows of logits, in bits. */
+static double divergence(const float *a, const float *b, int64_t V)
+{
+    double sum[2] = {0}, jsd = 0;
+
+    for (int64_t v = 0; v < V; v++) sum[0] += exp((double)a[v]), sum[1] += exp((double)b[v]);
+    for (int64_t v = 0; v < V; v++) {
+        const double p = exp((double)a[v]) / sum[0], q = exp((double)b[v]) / sum[1], m = (p + q) / 2;
+        jsd += (p * log2(p / m) + q * log2(q / m)) / 2;
+    }
+    return jsd;
+}
+
+/* How far apart answers are is told of logits that have their residuals, in all chunks, on however many ranks. */
+static void tells(const struct tp *tp, void *context)
+{
+    const int64_t V = ((const struct tiny *)context)->vocab;
+    struct lvlm *m = open_model(tp);
+    struct packed_batch b = {0}, masked = {0};
+    struct wide w;
+    float nll[LONG], kl[LONG], jsd[LONG], *z[2];
+
+    reserve(m, RESIDUALS, LONG);
+    make_wide(&w, lvlm_get_config(m));
+    check_ok(batch_new(&b, SAMPLES, 2 * LONG));
+    check_ok(batch_new(&masked, SAMPLES, 2 * LONG));
+    pack_long(&b, context, 5), pack_long(&masked, context, 5);
+    for (int s = 0; s < SAMPLES; s++)
+        if (s != 1) masked.id[masked.row[masked.cu_row[s]]] ^= 1;
+    for (int i = 0; i < 2; i++) {
+        check((z[i] = malloc((size_t)(b.rows * V) * sizeof *z[i])) != NULL);
+        check_ok(lvlm_forward(m, i ? &masked : &b, &w.set, nll, 0));
+        check_ok(lvlm_logits(m, z[i], b.rows));
+    }
+    check_ok(lvlm_grads_clear(m));
+    check_ok(lvlm_forward_beside(m, &b, &w.set, NULL, &(struct listening){&masked, 0.5f, 0.5f},
+                                 (struct lvlm_losses){nll, kl, jsd}, 1));
+    for (int s = 0; s < SAMPLES; s++)
+        for (int64_t r = b.cu_row[s]; r < b.cu_row[s + 1]; r++)
+            check_near(jsd[r], s == 1 ? -1 : divergence(z[0] + r * V, z[1] + r * V, V), 1e-5);
+    check(jsd[0] > 1e-3f);
+    masked.target[2] ^= 1; // other answers
+    check_int(listen_check(&b, &masked), CL_EINTERNAL);
+    batch_free(&b), batch_free(&masked);
+    free_wide(&w);
+    free(z[0]), free(z[1]);
+    lvlm_close(m);
+}
+
+static void beside_masked_questions(void)
+{
+    on_base(&models[0], NULL, tells);
+    on_base(&models[4], NULL, tells);
+}
+
 /* Residuals of zeros change nothing of what increments get, to the last bit, and their coefficients have no gradient. */
 static void leaves(const struct tp *tp, void *context)
 {
@@ -328,7 +386,7 @@ int main(int argc, char **argv)
     static const struct mpi_case cases[] = {
 #define CASE(name) {#name, name}
         CASE(added_to_logits),        CASE(gradient_of_the_first), CASE(zeros_change_nothing),
-        CASE(chosen_when_generating), CASE(values_stay),
+        CASE(chosen_when_generating), CASE(values_stay),           CASE(beside_masked_questions),
     };
     return mpi_cases(argc, argv, cases, sizeof cases / sizeof *cases);
 }

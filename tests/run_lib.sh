@@ -104,12 +104,12 @@ ranks() {
         timeout -k 5 "${RANKS_LIMIT:-120}" "$MPIRUN" -q --bind-to none -n "$n" "$@"
 }
 
-# alike A B: the same events, losses to 1e-4, norms and angles to 1e-3, penalties to 2e-3 and gains to 1e-2 of each other, the same
-# predictions.
+# alike A B: the same events, losses to 1e-4, norms and angles to 1e-3, penalties and divergences to 2e-3 and gains to 1e-2 of each
+# other, the same predictions.
 alike() {
-    local figures='s/"(loss|grad_norm|penalty|gain|angle)":[^,}]*/"\1"/g' name
+    local figures='s/"(loss|grad_norm|penalty|jsd|gain|angle)":[^,}]*/"\1"/g' name
     diff <(events $1 | sed -E "$figures") <(events $2 | sed -E "$figures") >difference || { head -n 4 difference; return 1; }
-    for name in loss=1e-4 grad_norm=1e-3 penalty=2e-3 gain=1e-2 angle=1e-3; do
+    for name in loss=1e-4 grad_norm=1e-3 penalty=2e-3 jsd=2e-3 gain=1e-2 angle=1e-3; do
         grep -q "\"${name%=*}\"" < <(events $1) || continue
         paste -d ' ' <(events $1 | sed -nE "s/.*\"${name%=*}\":([^,]*).*/\1/p") \
             <(events $2 | sed -nE "s/.*\"${name%=*}\":([^,]*).*/\1/p") |

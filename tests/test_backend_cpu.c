@@ -446,6 +446,100 @@ static void run_soft(enum dtype act)
     }
 }
 
+/* Jensen-Shannon divergence of softmax(a) and softmax(b), in nats. */
+static double ref_jsd(const double *a, const double *b, int64_t n)
+{
+    double top[2] = {a[0], b[0]}, sum[2] = {0}, jsd = 0;
+    for (int64_t c = 0; c < n; c++) top[0] = fmax(top[0], a[c]), top[1] = fmax(top[1], b[c]);
+    for (int64_t c = 0; c < n; c++) sum[0] += exp(a[c] - top[0]), sum[1] += exp(b[c] - top[1]);
+    for (int64_t c = 0; c < n; c++) {
+        double p = exp(a[c] - top[0]) / sum[0], q = exp(b[c] - top[1]) / sum[1], m = (p + q) / 2;
+        if (p > 0) jsd += p * log(p / m) / 2;
+        if (q > 0) jsd += q * log(q / m) / 2;
+    }
+    return jsd;
+}
+
+/* want (n) := factor times the derivative of the divergence by each number of a, by differences. */
+static void ref_jsd_grad(double *want, double *a, const double *b, int64_t n, double factor)
+{
+    const double h = 1e-5;
+    for (int64_t c = 0; c < n; c++) {
+        double keep = a[c], up, down;
+        a[c] = keep + h, up = ref_jsd(a, b, n);
+        a[c] = keep - h, down = ref_jsd(a, b, n);
+        a[c] = keep;
+        want[c] = factor * (up - down) / (2 * h);
+    }
+}
+
+static double jsd_of(const struct jsd_part *p)
+{
+    return (p->mine + p->other) / 2;
+}
+
+static void run_jsd(enum dtype act)
+{
+    static const int64_t vocab[] = {1, 2, 7, 16, 33, 1000, 2049};
+    static const float factor[] = {0.25f, 0, -3};
+    (void)act;
+    for (int i = 0; i < 7; i++) {
+        int64_t n = vocab[i], cut = n / 3;
+        double *want = doubles(3 * n);
+        struct matrix x = make(DT_F32, 3, n, i % 4, i % 2 ? 20 : 3), o = make(DT_F32, 3, n, (i + 1) % 3, 4);
+        struct soft_part soft[3];
+        struct jsd_part jsd[3], half[2][3];
+
+        OK(be->soft_part(soft, x.t, o.t, 1));
+        OK(be->jsd_part(jsd, x.t, o.t, soft));
+        for (int r = 0; r < 3; r++) {
+            double *a = x.x + r * n, *b = o.x + r * n, d = ref_jsd(a, b, n);
+            if (!(fabs(jsd_of(&jsd[r]) - d) < 3e-6))
+                fail_msg("%s: divergence %g (expected %g)", setting, jsd_of(&jsd[r]), d);
+            assert_true(n > 1 ? d > 1e-3 && d < 0.6932 : fabs(d) < 1e-12);
+            if (r != 1 && n < 1500) ref_jsd_grad(want + r * n, a, b, n, (double)factor[r]);
+        }
+        if (cut) { // columns in two parts make the same whole
+            OK(be->jsd_part(half[0], tensor_block(x.t, 0, 3, 0, cut), tensor_block(o.t, 0, 3, 0, cut), soft));
+            OK(be->jsd_part(half[1], tensor_block(x.t, 0, 3, cut, n - cut), tensor_block(o.t, 0, 3, cut, n - cut),
+                            soft));
+            for (int r = 0; r < 3; r++) {
+                assert_true(fabs(half[0][r].mine + half[1][r].mine - jsd[r].mine) < 1e-6);
+                assert_true(fabs(half[0][r].other + half[1][r].other - jsd[r].other) < 1e-6);
+            }
+        }
+        OK(be->jsd_grad(o.t, x.t, soft, jsd, factor));
+        CHECK(x, x.x, 1e-10);
+        if (i % 2 == 0 && n > 1 && n < 1500) CHECK(o, want, 50);
+        for (int64_t k = 0; n < 1500 && k < 3 * n; k++) // near-certain rows: what is left of float's digits
+            assert_true(fabs(get(o.t, k / n, k % n) - want[k]) < 1e-6 * fabs((double)factor[k / n]) + 1e-12);
+        for (int64_t c = 0; c < n; c++) assert_true(get(o.t, 1, c) == 0); // no factor, no gradient
+        assert_int_equal(be->jsd_part(jsd, x.t, tensor_of(o.t.data, DT_F32, 2, n), soft), CL_EINTERNAL);
+        drop(&x), drop(&o);
+        free(want);
+    }
+}
+
+/* Equal rows are not apart and pull nowhere, whatever was added to all of one's logits; rows that share nothing are one bit apart. */
+static void run_jsd_ends(enum dtype act)
+{
+    enum { N = 50 };
+    float a[2 * N], b[2 * N];
+    const struct tensor x = tensor_of(a, DT_F32, 2, N), o = tensor_of(b, DT_F32, 2, N);
+    struct soft_part soft[2];
+    struct jsd_part jsd[2];
+    (void)act;
+    for (int c = 0; c < N; c++) {
+        a[c] = (float)(4 * uniform()), b[c] = a[c] + 8;
+        a[N + c] = c < N / 2 ? 90 : 0, b[N + c] = c < N / 2 ? 0 : 90;
+    }
+    OK(be->soft_part(soft, x, o, 1));
+    OK(be->jsd_part(jsd, x, o, soft));
+    assert_true(fabs(jsd_of(&jsd[0])) < 1e-6 && fabs(jsd_of(&jsd[1]) - log(2)) < 1e-6);
+    OK(be->jsd_grad(o, x, soft, jsd, (const float[]){1, 1}));
+    for (int c = 0; c < 2 * N; c++) assert_true(fabs((double)b[c]) < 1e-6);
+}
+
 static void run_argmax(enum dtype act)
 {
     static const int64_t vocab[] = {1, 5, 16, 50, 2048, 5000};
@@ -617,7 +711,8 @@ static void run_misfits(enum dtype act)
     X(index)                                                                                                           \
     X(rmsnorm)                                                                                                         \
     X(rmsnorm_back)                                                                                                    \
-    X(layernorm) X(activate) X(extremes) X(glu) X(glu_back) X(rope) X(cross_entropy) X(softmax_parts) X(soft)          \
+    X(layernorm)                                                                                                       \
+    X(activate) X(extremes) X(glu) X(glu_back) X(rope) X(cross_entropy) X(softmax_parts) X(soft) X(jsd) X(jsd_ends)    \
         X(argmax) X(adapter) X(threads) X(misfits)
 CASES(CASE)
 

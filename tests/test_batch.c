@@ -75,6 +75,38 @@ static void packs_prompts(void **state)
     batch_free(&p);
 }
 
+/* The same answers behind another prompt. */
+static void packs_other_prompts(void **state)
+{
+    int32_t longer[] = {1, 10, 50, 99, 99, 51, 52, 53}, shorter[] = {1};
+    const struct sample with = {.id = longer, .prompt_n = 8, .picture = 3},
+                        without = {.id = shorter, .prompt_n = 1, .picture = -1};
+    struct packed_batch p, q;
+
+    (void)state;
+    assert_int_equal(batch_new(&p, 2, 12), CL_OK);
+    assert_int_equal(batch_new(&q, 2, 17), CL_OK);
+    assert_int_equal(batch_add(&p, &b, 0), CL_OK);
+    assert_int_equal(batch_add(&p, &a, 0), CL_OK);
+    assert_int_equal(batch_add_prompted(&q, &p, 1, &with), CL_OK);
+    assert_int_equal(batch_add_prompted(&q, &p, 1, &without), CL_OK);
+    assert_true(q.samples == 2 && q.n == 17 && q.rows == 6 && q.pictures == 1);
+    check_n(q.cu, (int64_t[]){0, 12, 17}, 3);
+    check_n(q.cu_row, (int64_t[]){0, 3, 6}, 3);
+    check_n(q.row, (int64_t[]){7, 8, 10, 12, 13, 15}, 6);
+    for (int i = 0; i < 6; i++) assert_int_equal(q.target[i], ((int32_t[]){20, 2, 2})[i % 3]);
+    for (int i = 0; i < 17; i++) {
+        assert_int_equal(q.id[i], i < 8 ? longer[i] : i < 12 ? id_a[i - 3] : i == 12 ? 1 : id_a[i - 8]);
+        assert_int_equal(q.pos[i], i < 12 ? i : i - 12);
+    }
+    assert_true(q.picture_at[0] == 3 && q.picture_sample[0] == 0);
+    batch_clear(&q);
+    assert_int_equal(batch_add_prompted(&q, &p, 1, &with), CL_OK);
+    assert_int_equal(batch_add_prompted(&q, &p, 1, &with), CL_EINTERNAL); // 24 tokens
+    assert_true(q.samples == 1 && q.n == 12 && q.rows == 3);
+    batch_free(&p), batch_free(&q);
+}
+
 static void refuses_what_does_not_fit(void **state)
 {
     const struct sample none = {.picture = -1};
@@ -99,6 +131,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packs_whole_samples),
         cmocka_unit_test(packs_prompts),
+        cmocka_unit_test(packs_other_prompts),
         cmocka_unit_test(refuses_what_does_not_fit),
     };
 

@@ -66,6 +66,39 @@ static void micro_batches(void **state)
     batch_free(&in), batch_free(&out);
 }
 
+/* With masked questions beside them, for which there must be room; what came of them. */
+static void listening(void **state)
+{
+    struct packed_batch in, masked, out, room;
+    const char *path[] = {"a", "b"}, *got[SAMPLES];
+    float coef[SAMPLES * SLOTS] = {0};
+    struct message m = {0};
+    struct heard h = {0.25, 1.5, 7};
+    (void)state;
+    fill(&in, SAMPLES, 16), fill(&masked, SAMPLES, 20);
+    masked.id[1] = 77;
+    assert_int_equal(batch_new(&out, SAMPLES, 16), 0);
+    assert_int_equal(batch_new(&room, SAMPLES, 20), 0);
+    for (int with = 0; with < 2; with++) {
+        struct crew_micro k = {.pack = &out, .picture = got, .masked = with ? &room : NULL};
+        message_clear(&m);
+        crew_put_micro(
+            &m, &(struct crew_micro){.pack = &in, .picture = path, .coef = coef, .listening = {&masked, 0.5f, 0.25f}},
+            SLOTS);
+        assert_int_equal(crew_take_micro(&m, &k, SLOTS), with ? CL_OK : CL_EMPI);
+        if (!with) continue;
+        assert_true(k.listening.masked == &room && k.listening.weight == 0.5f && k.listening.margin == 0.25f);
+        same_packs(&masked, &room);
+        assert_false(message_more(&m));
+    }
+    message_clear(&m);
+    crew_put_heard(&m, &h);
+    h = crew_take_heard(&m);
+    assert_true(h.jsd == 0.25 && h.missing == 1.5 && h.rows == 7 && !message_more(&m));
+    message_free(&m);
+    batch_free(&in), batch_free(&masked), batch_free(&out), batch_free(&room);
+}
+
 /* Cut at every place: an error each time, never a read beyond the end. */
 static void cut_short(void **state)
 {
@@ -180,8 +213,9 @@ static void failures(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(micro_batches), cmocka_unit_test(cut_short),
-                                       cmocka_unit_test(too_large),     cmocka_unit_test(prompts),
-                                       cmocka_unit_test(limits),        cmocka_unit_test(failures)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(micro_batches), cmocka_unit_test(listening),
+                                       cmocka_unit_test(cut_short),     cmocka_unit_test(too_large),
+                                       cmocka_unit_test(prompts),       cmocka_unit_test(limits),
+                                       cmocka_unit_test(failures)};
     return cmocka_run_group_tests_name("crew_messages", tests, NULL, NULL);
 }

@@ -482,6 +482,27 @@ done:
     return rc;
 }
 
+static int cpu_jsd_part(struct jsd_part *part, struct tensor logits, struct tensor other, const struct soft_part *whole)
+{
+    int rc;
+
+    TRY(check_pair("jsd_part", logits, other));
+    cpu_kernels()->jsd_part(part, logits, other, whole);
+done:
+    return rc;
+}
+
+static int cpu_jsd_grad(struct tensor other, struct tensor logits, const struct soft_part *whole,
+                        const struct jsd_part *jsd, const float *factor)
+{
+    int rc;
+
+    TRY(check_pair("jsd_grad", logits, other));
+    cpu_kernels()->jsd_grad(other, logits, whole, jsd, factor);
+done:
+    return rc;
+}
+
 static int cpu_argmax(int32_t *id, float *top, struct tensor logits, const uint8_t *allowed)
 {
     int rc;
@@ -534,8 +555,8 @@ done:
         .attention = cpu_attention, .attention_back = cpu_attention_back, .gather = cpu_gather,                        \
         .scatter = cpu_scatter, .scatter_add = cpu_scatter_add, .cross_entropy = cpu_cross_entropy,                    \
         .softmax_part = cpu_softmax_part, .softmax_grad = cpu_softmax_grad, .soft_part = cpu_soft_part,                \
-        .soft_grad = cpu_soft_grad, .argmax = cpu_argmax, .adapter_scale = cpu_adapter_scale,                          \
-        .adapter_coef_back = cpu_adapter_coef_back                                                                     \
+        .soft_grad = cpu_soft_grad, .jsd_part = cpu_jsd_part, .jsd_grad = cpu_jsd_grad, .argmax = cpu_argmax,          \
+        .adapter_scale = cpu_adapter_scale, .adapter_coef_back = cpu_adapter_coef_back                                 \
     }
 
 int backend_cpu(const struct backend **be, enum dtype precision)

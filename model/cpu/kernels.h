@@ -76,6 +76,11 @@ struct gemv {
     X(void, soft_part, (struct soft_part * part, struct tensor logits, struct tensor other, float temperature))          \
     X(void, soft_grad,                                                                                                   \
       (struct tensor other, struct tensor logits, const struct soft_part *whole, float temperature, float factor))       \
+    X(void, jsd_part,                                                                                                    \
+      (struct jsd_part * part, struct tensor logits, struct tensor other, const struct soft_part *whole))                \
+    X(void, jsd_grad,                                                                                                    \
+      (struct tensor other, struct tensor logits, const struct soft_part *whole, const struct jsd_part *jsd,             \
+       const float *factor))                                                                                             \
     /* id[i] = -1: no column allowed; -2: row i holds NaN; top may be NULL */                                            \
     X(void, argmax, (int32_t * id, float *top, struct tensor logits, const uint8_t *allowed))                            \
     /* dst := src (out, in) in bf16, rows ld numbers apart, packed as a matrix (in, out) (product.h) */                  \

@@ -8,6 +8,8 @@ options_table rehearsal replay.yaml <<'YAML'
   - {}
   - {replay.choose: kpig}
   - {replay.choose: kpig, kpig.share: 0.25}
+  - {kpig.weight: 0.3}
+  - {replay.choose: kpig, kpig.weight: 0.3}
   - {method: self_guide}
   - {method: self_guide, self_guide.questions: written}
   - {replay.budget: 0}

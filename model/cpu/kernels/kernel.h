@@ -205,6 +205,16 @@ INLINE void vf_put(struct row r, int64_t c, int w, vf x)
         vf_store_part(f, w, x);
 }
 
+/* Lanes from w on become 0. */
+INLINE vf first_lanes(vf x, int w)
+{
+    float lane[VW] = {0};
+
+    if (w == VW) return x;
+    vf_store_part(lane, w, x);
+    return vf_load(lane);
+}
+
 /* Sum and largest of the lanes, folded in halves: the same order whatever the compiler likes. */
 INLINE float vf_sum(vf x)
 {

@@ -21,16 +21,6 @@ static float row_top(const float *x, int64_t n)
     return vf_top(top);
 }
 
-/* Lanes from w on become 0. */
-INLINE vf first_lanes(vf x, int w)
-{
-    float lane[VW] = {0};
-
-    if (w == VW) return x;
-    vf_store_part(lane, w, x);
-    return vf_load(lane);
-}
-
 /* Sums of one block; top and other_top of the whole row, undivided. */
 static void add_block(struct soft_part *p, const float *x, const float *other, int64_t n, float top, float other_top,
                       float inverse)
