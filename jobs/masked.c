@@ -8,21 +8,24 @@
 #include <string.h>
 
 struct masked_questions {
-    int64_t n;       // records
-    int64_t *at;     // (n + 1) where each one's prompt begins in ids; an empty one: its question has no key parts
-    struct ids ids;  //
-    int patches;     // positions of a picture, each of which is
-    int32_t picture; // this id
-    int64_t longest;
-    int32_t *room; // (longest prompt, written out)
+    int64_t *at;     // (records + 1) where each one's prompt begins in ids; an empty one: its question has no key parts
+    struct ids ids;  // of all prompts
+    int32_t picture; // the id of a picture's positions,
+    int patches;     // and how many these are
+    int64_t longest; // tokens of a record with its masked question
+    int32_t *room;   // (longest prompt) one of them with all positions of its picture
 };
 
-static void add_ids(struct masked_questions *m, int *rc, const struct sample *s)
+static int add_ids(struct masked_questions *m, const struct sample *s)
 {
-    for (int64_t k = 0; !*rc && k < s->prompt_n; k++) {
+    int rc = CL_OK;
+
+    for (int64_t k = 0; k < s->prompt_n; k++) {
         const bool again = s->picture >= 0 && k > s->picture && k < s->picture + m->patches;
-        if (!again) *rc = ids_push(&m->ids, s->id[k]);
+        if (!again) TRY(ids_push(&m->ids, s->id[k]));
     }
+done:
+    return rc;
 }
 
 static bool alike(const struct sample *a, const struct sample *b)
@@ -49,7 +52,7 @@ static int add_record(struct masked_questions *m, struct key_words *common, stru
     r.turn[0].text = text, text = NULL;
     TRY(sample_make_prompt(&masked, &how, &r));
     if (alike(&whole, &masked)) goto done;
-    add_ids(m, &rc, &masked);
+    TRY(add_ids(m, &masked));
     if (masked.prompt_n > *longest) *longest = masked.prompt_n;
     const int64_t n = d->length[i] - whole.prompt_n + masked.prompt_n;
     if (n > m->longest) m->longest = n;
@@ -88,7 +91,7 @@ int masked_open(struct masked_questions **out, struct task_data *d, struct job *
 
     if (*out) return CL_OK;
     if (!(m = mem_new(1, sizeof *m))) FAIL(CL_ENOMEM, "no memory for masked questions");
-    m->n = d->n, m->patches = j->sampler.patches, m->picture = j->sampler.image_token;
+    m->patches = j->sampler.patches, m->picture = j->sampler.image_token;
     if (!(m->at = mem_new((size_t)d->n + 1, sizeof *m->at)))
         FAIL(CL_ENOMEM, "no memory for %lld masked questions", (long long)d->n);
     TRY(add_records(m, d, j));
