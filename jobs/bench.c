@@ -202,7 +202,10 @@ static int bench_precision(struct bench *b, const char *precision, const char *d
         TRY(several(b, device->act, dir));
     else
         TRY(alone(b, device, dir));
-    if (!b->growth) TRY(bench_add(b, "product, oneDNN at its best", 0, b->product, "GFLOP/s", YARD_NONE));
+    if (!b->growth) {
+        TRY(bench_add(b, "product, oneDNN at its best", 0, b->product, "GFLOP/s", YARD_NONE));
+        TRY(bench_add(b, "memory read, at its best", 0, b->read, "GB/s", YARD_NONE));
+    }
     settle(b, first);
 done:
     return rc;

@@ -115,7 +115,8 @@ int bench_add_share(struct bench *b, const char *what, int batch, double value, 
 int bench_best(const struct bench *b, double *best, double seconds, int (*f)(void *), void *x);
 double bench_now(const struct bench *b);
 
-int bench_memory(struct bench *b);                     // sets b->read
+int bench_memory(struct bench *b);                     // a row of reading memory
+int bench_read_peak(struct bench *b);                  // reading memory: raises b->read
 int bench_registers(struct bench *b, enum dtype t);    // multiply-adds alone, where they are of one kind
 int bench_product_peak(struct bench *b, enum dtype t); // oneDNN alone at its best: raises b->product
 int bench_products(struct bench *b, const struct backend *be);

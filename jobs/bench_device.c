@@ -1,6 +1,7 @@
 /* bench_device.c - what the machine can do: oneDNN's best product, arithmetic alone, our products, reading memory, loops that only read and
  * write. */
 #include <dnnl.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -255,7 +256,7 @@ static int read_run(void *x)
     return CL_OK;
 }
 
-int bench_memory(struct bench *b)
+int bench_read_peak(struct bench *b)
 {
     int rc;
     struct reading r = {.p = mem_new(READ_BYTES, 1)};
@@ -263,10 +264,19 @@ int bench_memory(struct bench *b)
 
     if (!r.p) FAIL(CL_ENOMEM, "no memory to read");
     TRY(bench_best(b, &best, b->seconds / 4, read_run, &r));
-    b->read = READ_BYTES / best / 1e9;
-    TRY(bench_add(b, "memory read", 0, b->read, "GB/s", YARD_NONE));
+    b->read = fmax(b->read, READ_BYTES / best / 1e9);
 done:
     mem_free((void *)r.p);
+    return rc;
+}
+
+int bench_memory(struct bench *b)
+{
+    int rc;
+
+    TRY(bench_read_peak(b));
+    TRY(bench_add(b, "memory read", 0, b->read, "GB/s", YARD_NONE));
+done:
     return rc;
 }
 

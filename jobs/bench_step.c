@@ -132,11 +132,13 @@ static int measure_decode(struct measuring *m)
     struct bench_work *w = &m->w;
     const struct bench_shape *s = &w->shape;
     const char *what = w->batch == 1 ? "decode, one sequence" : "decode";
-    const double d = s->d, weights = (double)dtype_size(w->be->act) *
-                                     (s->layers * (4 * d * d + 3 * d * s->ff) + d * s->vocab); // read for each token
+    const double d = s->d, weights = s->layers * (4 * d * d + 3 * d * s->ff) + d * s->vocab;
+    const double cache = 2 * d * s->layers * (double)(w->batch * (bench_tokens(s) - s->answer)); // keys, values
+    const double bytes = (double)dtype_size(w->be->act) * (weights + cache);                     // read for each token
     double best = INFINITY, whole = 0;
     struct timing t[256];
 
+    TRY(bench_read_peak(w->b)); // before and after: the host's memory is not always as fast
     backend_timing_clear();
     for (int i = 0; i < BENCH_DECODE_STEPS && (whole <= w->b->seconds || i < 3); i++) {
         const double begun = bench_now(w->b);
@@ -144,9 +146,10 @@ static int measure_decode(struct measuring *m)
         best = fmin(best, bench_now(w->b) - begun);
         whole += bench_now(w->b) - begun;
     }
+    TRY(bench_read_peak(w->b));
     if (w->b->profile) bench_print_operations("decode", t, backend_timing_read(t, sizeof t / sizeof *t));
     TRY(bench_add(w->b, what, w->batch, w->batch / best, "tokens/s", YARD_NONE));
-    TRY(bench_add(w->b, what, w->batch, weights / best / 1e9, "GB/s", YARD_READ));
+    TRY(bench_add(w->b, what, w->batch, bytes / best / 1e9, "GB/s", YARD_READ));
 done:
     return rc;
 }
