@@ -3,7 +3,7 @@
 executable specification (SPEC: the folder of make_golden.py) make a golden set of each, trains them with the program on 1 and 2 ranks, and
 compares: losses 1e-4, gradient norms 1e-3, selections exactly, coefficients and the nll of every answer 1e-4.
 
-Needs torch transformers tokenizers sentencepiece safetensors h5py pillow numpy, mpirun. About 20 s a draw on two cores.
+Needs torch transformers tokenizers sentencepiece safetensors h5py pillow numpy, mpirun. About 4 s a draw on two cores.
 """
 import json, os, random, subprocess, sys, tempfile
 
