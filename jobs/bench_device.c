@@ -1,5 +1,5 @@
-/* bench_device.c - what the machine can do: oneDNN's best product, arithmetic alone, our products, reading memory, loops that only read and
- * write. */
+/* bench_device.c - what the machine can do: oneDNN's best product, arithmetic alone, our products, reading memory, loops that
+ * only read and write. */
 #include <dnnl.h>
 #include <math.h>
 #include <stdio.h>

@@ -20,32 +20,19 @@ static const struct {
     const char *op;
     enum stage stage;
 } belongs[] = {
-    {"linear", PRODUCTS},
-    {"linear_each", PRODUCTS},
-    {"linear_back", PRODUCTS},
-    {"attention", ATTENTION},
-    {"attention_back", ATTENTION},
-    {"rope", ATTENTION},
-    {"rmsnorm", NORMS},
-    {"rmsnorm_back", NORMS},
-    {"layernorm", NORMS},
-    {"activate", NORMS},
-    {"glu", NORMS},
-    {"glu_back", NORMS},
-    {"gemm", ADAPTERS},
-    {"adapter_scale", ADAPTERS},
-    {"adapter_coef_back", ADAPTERS},
-    {"cross_entropy", HEAD},
-    {"softmax_part", HEAD},
-    {"softmax_grad", HEAD},
-    {"argmax", HEAD},
+    {"attention", ATTENTION},    {"attention_back", ATTENTION},
+    {"rope", ATTENTION},         {"rmsnorm", NORMS},
+    {"rmsnorm_back", NORMS},     {"layernorm", NORMS},
+    {"activate", NORMS},         {"glu", NORMS},
+    {"glu_back", NORMS},         {"gemm", ADAPTERS},
+    {"adapter_scale", ADAPTERS}, {"adapter_coef_back", ADAPTERS},
+    {"cross_entropy", HEAD},     {"softmax_part", HEAD},
+    {"softmax_grad", HEAD},      {"argmax", HEAD},
 };
 
 static enum stage stage_of(const struct timing *t, const struct bench_shape *s)
 {
-    const bool product = !strncmp(t->op, "linear", 6);
-
-    if (product && (t->cols == s->vocab || t->depth == s->vocab)) return HEAD;
+    if (!strncmp(t->op, "linear", 6)) return t->cols == s->vocab || t->depth == s->vocab ? HEAD : PRODUCTS;
     for (size_t i = 0; i < sizeof belongs / sizeof *belongs; i++)
         if (!strcmp(t->op, belongs[i].op)) return belongs[i].stage;
     return COPIES;

@@ -97,7 +97,7 @@ struct gemv {
     /* y (n, out) (+)= x W^T + bias of at most GEMV_ROWS rows, W in plain rows of f32 or bf16 */                         \
     X(void, gemv_plain,                                                                                                  \
       (struct tensor y, const float *x, int64_t ldx, struct tensor w, const float *bias, bool accumulate))               \
-    /* multiply-adds on registers alone, by all threads, pairs of bf16 or f32; returns how many */   \
+    /* multiply-adds on registers alone, by all threads, pairs of bf16 or f32; returns how many */                       \
     X(double, registers, (int64_t rounds, bool pairs))                                                                   \
     X(void, adapter_scale, (struct tensor u, const float *coef, const int64_t *cu, int samples, int slots, int rank))    \
     X(void, adapter_coef_back,                                                                                           \

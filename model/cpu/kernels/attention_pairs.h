@@ -32,7 +32,6 @@ void KERNEL(pairs_back_sample)(const struct back *a, int b, int kv_head, void *s
 
 #define PAIRS __attribute__((target("avx512bf16")))
 #define PAIRS_INLINE __attribute__((target("avx512bf16"), always_inline)) static inline
-#define EACH _Pragma("GCC unroll 32")
 
 typedef int32_t pair __attribute__((may_alias, aligned(2))); // two bf16, the first in the lower half
 

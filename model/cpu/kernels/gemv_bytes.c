@@ -17,8 +17,6 @@ enum {
     QUADS_GROUP = 3
 }; // rows whose two sums of 4 registers fit into the registers
 
-#define EACH _Pragma("GCC unroll 32")
-
 /* A part of a block's inputs, in quads. */
 struct part {
     const int8_t *w;

@@ -17,8 +17,6 @@ struct part {
     int64_t inputs;
 };
 
-#define EACH _Pragma("GCC unroll 32")
-
 /* ---- bf16 */
 
 #ifdef __AVX512F__

@@ -27,6 +27,7 @@
 CPU_KERNELS(X)
 #undef X
 
+#define EACH _Pragma("GCC unroll 32") // in front of a short loop over registers
 #define INLINE static inline __attribute__((always_inline))
 
 /* Numbers touched below which waking the other threads costs more than it saves (some microseconds). */

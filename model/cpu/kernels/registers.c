@@ -3,8 +3,6 @@
 
 enum { CHAINS = 12 }; // sums that do not wait for one another: more than the units can have under way
 
-#define EACH _Pragma("GCC unroll 12")
-
 /* The compiler may neither leave a sum out nor keep it in memory. */
 #define KEEP(sum) __asm__ volatile("" : "+v"(sum))
 
